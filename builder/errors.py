@@ -1,0 +1,149 @@
+"""Every error a user can meet, as one tree; each class has an exit code of its own.
+
+    BuilderError                    1   anything else
+    ├── RequestError                2   a flag, variable or project file asks for what cannot be (as click's own errors)
+    ├── RecipeError                 3   a recipe or template is wrong
+    ├── SourceError                 4   the source is not Istio, or a file in it is missing
+    ├── ToolchainError              5   no Go, or one too old
+    ├── EngineError                 6   Docker or buildx is missing, too old, or cannot do what is asked
+    ├── CompileError                7   `go build` failed
+    ├── ArtifactError               8   a download failed
+    │   └── ChecksumError           9   a download is not what it should be
+    ├── BaseImageError             10   a base image is missing, or lacks a platform
+    ├── AssembleError              11   buildx failed to build an image
+    ├── CheckError                 12   a built image is not what the plan says
+    ├── RegistryError              13   a registry answered with an error
+    │   └── AccessDenied           14   a registry refused us (401, 403)
+    ├── PublishError               15   tags could not be moved; says what was put back
+    ├── VerifyError                16   what a puller would get is not what was pushed
+    ├── DiskFull                   17   no space left
+    └── Interrupted               130   Ctrl-C, or a signal
+
+Errors are raised where they happen and printed in one place, `builder.cli`.
+"""
+
+from typing import ClassVar
+
+
+class BuilderError(Exception):
+    """What happened and where; `hint` says what to do next.
+
+    Neither text may hold a credential: URLs are passed through `redact_url` by whoever builds the message.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(BuilderError):
+    """What was asked for cannot be."""
+
+    exit_code = 2
+
+
+class RecipeError(BuilderError):
+    """A recipe or a template is wrong; the message names file and line."""
+
+    exit_code = 3
+
+
+class SourceError(BuilderError):
+    """The Istio source cannot be had, or is not Istio's."""
+
+    exit_code = 4
+
+
+class ToolchainError(BuilderError):
+    """There is no Go, or it cannot build this source."""
+
+    exit_code = 5
+
+
+class EngineError(BuilderError):
+    """The Docker engine or buildx is missing, too old, or cannot do what is asked."""
+
+    exit_code = 6
+
+
+class CompileError(BuilderError):
+    """`go build` failed, or what it made is for another platform."""
+
+    exit_code = 7
+
+
+class ArtifactError(BuilderError):
+    """An artifact such as Envoy cannot be had."""
+
+    exit_code = 8
+
+
+class ChecksumError(ArtifactError):
+    """An artifact is not the bytes its checksum promises."""
+
+    exit_code = 9
+
+
+class BaseImageError(BuilderError):
+    """A base image is missing, or lacks a platform."""
+
+    exit_code = 10
+
+
+class AssembleError(BuilderError):
+    """buildx failed to build an image."""
+
+    exit_code = 11
+
+
+class CheckError(BuilderError):
+    """A built image is not what the plan says; nothing has left the machine."""
+
+    exit_code = 12
+
+
+class RegistryError(BuilderError):
+    """A registry answered with an error, or not at all.
+
+    `status` is the HTTP status, 0 where there was no answer. `temporary` says that the same request may succeed later.
+    """
+
+    exit_code = 13
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0, temporary: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.temporary = temporary
+
+
+class AccessDenied(RegistryError):
+    """A registry refused us: wrong or missing credentials, or no right to do this."""
+
+    exit_code = 14
+
+
+class PublishError(BuilderError):
+    """Tags could not be moved; the message says which were put back."""
+
+    exit_code = 15
+
+
+class VerifyError(BuilderError):
+    """What a puller would get is not what was pushed."""
+
+    exit_code = 16
+
+
+class DiskFull(BuilderError):
+    """A file system is full."""
+
+    exit_code = 17
+
+
+class Interrupted(BuilderError):
+    """The user, or the system, asked us to stop."""
+
+    exit_code = 130

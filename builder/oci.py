@@ -1,0 +1,148 @@
+"""OCI image-spec v1.1 values: descriptors, indexes, manifests, image configurations.
+
+Only what this tool reads or writes; unknown fields stay in the bytes, which are never re-serialised once they have a
+digest.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from builder.errors import RegistryError, RequestError
+from builder.reference import Digest, Platform
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX_TYPES = (INDEX, DOCKER_INDEX)
+MANIFEST_TYPES = (MANIFEST, DOCKER_MANIFEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """What a manifest says of a piece of content: its type, digest and size in bytes; in an index, its platform."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    platform: Platform | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read a descriptor object. Raises KeyError where a field is missing, RequestError for a bad digest."""
+        platform = value.get("platform")
+        return cls(
+            media_type=str(value.get("mediaType", "")),
+            digest=Digest(value["digest"]),
+            size=int(value["size"]),
+            platform=Platform(platform["os"], platform["architecture"]) if platform else None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The descriptor object, keys in the order of the specification."""
+        value: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}
+        if self.platform:
+            value["platform"] = {"architecture": self.platform.architecture, "os": self.platform.os}
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The exact bytes of an index or image manifest, with their media type."""
+
+    media_type: str
+    content: bytes
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the bytes."""
+        return Digest.of(self.content)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """How an index refers to it."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.content))
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it lists manifests and not layers."""
+        return self.media_type in INDEX_TYPES
+
+    def json(self) -> dict[str, Any]:
+        """The document. Raises RegistryError where it is no JSON object."""
+        try:
+            document = json.loads(self.content)
+        except ValueError as error:
+            raise RegistryError(f"manifest {self.digest} is not JSON: {error}") from error
+        if not isinstance(document, dict):
+            raise RegistryError(f"manifest {self.digest} is not a JSON object")
+        return document
+
+    def children(self) -> tuple[Descriptor, ...]:
+        """The manifests that an index lists."""
+        return self._descriptors(self.json().get("manifests") or ())
+
+    def config(self) -> Descriptor:
+        """The image configuration that an image manifest names."""
+        return self._descriptors([self.json().get("config") or {}])[0]
+
+    def layers(self) -> tuple[Descriptor, ...]:
+        """The layers of an image manifest, base first."""
+        return self._descriptors(self.json().get("layers") or ())
+
+    def annotations(self) -> dict[str, str]:
+        """Its annotations."""
+        return dict(self.json().get("annotations") or {})
+
+    def _descriptors(self, values: Any) -> tuple[Descriptor, ...]:  # noqa: ANN401 - JSON
+        try:
+            return tuple(Descriptor.from_json(value) for value in values)
+        except (KeyError, TypeError, ValueError, RequestError) as error:
+            raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What an image configuration says of how to run it, and of its layers."""
+
+    platform: Platform
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    diff_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Read a configuration blob. Raises RegistryError where it is not one."""
+        try:
+            document = json.loads(content)
+            config = document.get("config") or {}
+            return cls(
+                platform=Platform(document["os"], document["architecture"]),
+                user=config.get("User") or "",
+                entrypoint=tuple(config.get("Entrypoint") or ()),
+                command=tuple(config.get("Cmd") or ()),
+                env=tuple(tuple(entry.split("=", 1)) for entry in config.get("Env") or ()),
+                working_dir=config.get("WorkingDir") or "",
+                labels=tuple(sorted((config.get("Labels") or {}).items())),
+                diff_ids=tuple((document.get("rootfs") or {}).get("diff_ids") or ()),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RegistryError(f"image configuration {Digest.of(content)} is malformed: {error!r}") from error
+
+
+def compose_index(children: tuple[Descriptor, ...], annotations: Mapping[str, str]) -> Manifest:
+    """An OCI index over these image manifests; the same arguments give the same bytes."""
+    document = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [child.to_json() for child in sorted(children, key=lambda child: str(child.platform))],
+        "annotations": dict(sorted(annotations.items())),
+    }
+    return Manifest(media_type=INDEX, content=json.dumps(document, separators=(",", ":")).encode())

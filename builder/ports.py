@@ -1,0 +1,178 @@
+"""What the stages need of the world, as small protocols; `builder.wiring` hands in what fulfils them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from builder.oci import Descriptor, Manifest
+from builder.reference import Digest, ImageReference, Platform, Repository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A process that ended with status 0: what it wrote."""
+
+    stdout: str
+    stderr: str
+
+
+class ProcessFailed(Exception):
+    """A process ended with another status than 0, or never started (`returncode` 127). Stages turn it into their own."""
+
+    def __init__(self, argv: Sequence[str], returncode: int, stdout: str, stderr: str) -> None:
+        super().__init__(f"{argv[0]} ended with status {returncode}")
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProcessRunner(Protocol):
+    """Runs programs, each in a process group of its own that is ended when the run is interrupted."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        on_line: Callable[[str], None] | None = None,
+        idle_timeout: float | None = None,
+    ) -> Completed:
+        """Run to the end. `env` replaces the whole environment; `on_line` sees each line of stderr as it comes.
+
+        Raises ProcessFailed, Interrupted, or DiskFull. `idle_timeout`: seconds without any output before it is ended.
+        """
+        ...
+
+
+class UploadOutcome(StrEnum):
+    """How a blob came to be in a repository."""
+
+    PRESENT = "present"
+    MOUNTED = "mounted"
+    UPLOADED = "uploaded"
+
+
+class Registry(Protocol):
+    """A client of any number of OCI registries. Raises RegistryError and AccessDenied; retries what is temporary."""
+
+    def get_manifest(self, reference: ImageReference) -> Manifest | None:
+        """The manifest or index there, None where there is none. A digest that does not fit the bytes is an error."""
+        ...
+
+    def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
+        """A small blob such as an image configuration, checked against its digest."""
+        ...
+
+    def push_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        content: Path,
+        *,
+        mount_from: Sequence[Repository] = (),
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> UploadOutcome:
+        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded."""
+        ...
+
+    def has_blob(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a puller would find this blob."""
+        ...
+
+    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
+        """Store these very bytes under a tag or their digest."""
+        ...
+
+    def delete_tag(self, reference: ImageReference) -> bool:
+        """Remove a tag, not what it points to. False where the registry cannot do that."""
+        ...
+
+
+class Downloader(Protocol):
+    """Fetches files over HTTP(S) or from the file system."""
+
+    def read_text(self, url: str) -> str | None:
+        """A small text file, None where the server says there is none (404, or 403 as object stores do)."""
+        ...
+
+    def download(self, url: str, sha256: str, into: Path, *, on_bytes: Callable[[int, int], None] | None = None) -> None:
+        """Fetch to this path, resuming what an earlier try left beside it; the path appears only when the sum is right.
+
+        `on_bytes(done, total)` in bytes, total 0 where unknown. Raises ArtifactError, ChecksumError, DiskFull.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssemblyTarget:
+    """One image to assemble for one platform: a Dockerfile with its context, and where the OCI layout goes."""
+
+    name: str
+    platform: Platform
+    dockerfile: str
+    context: Path
+    destination: Path
+    source_date_epoch: int
+    compression: str
+
+
+class Engine(Protocol):
+    """Assembles images. Nothing outside the adapter knows which program does it."""
+
+    def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
+        """Write each target as an OCI image layout, one platform each, at its destination.
+
+        Raises AssembleError, EngineError, BaseImageError, DiskFull, Interrupted.
+        """
+        ...
+
+
+class Repositories(Protocol):
+    """Reads the version control of a source tree, and fetches releases."""
+
+    def checkout_release(self, url: str, tag: str) -> Path:
+        """A work tree of the release, from a cache that is filled at need; safe for several runs at once."""
+        ...
+
+    def describe(self, tree: Path) -> "TreeState":
+        """What git says of the tree."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeState:
+    """A source tree as git sees it.
+
+    `content` is the git tree id of all files as they are on disk, so that it changes with any edit. `tag` is the tag
+    exactly at HEAD or ""; `description` is `git describe --tags --always`. `committed_at` is in seconds since 1970.
+    """
+
+    commit: str
+    committed_at: int
+    content: str
+    tag: str
+    description: str
+    dirty: bool
+    modified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoToolchain:
+    """A Go compiler: its program, its version such as `1.26.0`, and the caller's own settings of where modules live."""
+
+    program: Path
+    version: str
+    settings: tuple[tuple[str, str], ...]
+
+
+class GoFinder(Protocol):
+    """Finds the Go compiler to use."""
+
+    def find(self) -> GoToolchain:
+        """The machine's Go, or one installed beside us. Raises ToolchainError where there is none."""
+        ...
