@@ -124,6 +124,10 @@ class AssemblyTarget:
 class Engine(Protocol):
     """Assembles images. Nothing outside the adapter knows which program does it."""
 
+    def prepare(self) -> None:
+        """Find out, before any long work, whether it can assemble at all. Raises EngineError."""
+        ...
+
     def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
         """Write each target as an OCI image layout, one platform each, at its destination.
 

@@ -107,12 +107,17 @@ class Hub:
         bare = text.strip().rstrip("/")
         example = "A hub is a registry and a path, such as docker.io/me or registry.corp.example:5000/istio."
         if "://" in bare:
-            raise RequestError(f"hub {redact_url(text)!r} must not have a scheme", hint=f"Leave out {bare.split('://')[0]}://. {example}")
+            raise RequestError(
+                f"hub {redact_url(text)!r} must not have a scheme",
+                hint=f"Leave out {bare.split('://')[0]}://. {example}",
+            )
         if "@" in bare:
             raise RequestError("a hub must not hold credentials or a digest", hint=f"Log in with `docker login`. {example}")
         registry, _, path = bare.partition("/")
         if not is_registry_host(registry):
-            raise RequestError(f"hub {text!r} does not start with a registry", hint=f"Did you mean docker.io/{bare or 'me'}? {example}")
+            raise RequestError(
+                f"hub {text!r} does not start with a registry", hint=f"Did you mean docker.io/{bare or 'me'}? {example}"
+            )
         if ":" in path:
             raise RequestError(f"hub {text!r} must not have a tag", hint=f"Give the tag with --tag. {example}")
         for component in path.split("/") if path else ():

@@ -1,0 +1,127 @@
+"""Assembles one image on one platform: packs its layers, has the engine put them on the bases, checks what came out."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from builder.check import ExpectedFile, ReadLayer, check_platform
+from builder.errors import CompileError
+from builder.layer import LayerEntry, LayerFile, write_layer
+from builder.layout import Layout
+from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage
+from builder.ports import AssemblyTarget, Engine
+from builder.reference import Platform
+
+LocateFile = Callable[[PlannedFile], Path]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembledPlatform:
+    """One image in one variant on one platform: a checked layout of its own."""
+
+    key: str
+    platform: Platform
+    layout: Layout
+
+
+def assemble_platform(
+    plans: Sequence[ImagePlan],
+    platform: Platform,
+    *,
+    locate: LocateFile,
+    work: Path,
+    source_date_epoch: int,
+    compression: str,
+    engine: Engine,
+    read_layer: ReadLayer,
+    on_progress: Callable[[str], None],
+) -> tuple[AssembledPlatform, ...]:
+    """All variants of one image on one platform; they hold the same files on different bases.
+
+    Raises CheckError, CompileError, and what the engine raises.
+    """
+    images = {plan.key: _on(plan, platform) for plan in plans}
+    context = work / "context" / platform.slug / plans[0].image
+    context.mkdir(parents=True, exist_ok=True)
+    on_progress("packing")
+    expected = {
+        layer.archive: _pack_layer(layer, context / layer.archive, platform, locate)
+        for image in images.values()
+        for layer in image.layers
+    }
+    targets = [
+        AssemblyTarget(
+            name=f"{plan.key}-{platform.slug}",
+            platform=platform,
+            dockerfile=images[plan.key].dockerfile,
+            context=context,
+            destination=_empty(work / "assembled" / plan.key / platform.slug),
+            source_date_epoch=source_date_epoch,
+            compression=compression,
+        )
+        for plan in plans
+    ]
+    engine.assemble(targets, on_progress)
+    on_progress("checking")
+    assembled = []
+    for plan, target in zip(plans, targets, strict=True):
+        image, layout = images[plan.key], Layout(target.destination)
+        files = [file for layer in image.layers for file in expected[layer.archive]]
+        check_platform(plan, image, layout, files, read_layer)
+        assembled.append(AssembledPlatform(key=plan.key, platform=platform, layout=layout))
+    return tuple(assembled)
+
+
+def _on(plan: ImagePlan, platform: Platform) -> PlatformImage:
+    return next(image for image in plan.platforms if image.platform == platform)
+
+
+def _empty(directory: Path) -> Path:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    return directory
+
+
+def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: LocateFile) -> tuple[ExpectedFile, ...]:
+    """Write a layer's tar unless the one there is of these very files; what is left alone is not sent again."""
+    files = [LayerFile(content=locate(file), path=file.path, mode=file.mode, mtime=file.mtime) for file in layer.files]
+    record = archive.with_name(f"{archive.name}.json")
+    identity = json.dumps([_identity(file) for file in files])
+    entries = _recorded(record, identity) if archive.exists() else None
+    if entries is None:
+        partial = archive.with_name(f"{archive.name}.partial")
+        entries = write_layer(files, partial)
+        partial.replace(archive)
+        record.write_text(json.dumps({"identity": identity, "entries": [asdict(entry) for entry in entries]}))
+    return tuple(_expect(entry, platform) for entry in entries if entry.kind == "file")
+
+
+def _recorded(record: Path, identity: str) -> tuple[LayerEntry, ...] | None:
+    try:
+        written: Mapping[str, object] = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+    if written.get("identity") != identity:
+        return None
+    entries = written["entries"]
+    assert isinstance(entries, list)
+    return tuple(LayerEntry(**entry) for entry in entries)
+
+
+def _identity(file: LayerFile) -> list[str | int]:
+    """What changes when a file's content does; the inode too, as a program linked anew is a new file."""
+    status = os.stat(file.content)
+    return [str(file.content), file.path, file.mode, file.mtime, status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _expect(entry: LayerEntry, platform: Platform) -> ExpectedFile:
+    executable = int(entry.mode, 8) & 0o111
+    if executable and entry.architecture not in ("", platform.architecture):
+        raise CompileError(
+            f"{entry.path} should be for {platform}, but is a program for {entry.architecture}",
+            hint="Where it was given by hand (--envoy), the file is of the wrong platform.",
+        )
+    return ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256)

@@ -1,0 +1,35 @@
+"""The definition that `docker buildx bake` is fed. Pure: https://docs.docker.com/build/bake/reference/."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from builder.ports import AssemblyTarget
+
+
+def bake_definition(targets: Sequence[AssemblyTarget]) -> dict[str, Any]:
+    """The bake file for these targets, as JSON values.
+
+    One target per platform: the context of a multi-platform target is sent anew for each platform at every run, as the
+    two share one snapshot in BuildKit; and a platform need not wait for the other one's compiler.
+    """
+    return {
+        "group": {"default": {"targets": [target.name for target in targets]}},
+        "target": {target.name: _target(target) for target in targets},
+    }
+
+
+def _target(target: AssemblyTarget) -> dict[str, Any]:
+    return {
+        "context": str(target.context),
+        # Strings of a bake file are HCL templates, in which `${` and `%{` have to be doubled.
+        "dockerfile-inline": target.dockerfile.replace("${", "$${").replace("%{", "%%{"),
+        "platforms": [str(target.platform)],
+        "args": {"SOURCE_DATE_EPOCH": str(target.source_date_epoch)},
+        # Provenance names the build and its time, so it would change the digest of every run.
+        "attest": ["type=provenance,disabled=true"],
+        "output": [
+            # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. force-compression is left
+            # out on purpose: it would convert the base's layers too, and they could not be mounted from the base.
+            f"type=oci,tar=false,oci-mediatypes=true,compression={target.compression},dest={target.destination}"
+        ],
+    }

@@ -1,0 +1,198 @@
+"""Builds images: compiles, fetches and assembles side by side, each image on each platform as soon as its files are there.
+
+This is the one place where work overlaps. Every task waits for the futures it needs, so the order is the plan's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from builder.assemble import AssembledPlatform, assemble_platform
+from builder.check import ReadLayer, check_index
+from builder.compile import compile_step
+from builder.errors import Interrupted, SourceError
+from builder.fetch import fetch_artifact
+from builder.interruption import Interruption
+from builder.layout import Layout, compose_layout
+from builder.lock import LockedArtifact
+from builder.plan import CompiledFile, CompileStep, FetchedFile, ImagePlan, Plan, PlannedFile
+from builder.ports import Downloader, Engine, GoToolchain, ProcessRunner
+from builder.progress import Progress
+from builder.reference import Platform
+from builder.release_directory import LayoutNotes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What building needs of the world. `find_toolchain` is called only where something is to be compiled."""
+
+    tree: Path
+    work: Path
+    downloads: Path
+    environment: Mapping[str, str]
+    find_toolchain: Callable[[], GoToolchain]
+    run: ProcessRunner
+    downloader: Downloader
+    engine: Engine
+    read_layer: ReadLayer
+    progress: Progress
+    interruption: Interruption
+
+
+def build_images(plan: Plan, images: Sequence[ImagePlan], layouts: Path, workshop: Workshop) -> dict[str, Layout]:
+    """Build these images of the plan; gives each one's checked layout, a directory below `layouts`, by its key.
+
+    The first task that fails ends the others; its error is raised.
+    """
+    if not images:
+        return {}
+    steps = _needed_steps(plan, images)
+    artifacts = _needed_artifacts(images)
+    groups = _group_by_image(images)
+    workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        ready = pool.submit(workshop.engine.prepare)
+        fetched = {artifact: pool.submit(_fetch, artifact, workshop) for artifact in artifacts}
+        compiled = _submit_compiles(steps, workshop, pool)
+        assembled = [
+            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, workshop)
+            for platform in plan.platforms
+            for group in groups
+        ]
+        _finish_or_end([ready, *fetched.values(), *compiled.values(), *assembled], workshop.interruption)
+    parts = [part for future in assembled for part in future.result()]
+    return {image.key: _compose(image, plan, parts, layouts) for image in images}
+
+
+def _finish_or_end(futures: Sequence[Future[Any]], interruption: Interruption) -> None:
+    """Wait for all; end all once one fails, and raise what failed first, not what was ended because of it."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    if any(future.exception() for future in done):
+        by_user = interruption.is_set()
+        interruption.set()
+        wait(futures)
+        errors = [error for future in futures if (error := future.exception())]
+        own = [error for error in errors if not isinstance(error, Interrupted)]
+        raise own[0] if own and not by_user else Interrupted("interrupted; nothing was tagged")
+
+
+def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep, ...]:
+    """The compile steps of these images alone, with no program that none of them holds."""
+    programs = {(file.origin.step, file.origin.program) for file in _files(images) if isinstance(file.origin, CompiledFile)}
+    steps = []
+    for step in plan.compiles:
+        kept = tuple(
+            package for package, program in zip(step.packages, step.programs, strict=True) if (step.key, program) in programs
+        )
+        if kept:
+            argv = (*step.argv[: -len(step.packages)], *kept)
+            steps.append(replace(step, argv=argv, packages=kept))
+    return tuple(steps)
+
+
+def _needed_artifacts(images: Sequence[ImagePlan]) -> tuple[LockedArtifact, ...]:
+    found = [file.origin.artifact for file in _files(images) if isinstance(file.origin, FetchedFile)]
+    return tuple(dict.fromkeys(found))
+
+
+def _files(images: Sequence[ImagePlan]) -> list[PlannedFile]:
+    return [file for image in images for platform in image.platforms for layer in platform.layers for file in layer.files]
+
+
+def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
+    """The variants of an image hold the same files, so the engine gets them together."""
+    groups: dict[str, list[ImagePlan]] = {}
+    for image in images:
+        groups.setdefault(image.image, []).append(image)
+    return list(groups.values())
+
+
+def _submit_compiles(
+    steps: Sequence[CompileStep], workshop: Workshop, pool: ThreadPoolExecutor
+) -> dict[str, Future[Mapping[str, Path]]]:
+    """Platforms side by side; the steps of one platform one after the other, as each `go build` uses all cores."""
+    compiled: dict[str, Future[Mapping[str, Path]]] = {}
+    before: dict[Platform, Future[Mapping[str, Path]]] = {}
+    for step in steps:
+        compiled[step.key] = pool.submit(_compile, step, before.get(step.platform), workshop)
+        before[step.platform] = compiled[step.key]
+    return compiled
+
+
+def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, workshop: Workshop) -> Mapping[str, Path]:
+    if after:
+        after.result()
+    with workshop.progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
+        return compile_step(
+            step,
+            tree=workshop.tree,
+            into=workshop.work / "programs" / step.key,
+            toolchain=workshop.find_toolchain(),
+            environment=workshop.environment,
+            run=workshop.run,
+            on_line=task.detail,
+        )
+
+
+def _fetch(artifact: LockedArtifact, workshop: Workshop) -> Path:
+    with workshop.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
+        return fetch_artifact(artifact, workshop.downloads, workshop.downloader, task)
+
+
+def _assemble(
+    plan: Plan,
+    group: Sequence[ImagePlan],
+    platform: Platform,
+    ready: Future[None],
+    fetched: Mapping[LockedArtifact, Future[Path]],
+    compiled: Mapping[str, Future[Mapping[str, Path]]],
+    workshop: Workshop,
+) -> tuple[AssembledPlatform, ...]:
+    def locate(file: PlannedFile) -> Path:
+        match file.origin:
+            case CompiledFile(step=step, program=program):
+                return compiled[step].result()[program]
+            case FetchedFile(artifact=artifact):
+                return fetched[artifact].result()
+            case source:
+                return _source_file(workshop.tree, source.source)
+
+    ready.result()
+    # Wait for all files first, so that the task shows the time it took and not the time it waited.
+    for file in _files_on(group, platform):
+        locate(file)
+    with workshop.progress.task("assemble", f"{group[0].image} {platform}") as task:
+        return assemble_platform(
+            group,
+            platform,
+            locate=locate,
+            work=workshop.work,
+            source_date_epoch=plan.source_date_epoch,
+            compression=plan.compression,
+            engine=workshop.engine,
+            read_layer=workshop.read_layer,
+            on_progress=task.detail,
+        )
+
+
+def _files_on(images: Sequence[ImagePlan], platform: Platform) -> list[PlannedFile]:
+    return _files([replace(image, platforms=tuple(p for p in image.platforms if p.platform == platform)) for image in images])
+
+
+def _source_file(tree: Path, source: str) -> Path:
+    path = tree / source
+    if not path.is_file():
+        raise SourceError(
+            f"the source lacks {path}, which an image needs",
+            hint="Is this a complete checkout of an Istio release that the recipe is for?",
+        )
+    return path
+
+
+def _compose(image: ImagePlan, plan: Plan, parts: Sequence[AssembledPlatform], layouts: Path) -> Layout:
+    own = {part.platform: part.layout for part in parts if part.key == image.key}
+    layout = compose_layout(own, layouts / image.key, dict(image.annotations), LayoutNotes.of(image, plan).to_json())
+    check_index(image, layout)
+    return layout

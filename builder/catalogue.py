@@ -1,0 +1,32 @@
+"""Remembers what layers hold: a layer's digest decides its content, so each layer is read once and never again."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from builder.layer import LayerEntry, read_layer
+from builder.layout import Layout
+from builder.oci import Descriptor
+
+
+class LayerCatalogue:
+    """A directory with one JSON file a layer. Fulfils `check.ReadLayer`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
+        """What the layer holds, from memory or by reading it. Raises CheckError where it is damaged."""
+        path = self._directory / f"{layer.digest.hex}.json"
+        try:
+            return tuple(LayerEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            # Not read yet, or remembered by another version of this tool.
+            pass
+        entries = read_layer(layout.blob(layer.digest), layer.media_type)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        partial.replace(path)
+        return entries

@@ -1,0 +1,135 @@
+"""Checks an assembled image against its plan before one byte leaves the machine. Reads the layout, touches nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from builder.errors import CheckError
+from builder.layer import LayerEntry, read_layer
+from builder.layout import Layout
+from builder.oci import Descriptor, ImageConfig, Manifest
+from builder.plan import ImagePlan, PlatformImage
+from builder.reference import Platform
+
+ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedFile:
+    """What a file of the image must be: its place and mode, and the sha256 of what was packed."""
+
+    path: str
+    mode: str
+    mtime: int
+    sha256: str
+
+
+def read_layer_of(layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
+    """What a layer of a layout holds."""
+    return read_layer(layout.blob(layer.digest), layer.media_type)
+
+
+def check_platform(
+    plan: ImagePlan,
+    platform_image: PlatformImage,
+    layout: Layout,
+    files: Sequence[ExpectedFile],
+    read: ReadLayer = read_layer_of,
+) -> None:
+    """Compare one platform's image, in a layout of its own, with the plan. Raises CheckError listing every difference."""
+    descriptor, _ = layout.root_descriptor()
+    manifest = layout.manifest(descriptor)
+    if manifest.is_index:
+        _refuse(plan, platform_image.platform, ["holds an index where an image should be"])
+    config = ImageConfig.parse(layout.read(manifest.config()))
+    findings = _compare_config(plan, platform_image, config)
+    base_layers = len(plan.base.on(platform_image.platform).config.diff_ids)
+    entries = [entry for layer in manifest.layers()[base_layers:] for entry in read(layout, layer)]
+    findings += _compare_files(files, entries, platform_image.platform)
+    if findings:
+        _refuse(plan, platform_image.platform, findings)
+
+
+def check_index(plan: ImagePlan, layout: Layout) -> None:
+    """The index must hold exactly the plan's platforms, in OCI's own form. Raises CheckError."""
+    index = layout.index()
+    found = [child.platform for child in index.children()]
+    wanted = sorted(platform.platform for platform in plan.platforms)
+    if found != wanted or not index.is_index:
+        names = ", ".join(str(platform) for platform in found)
+        raise CheckError(f"{plan.key}: the index holds {names or 'nothing'}, not {', '.join(map(str, wanted))}")
+
+
+def check_integrity(layout: Layout, read: ReadLayer = read_layer_of) -> Manifest:
+    """Check a layout that was built elsewhere: complete, undamaged, each program for its platform. Gives its index.
+
+    Raises CheckError. All layers are read, the base's too, as nothing here tells which those are.
+    """
+    index = layout.index()
+    if not index.is_index or not index.children():
+        raise CheckError(f"{layout.root} does not hold an image index")
+    for child in index.children():
+        manifest = layout.manifest(child)
+        config = ImageConfig.parse(layout.read(manifest.config()))
+        if child.platform is None or config.platform != child.platform:
+            raise CheckError(f"{layout.root}: the index says {child.platform}, the image {config.platform}")
+        entries = [entry for layer in manifest.layers() for entry in _read_whole(layout, layer, read)]
+        wrong = _foreign_programs(entries, child.platform)
+        if wrong:
+            raise CheckError(f"{layout.root} on {child.platform}: {'; '.join(wrong)}")
+    return index
+
+
+def _read_whole(layout: Layout, layer: Descriptor, read: ReadLayer) -> tuple[LayerEntry, ...]:
+    blob = layout.blob(layer.digest)
+    if not blob.is_file() or blob.stat().st_size != layer.size:
+        raise CheckError(f"{layout.root} lacks layer {layer.digest}, or only a part of it is there")
+    return read(layout, layer)
+
+
+def _compare_config(plan: ImagePlan, image: PlatformImage, config: ImageConfig) -> list[str]:
+    base = plan.base.on(image.platform).config
+    expected: dict[str, tuple[object, object]] = {
+        "platform": (image.platform, config.platform),
+        "user": (plan.user or base.user, config.user),
+        "entrypoint": (plan.entrypoint or base.entrypoint, config.entrypoint),
+        # Docker drops the base image's CMD once an image sets an ENTRYPOINT of its own.
+        "command": (plan.command or (() if plan.entrypoint else base.command), config.command),
+        "working directory": (plan.workdir or base.working_dir or "/", config.working_dir or "/"),
+        "env": ({**dict(base.env), **dict(image.env)}, dict(config.env)),
+        "labels": ({**dict(base.labels), **dict(image.labels)}, dict(config.labels)),
+        "base layers": (base.diff_ids, config.diff_ids[: len(base.diff_ids)]),
+    }
+    return [f"{name} is {found!r}, not {wanted!r}" for name, (wanted, found) in expected.items() if wanted != found]
+
+
+def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntry], platform: Platform) -> list[str]:
+    found = {entry.path: entry for entry in entries if entry.kind != "directory"}
+    findings = _foreign_programs(entries, platform)
+    for file in expected:
+        entry = found.pop(file.path, None)
+        if entry is None:
+            findings.append(f"{file.path} is missing")
+            continue
+        wanted = {"mode": file.mode, "owner": "0:0", "mtime": file.mtime, "sha256": file.sha256, "kind": "file"}
+        findings += [
+            f"{file.path}: {name} is {getattr(entry, name)}, not {value}"
+            for name, value in wanted.items()
+            if getattr(entry, name) != value
+        ]
+    return findings + [f"{path} should not be there" for path in sorted(found)]
+
+
+def _foreign_programs(entries: Sequence[LayerEntry], platform: Platform) -> list[str]:
+    """Programs that would end in `exec format error`: ELF, executable, and for another machine."""
+    return [
+        f"{entry.path} is a program for {entry.architecture}, not for {platform.architecture}"
+        for entry in entries
+        if entry.architecture not in ("", platform.architecture) and int(entry.mode, 8) & 0o111
+    ]
+
+
+def _refuse(plan: ImagePlan, platform: Platform, findings: Sequence[str]) -> None:
+    raise CheckError(
+        f"{plan.key} on {platform} is not what was planned:\n" + "\n".join(f"  {finding}" for finding in findings),
+        hint="Nothing has left this machine. A template that sets what its recipe does not declare is one cause.",
+    )

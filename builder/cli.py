@@ -1,0 +1,334 @@
+"""The command line: parses, hands over, prints. Modules that take long to import are imported where they are needed.
+
+Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
+"""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from builder import __version__
+from builder.errors import BuilderError, DiskFull, Interrupted, RequestError
+
+if TYPE_CHECKING:
+    from builder.report import Report
+    from builder.settings import Job
+    from builder.wiring import Tools
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "envoy", "insecure_registry")
+_LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
+_SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression")
+
+
+def main() -> NoReturn:
+    """Run, and turn every error into a message and an exit code: this is the one place that does."""
+    try:
+        cli.main(standalone_mode=False)
+    except BuilderError as error:
+        _fail(error)
+    except click.exceptions.Abort:
+        _fail(Interrupted("interrupted"))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+    sys.exit(0)
+
+
+def _fail(error: BuilderError) -> NoReturn:
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(error.message, err=True)
+    if error.hint:
+        click.echo(error.hint, err=True)
+    sys.exit(error.exit_code)
+
+
+def _option(name: str, help_text: str, **more: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's own
+    """A setting: a flag that is also a variable and a key of the project file."""
+    key = name.removeprefix("--").replace("-", "_")
+    more.setdefault("multiple", key in _REPEATED)
+    return click.option(name, key, envvar=f"ISTIO_BUILD_{key.upper()}", show_envvar=True, help=help_text, **more)
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_where = _options(
+    _option("--hub", "Where images go: a registry and a path, such as docker.io/me. Repeatable.", metavar="HUB"),
+    _option("--tag", "The tag; by default the version of the source. Repeatable.", metavar="TAG"),
+    _option("--insecure-registry", "A registry to speak to over plain HTTP. Repeatable.", metavar="HOST"),
+)
+_what = _options(
+    _option("--istio", "The release of Istio to fetch and build, such as 1.29.0.", metavar="VERSION"),
+    _option("--source", "A checkout of Istio to build instead.", metavar="DIR"),
+    _option("--git-url", "Where --istio fetches from.", metavar="URL"),
+    _option("--image", "An image to build; all by default. Repeatable.", metavar="NAME"),
+    _option("--variant", "A variant to build: debug, distroless; all by default. Repeatable.", metavar="NAME"),
+    _option("--platform", "A platform; linux/amd64 and linux/arm64 by default. Repeatable.", metavar="OS/ARCH"),
+    _option("--base-registry", "Where base images come from.", metavar="REGISTRY"),
+    _option("--base", "A base image of your own. Repeatable.", metavar="NAME=REFERENCE"),
+    _option("--envoy-url", "The URL below which Envoy's archives are: a mirror.", metavar="URL"),
+    _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
+    _option("--builder", "The buildx builder to use.", metavar="NAME"),
+    _option("--compression", "How layers are compressed.", type=click.Choice(["gzip", "zstd"])),
+    _option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR"),
+    click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default."),
+)
+_how = _options(
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "tty", "plain", "json", "quiet"]),
+        default="auto",
+        envvar="ISTIO_BUILD_PROGRESS",
+        show_envvar=True,
+        help="How progress is shown on stderr.",
+    ),
+)
+_output = click.option(
+    "--output-format",
+    type=click.Choice(["references", "json"]),
+    default="references",
+    help="What is printed on stdout at the end.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="istio-build")
+def cli() -> None:
+    """Rebuild Istio's images for your own registry: linux/amd64 and linux/arm64, checked, pushed as one release."""
+
+
+@cli.command()
+@_where
+@_what
+@_how
+@_output
+@click.option("--from", "from_directory", metavar="DIR", help="Publish layouts that `build` wrote; builds nothing.")
+@click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
+@click.pass_context
+def push(context: click.Context, /, from_directory: str | None, rebuild: bool, **options: Any) -> None:  # noqa: ANN401
+    """Build the images and push them: content first, then all tags, or none."""
+    started = time.monotonic()
+    if from_directory:
+        _push_from(context, Path(from_directory), started)
+        return
+    from builder.pipeline import push_plan
+
+    job = _job(context)
+    with _tools(job, options["progress"]) as tools:
+        resolved = tools.resolve(job)
+        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools)) as work:
+            workshop = tools.workshop(resolved.tree, work)
+            report = push_plan(resolved.plan, work / "layouts", workshop, tools.counter(), rebuild=rebuild, started=started)
+    _print_report(report, options["output_format"], installable=True)
+
+
+@cli.command()
+@_where
+@_what
+@_how
+@_output
+@click.option("--output", metavar="DIR", default="istio-images", show_default=True, help="Where the layouts go.")
+@click.option("--load", metavar="OS/ARCH", help="Also load this platform's images into the local engine.")
+@click.pass_context
+def build(context: click.Context, /, output: str, load: str | None, **options: Any) -> None:  # noqa: ANN401 - click
+    """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
+    started = time.monotonic()
+    from builder.pipeline import build_plan
+    from builder.reference import Platform
+
+    job = _job(context)
+    load_platform = Platform.parse(load) if load else None
+    if load_platform and load_platform not in job.request.platforms:
+        raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
+    with _tools(job, options["progress"]) as tools:
+        resolved = tools.resolve(job)
+        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools)) as work:
+            workshop = tools.workshop(resolved.tree, work)
+            report = build_plan(resolved.plan, Path(output), workshop, started=started)
+            if load_platform:
+                _load(tools, report, load_platform)
+    _print_report(report, options["output_format"], installable=False)
+
+
+@cli.command()
+@_where
+@_what
+@_how
+@click.option(
+    "--format",
+    "view",
+    type=click.Choice(["table", "json", "dockerfiles", "bake"]),
+    default="table",
+    show_default=True,
+    help="What is shown.",
+)
+@click.pass_context
+def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa: ANN401 - click
+    """Show everything that a push would do, and where each setting comes from; does nothing."""
+    from builder.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+
+    job = _job(context)
+    with _tools(job, options["progress"]) as tools:
+        decided = tools.resolve(job).plan
+    show = {
+        "table": lambda: plan_table(decided, job.settings),
+        "json": lambda: plan_json(decided, job.settings),
+        "dockerfiles": lambda: plan_dockerfiles(decided),
+        "bake": lambda: plan_bake(decided),
+    }
+    click.echo(show[view]())
+
+
+@cli.command()
+@click.option("--project", is_flag=True, help="The schema of istio-build.yaml instead.")
+def schema(project: bool) -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from builder.recipe import json_schema
+    from builder.settings import ProjectFile
+
+    click.echo(json.dumps(ProjectFile.model_json_schema() if project else json_schema(), indent=2))
+
+
+def _push_from(context: click.Context, directory: Path, started: float) -> None:
+    from builder.pipeline import publish_release
+    from builder.release_directory import read_release
+    from builder.settings import find_project, make_job
+
+    unused = [name for name in context.params if name in _SINGLE and _is_given(context, name)]
+    if unused:
+        raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
+    # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
+    given = _given(context)
+    job = make_job({**given, **_no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
+    hubs = job.request.hubs if "hub" in given else ()
+    tags = job.request.tags if "tag" in given else ()
+    with _tools(job, context.params["progress"]) as tools:
+        with tools.progress.task("check", str(directory)):
+            release = read_release(directory, hubs, tags, tools.layer_catalogue)
+        if hubs and str(hubs[0]) != release.hub:
+            tools.progress.warn(
+                f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
+                f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
+            )
+        states = {publication.key: "given" for publication in release.publications}
+        workshop = tools.workshop(directory, directory)
+        report = publish_release(release.publications, states, release.version, release.hub, workshop, tools.counter(), started)
+    _print_report(report, context.params["output_format"], installable=True)
+
+
+def _no_source() -> dict[str, Any]:
+    from builder.settings import Given
+
+    return {"source": Given(words=(".",), origin="--from"), "istio": Given(words=(), origin="--from")}
+
+
+def _load(tools: "Tools", report: "Report", platform: Any) -> None:  # noqa: ANN401 - Platform, imported late
+    from builder.layout import Layout
+
+    for image in report.images:
+        layout = Layout(Path(image.layout))
+        child = next(child for child in layout.index().children() if child.platform == platform)
+        with tools.progress.task("load", f"{image.key} {platform}"):
+            tools.docker.load(layout, child, image.references)
+
+
+def _job(context: click.Context) -> "Job":
+    from builder.settings import find_project, make_job
+
+    return make_job(_given(context), find_project(context.params["project_file"] or ""))
+
+
+def _given(context: click.Context) -> dict[str, Any]:
+    """What stands on the command line or in the environment; defaults are the settings' own business."""
+    from builder.settings import Given
+
+    given = {}
+    for name in (*_REPEATED, *_SINGLE):
+        if not _is_given(context, name):
+            continue
+        value = context.params[name]
+        words = value if isinstance(value, tuple) else (value,)
+        if name in _LISTS:
+            words = tuple(part.strip() for word in words for part in word.split(",") if part.strip())
+        from_variable = context.get_parameter_source(name) is ParameterSource.ENVIRONMENT
+        origin = f"ISTIO_BUILD_{name.upper()}" if from_variable else f"--{name.replace('_', '-')}"
+        given[name] = Given(words=words, origin=origin)
+    return given
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return name in context.params and context.get_parameter_source(name) in sources
+
+
+@contextmanager
+def _tools(job: "Job", progress: str) -> "Iterator[Tools]":
+    from builder.interruption import Interruption
+    from builder.progress_display import open_display
+    from builder.wiring import Tools
+
+    interruption = Interruption()
+    with _signals(interruption.set), open_display(progress) as observer:
+        yield Tools(
+            os.environ,
+            interruption,
+            observer,
+            builder=job.builder,
+            insecure_registries=job.insecure_registries,
+        )
+
+
+@contextmanager
+def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in good order; a second one ends it at once (the journal stays)."""
+
+    def handle(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _waiting(tools: "Tools") -> Callable[[], None]:
+    return lambda: tools.progress.note("Another run of the same job is at work; waiting for it to end.")
+
+
+def _print_report(report: "Report", output_format: str, *, installable: bool) -> None:
+    from builder.report import report_json, report_references, report_text
+
+    click.echo(report_text(report, installable=installable), err=True)
+    if output_format == "json":
+        click.echo(json.dumps(report_json(report), indent=2))
+    else:
+        click.echo(report_references(report))

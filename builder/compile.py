@@ -1,0 +1,77 @@
+"""Compiles Go programs: one `go build` a step, and makes sure that each program is for the platform it is meant for."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from builder.elf import read_executable
+from builder.errors import CompileError, ToolchainError
+from builder.plan import CompileStep
+from builder.ports import GoToolchain, ProcessFailed, ProcessRunner
+from builder.reference import Platform
+from builder.trust import trust_directory
+
+_SHOWN_LINES = 30
+
+
+def compile_step(
+    step: CompileStep,
+    *,
+    tree: Path,
+    into: Path,
+    toolchain: GoToolchain,
+    environment: Mapping[str, str],
+    run: ProcessRunner,
+    on_line: Callable[[str], None],
+) -> Mapping[str, Path]:
+    """Build the programs of a step below `into`; gives each one's path by name.
+
+    `environment` is the machine's, of which nothing of Go's own is used. The directory is kept between runs: Go does
+    not link again what is there already and up to date. Raises CompileError, DiskFull, Interrupted.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    argv = [str(toolchain.program), *step.argv[1:2], "-o", f"{into}/", *step.argv[2:]]
+    try:
+        run.run(argv, cwd=tree, env=compiler_environment(step, toolchain, environment, tree), on_line=on_line)
+    except ProcessFailed as error:
+        raise _explain(step, tree, error) from error
+    programs = {name: into / name for name in step.programs}
+    for path in programs.values():
+        check_executable(path, step.platform)
+    return programs
+
+
+def compiler_environment(step: CompileStep, toolchain: GoToolchain, environment: Mapping[str, str], tree: Path) -> dict[str, str]:
+    """The machine's environment without anything that speaks to Go or to a C compiler; then the caller's module
+    settings, then the plan's."""
+    ours = {name: value for name, value in environment.items() if not name.startswith(("GO", "CGO_", "BUILD_"))}
+    # Go asks git for the revision it writes into each program, which must work whoever owns the tree.
+    return {**ours, **trust_directory(tree), **dict(toolchain.settings), **dict(step.env)}
+
+
+def check_executable(path: Path, platform: Platform) -> None:
+    """Raises CompileError unless this is a program for the platform."""
+    try:
+        with path.open("rb") as file:
+            executable = read_executable(file)
+    except OSError as error:
+        raise CompileError(f"{path.name} for {platform} was not built: {error.strerror}") from error
+    if executable is None or not executable.fits(platform):
+        found = executable.architecture if executable else "no ELF program at all"
+        raise CompileError(
+            f"{path.name} should be for {platform}, but is {found}",
+            hint="It would end in `exec format error` there. Nothing was packaged.",
+        )
+
+
+def _explain(step: CompileStep, tree: Path, error: ProcessFailed) -> Exception:
+    output = [line for line in error.stderr.splitlines() if line.strip() and not line.startswith("go: downloading ")]
+    shown = "\n".join(output[-_SHOWN_LINES:])
+    if error.returncode == 127:
+        return ToolchainError(f"cannot start Go: {shown}")
+    if error.returncode in (-9, 137) or "signal: killed" in shown:
+        hint = "The system ended the compiler, most often for lack of memory (Istio needs 2 GiB a platform)."
+    elif "403" in shown or "404" in shown or "dial tcp" in shown or "reading " in shown:
+        hint = "A module could not be downloaded: check GOPROXY (`go env GOPROXY`) and the network."
+    else:
+        hint = f"The same without us: cd {tree} && GOOS={step.platform.os} GOARCH={step.platform.architecture} go build …"
+    return CompileError(f"go build for {step.platform} ({', '.join(step.programs)}) failed:\n{shown}", hint=hint)

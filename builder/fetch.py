@@ -1,0 +1,56 @@
+"""Fetches artifacts into a cache keyed by content: what is there already is not fetched again, whoever asked first."""
+
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+from builder.errors import ArtifactError
+from builder.lock import LockedArtifact
+from builder.ports import Downloader
+from builder.progress import Task
+from builder.reference import redact_url
+
+
+def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
+    """The artifact's file: the download itself, or the member it is an archive for.
+
+    Raises ArtifactError, ChecksumError, DiskFull, Interrupted.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    blob = cache / artifact.sha256
+    member = cache / f"{artifact.sha256}.member"
+    if artifact.member and member.exists():
+        task.outcome = "cached"
+        return member
+    if blob.exists():
+        task.outcome = "cached"
+    else:
+        downloader.download(artifact.url, artifact.sha256, blob, on_bytes=task.reach)
+        task.outcome = "fetched"
+    return _extract(artifact, blob, member) if artifact.member else blob
+
+
+def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
+    """Take the one member that is wanted; nothing else of the archive touches the disk."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            source = tar.extractfile(_find(tar, artifact.member))
+            assert source is not None
+            with partial.open("wb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+    except (KeyError, tarfile.TarError, EOFError) as error:
+        raise ArtifactError(
+            f"{redact_url(artifact.url)} does not hold {artifact.member}: {error}",
+            hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
+        ) from error
+    partial.replace(target)
+    return target
+
+
+def _find(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
+    for member in tar:
+        if member.name.removeprefix("./").lstrip("/") == name and member.isreg():
+            return member
+    raise KeyError(name)

@@ -1,0 +1,174 @@
+"""Git: what a work tree says of itself, and releases fetched into a cache."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from builder.errors import SourceError
+from builder.ports import ProcessFailed, ProcessRunner, TreeState
+from builder.reference import redact_url
+from builder.trust import trust_directory
+
+# What git (its transports are curl and ssh) prints when trying again may help.
+_TEMPORARY = (
+    "could not resolve host",
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "operation timed out",
+    "early eof",
+    "rpc failed",
+    "unexpected disconnect",
+    "the remote end hung up",
+    "error: 5",
+)
+
+
+class Git:
+    """Fulfils `ports.Repositories` with the git program."""
+
+    def __init__(self, run: ProcessRunner, environment: Mapping[str, str], cache: Path) -> None:
+        self._run = run
+        # Git's answers are read, so they must not be translated; and no prompt may wait for a person who is not there.
+        self._environment = {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        self._cache = cache
+
+    def checkout_release(self, url: str, tag: str) -> Path:
+        """A work tree of this tag. Shallow; a run that was cut off is taken up again; two runs wait for each other.
+
+        Raises SourceError where the tag or the repository cannot be had.
+        """
+        home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+        home.mkdir(parents=True, exist_ok=True)
+        tree, complete = home / tag, home / f"{tag}.complete"
+        with _locked(home / "lock"):
+            if complete.exists() and tree.is_dir():
+                return tree
+            mirror = home / "mirror.git"
+            if not (mirror / "HEAD").exists():
+                self._git(None, "init", "--quiet", "--bare", str(mirror))
+            self._fetch_tag(mirror, url, tag)
+            # What a cut-off checkout left is no work tree anybody has edited: it has no completion mark.
+            shutil.rmtree(tree, ignore_errors=True)
+            self._git(mirror, "worktree", "prune")
+            self._git(mirror, "worktree", "add", "--quiet", "--force", "--detach", str(tree), f"refs/tags/{tag}")
+            complete.touch()
+        return tree
+
+    def describe(self, tree: Path) -> TreeState:
+        """What git says of a work tree. Raises SourceError where it is not one."""
+        try:
+            commit = self._git(tree, "rev-parse", "HEAD")
+        except SourceError as error:
+            raise SourceError(
+                f"{tree} is not a git checkout: {error.message}",
+                hint="The version stamp and all timestamps come from the commit: give a clone, or use --istio VERSION.",
+            ) from error
+        # status first: it refreshes the index, without which diff-index reports files that were only touched.
+        dirty = bool(self._git(tree, "status", "--porcelain"))
+        return TreeState(
+            commit=commit,
+            committed_at=int(self._git(tree, "log", "-1", "--format=%ct")),
+            content=self._dirty_tree_id(tree) if dirty else self._git(tree, "rev-parse", "HEAD^{tree}"),
+            tag=self._exact_tag(tree),
+            description=self._git(tree, "describe", "--tags", "--always"),
+            dirty=dirty,
+            modified=dirty and not self._succeeds(tree, "diff-index", "--quiet", "HEAD", "--"),
+        )
+
+    def _dirty_tree_id(self, tree: Path) -> str:
+        """The tree id that committing everything would give, computed without touching the user's repository."""
+        git_dir = Path(self._git(tree, "rev-parse", "--absolute-git-dir"))
+        objects = self._git(tree, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        with tempfile.TemporaryDirectory() as scratch:
+            index = Path(scratch, "index")
+            if (git_dir / "index").exists():
+                shutil.copy2(git_dir / "index", index)
+            aside = {
+                "GIT_INDEX_FILE": str(index),
+                "GIT_OBJECT_DIRECTORY": scratch,
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
+            }
+            self._git(tree, "add", "--all", extra=aside)
+            return self._git(tree, "write-tree", extra=aside)
+
+    def _exact_tag(self, tree: Path) -> str:
+        tags = self._git(tree, "tag", "--points-at", "HEAD").split()
+        return tags[0] if tags else ""
+
+    def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
+        attempts = Retrying(
+            retry=retry_if_exception(_is_temporary),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential_jitter(initial=1, max=10),
+            reraise=True,
+        )
+        try:
+            attempts(
+                self._git,
+                mirror,
+                "fetch",
+                "--quiet",
+                "--depth=1",
+                "--no-tags",
+                url,
+                f"+refs/tags/{tag}:refs/tags/{tag}",
+            )
+        except SourceError as error:
+            if "couldn't find remote ref" not in error.message:
+                raise
+            raise SourceError(
+                f"there is no release {tag} at {redact_url(url)}", hint=self._suggest_tag(mirror, url, tag)
+            ) from error
+
+    def _suggest_tag(self, mirror: Path, url: str, tag: str) -> str:
+        listing = self._git(mirror, "ls-remote", "--tags", "--refs", url)
+        known = [line.rpartition("refs/tags/")[2] for line in listing.splitlines()]
+        close = get_close_matches(tag, known, n=3)
+        return f"Nearest tags: {', '.join(close)}." if close else "See the repository's tags for what there is."
+
+    def _succeeds(self, tree: Path, *arguments: str) -> bool:
+        try:
+            self._git(tree, *arguments)
+        except SourceError:
+            return False
+        return True
+
+    def _git(self, directory: Path | None, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
+        environment = {**self._environment, **(extra or {})}
+        if directory:
+            environment |= trust_directory(directory)
+        try:
+            return self._run.run(["git", *arguments], cwd=directory, env=environment).stdout.strip()
+        except ProcessFailed as error:
+            if error.returncode == 127:
+                raise SourceError("git is not installed", hint="Install git, then run the same again.") from error
+            shown = " ".join(redact_url(argument) for argument in arguments[:1])
+            raise SourceError(f"git {shown} failed: {_last_words(error)}") from error
+
+
+def _is_temporary(error: BaseException) -> bool:
+    return isinstance(error, SourceError) and any(sign in error.message.lower() for sign in _TEMPORARY)
+
+
+def _last_words(error: ProcessFailed) -> str:
+    lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip()]
+    return " / ".join(lines[-3:])[:500] or f"status {error.returncode}"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,107 @@
+"""OCI image layouts on disk (image-spec v1.1, image-layout.md): read, composed from single platforms, kept whole."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import CheckError
+from builder.oci import INDEX, Descriptor, Manifest, compose_index
+from builder.reference import Digest, Platform
+
+_LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A directory with `oci-layout`, `index.json` and `blobs/sha256/`."""
+
+    root: Path
+
+    def blob(self, digest: Digest) -> Path:
+        """Where this blob is, or would be."""
+        return self.root / "blobs" / "sha256" / digest.hex
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A small blob, checked against its digest. Raises CheckError where it is missing or damaged."""
+        try:
+            content = self.blob(descriptor.digest).read_bytes()
+        except OSError as error:
+            raise CheckError(f"{self.root} lacks blob {descriptor.digest}: {error.strerror}") from error
+        if Digest.of(content) != descriptor.digest:
+            raise CheckError(f"blob {descriptor.digest} in {self.root} is damaged")
+        return content
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """The manifest or index behind a descriptor."""
+        return Manifest(media_type=descriptor.media_type, content=self.read(descriptor))
+
+    def root_descriptor(self) -> tuple[Descriptor, Mapping[str, str]]:
+        """The one entry of index.json and its annotations. Raises CheckError unless there is exactly one."""
+        path = self.root / "index.json"
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))["manifests"]
+            [entry] = entries
+            return Descriptor.from_json(entry), dict(entry.get("annotations") or {})
+        except OSError as error:
+            raise CheckError(f"{self.root} is not an OCI image layout: cannot read {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckError(f"{path} must list exactly one image: {error!r}") from error
+
+    def index(self) -> Manifest:
+        """The image index that the layout is about."""
+        return self.manifest(self.root_descriptor()[0])
+
+
+def compose_layout(
+    parts: Mapping[Platform, Layout],
+    into: Path,
+    annotations: Mapping[str, str],
+    notes: Mapping[str, str],
+) -> Layout:
+    """One layout with one index over the single-platform layouts; blobs are linked, not copied, where they can be.
+
+    The index holds the given platforms and nothing else. `notes` annotate the entry of index.json, so they are no part
+    of the image and its digest. Raises CheckError where a part is not one image.
+    """
+    layout = Layout(into)
+    (into / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    children = []
+    for platform, part in sorted(parts.items()):
+        descriptor, _ = part.root_descriptor()
+        manifest = part.manifest(descriptor)
+        if manifest.is_index:
+            raise CheckError(f"{part.root} holds an index where the image for {platform} should be")
+        for blob in (descriptor, manifest.config(), *manifest.layers()):
+            _link(part.blob(blob.digest), layout.blob(blob.digest))
+        children.append(
+            Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
+        )
+    index = compose_index(tuple(children), annotations)
+    _write(layout.blob(index.digest), index.content)
+    _write(into / "oci-layout", _LAYOUT_VERSION.encode())
+    entry = {**index.descriptor.to_json(), "annotations": dict(notes)}
+    # Last, so that a layout with an index.json is a whole one.
+    _write(into / "index.json", json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode())
+    return layout
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    with contextlib.suppress(FileExistsError):
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            raise
+        except OSError:
+            # Another file system, or one without links.
+            _write(target, source.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,75 @@
+"""The lock: everything a plan depends on that had to be looked up, frozen."""
+
+from dataclasses import dataclass
+
+from builder.oci import ImageConfig
+from builder.ports import TreeState
+from builder.reference import Digest, ImageReference, Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What Istio's own tree says: its state in git, and what stands in its files."""
+
+    state: TreeState
+    version: str
+    base_version: str
+    go_directive: str
+    dependencies: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBasePlatform:
+    """A base image on one platform: its manifest and configuration."""
+
+    platform: Platform
+    manifest: Digest
+    config: ImageConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBase:
+    """A base image, bound to a digest."""
+
+    name: str
+    reference: ImageReference
+    platforms: tuple[LockedBasePlatform, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of its index (of its manifest, where it has no index)."""
+        assert self.reference.digest is not None
+        return self.reference.digest
+
+    def on(self, platform: Platform) -> LockedBasePlatform:
+        """The base on this platform; resolve has made sure that it is there."""
+        return next(entry for entry in self.platforms if entry.platform == platform)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedArtifact:
+    """A download, bound to its sha256 (64 hex digits). `member` is what to take of it where it is an archive."""
+
+    name: str
+    platform: Platform
+    url: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
+
+    source: SourceFacts
+    go_version: str
+    bases: tuple[LockedBase, ...]
+    artifacts: tuple[LockedArtifact, ...]
+
+    def base(self, name: str) -> LockedBase:
+        """The base of this name in release.yaml."""
+        return next(base for base in self.bases if base.name == name)
+
+    def artifact(self, name: str, platform: Platform) -> LockedArtifact:
+        """The artifact of this name in release.yaml, for this platform."""
+        return next(artifact for artifact in self.artifacts if (artifact.name, artifact.platform) == (name, platform))

@@ -1,0 +1,148 @@
+"""The spine: what a run does, stage by stage, from a plan to a report."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.build import Workshop, build_images
+from builder.journal import Journal
+from builder.layout import Layout
+from builder.oci import ImageConfig, Manifest
+from builder.plan import ImagePlan, Plan
+from builder.ports import Registry
+from builder.progress import Progress
+from builder.publish import Publication, Traffic, publish
+from builder.report import ImageReport, PlatformReport, Report
+from builder.verify import PulledImage, find_published, verify_published
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """What publishing needs of the world; `registry_for_undoing` goes on working after an interruption."""
+
+    registry: Registry
+    registry_for_undoing: Registry
+    journals: Path
+
+
+def push_plan(plan: Plan, layouts: Path, workshop: Workshop, counter: Counter, *, rebuild: bool, started: float) -> Report:
+    """Build what the hubs lack, publish it as one release, read it back. `started`: time.monotonic() of the run."""
+    found = {} if rebuild else _find_published(plan.images, counter.registry, workshop.progress)
+    built = build_images(plan, [image for image in plan.images if image.key not in found], layouts, workshop)
+    publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.images]
+    states = dict.fromkeys(found, "unchanged") | dict.fromkeys(built, "built")
+    return publish_release(publications, states, plan.version, plan.hub, workshop, counter, started)
+
+
+def publish_release(
+    publications: Sequence[Publication],
+    states: dict[str, str],
+    version: str,
+    hub: str,
+    workshop: Workshop,
+    counter: Counter,
+    started: float,
+) -> Report:
+    """Publish images that are built and checked, and read them back."""
+    repositories = [str(reference.repository) for entry in publications for reference in entry.references]
+    traffic = publish(
+        publications,
+        registry=counter.registry,
+        registry_for_undoing=counter.registry_for_undoing,
+        journal=Journal(counter.journals, repositories),
+        progress=workshop.progress,
+        check_interrupted=workshop.interruption.check,
+    )
+    with workshop.progress.task("verify", f"{len(publications)} images"):
+        pulled = verify_published(publications, counter.registry)
+    images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
+    return _finish(version, hub, images, traffic, workshop.progress, started)
+
+
+def build_plan(plan: Plan, layouts: Path, workshop: Workshop, *, started: float) -> Report:
+    """Build all images of the plan into layouts, and stop there."""
+    built = build_images(plan, plan.images, layouts, workshop)
+    images = tuple(_report_layout(image, built[image.key]) for image in plan.images)
+    return _finish(plan.version, plan.hub, images, None, workshop.progress, started)
+
+
+def _finish(
+    version: str,
+    hub: str,
+    images: tuple[ImageReport, ...],
+    traffic: Traffic | None,
+    progress: Progress,
+    started: float,
+) -> Report:
+    return Report(
+        version=version,
+        hub=hub,
+        images=images,
+        traffic=traffic,
+        stages=progress.stage_seconds(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _find_published(images: Sequence[ImagePlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
+    """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
+
+    with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
+        found = dict(zip(images, pool.map(lambda image: find_published(image, registry), images), strict=True))
+        known = {image.key: manifest for image, manifest in found.items() if manifest}
+        task.outcome = f"{len(known)} unchanged"
+    return known
+
+
+def _publication(image: ImagePlan, found: Manifest | None, layout: Layout | None) -> Publication:
+    if found:
+        return Publication(key=image.key, index=found, references=image.references, layout=None)
+    assert layout is not None
+    return Publication(
+        key=image.key,
+        index=layout.index(),
+        references=image.references,
+        layout=layout,
+        mount_from=(image.base.reference.repository,),
+    )
+
+
+def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:
+    image = next(image for image in pulled if image.index and image.index.digest == entry.index.digest)
+    platforms = tuple(
+        PlatformReport(platform=platform.platform, digest=platform.manifest.digest, size=platform.size)
+        for platform in image.platforms
+    )
+    return ImageReport(
+        key=entry.key,
+        references=entry.references,
+        digest=entry.index.digest,
+        platforms=platforms,
+        state=state,
+        layout=str(entry.layout.root) if entry.layout else "",
+    )
+
+
+def _report_layout(image: ImagePlan, layout: Layout) -> ImageReport:
+    index = layout.index()
+    return ImageReport(
+        key=image.key,
+        references=image.references,
+        digest=index.digest,
+        platforms=layout_platforms(layout),
+        state="built",
+        layout=str(layout.root),
+    )
+
+
+def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:
+    """The platforms of a layout with their sizes."""
+    reports = []
+    for child in layout.index().children():
+        manifest = layout.manifest(child)
+        config = ImageConfig.parse(layout.read(manifest.config()))
+        size = sum(layer.size for layer in manifest.layers())
+        reports.append(PlatformReport(platform=config.platform, digest=child.digest, size=size))
+    return tuple(reports)

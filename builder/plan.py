@@ -1,0 +1,425 @@
+"""The plan: everything a run will do, decided before any of it happens. Pure: no clock, environment, disk or network."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from builder import __version__
+from builder.errors import RecipeError, RequestError, ToolchainError
+from builder.lock import Lock, LockedArtifact, LockedBase, SourceFacts
+from builder.recipe import ArtifactFile, Binary, ImageRecipe, RecipeBook, ReleaseRecipe, TreeFile
+from builder.reference import Digest, Hub, ImageReference, Platform
+from builder.render import render_dockerfile, render_text
+from builder.request import Request
+
+FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+# Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
+# pin them and is not uploaded again; 0 is what Bazel gives them, too.
+_ARTIFACT_TIME = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileStep:
+    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory."""
+
+    key: str
+    platform: Platform
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    packages: tuple[str, ...]
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The names of the programs it makes, as `go build -o DIR/` names them."""
+        return tuple(PurePosixPath(package).name for package in self.packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFile:
+    """A program that a compile step makes."""
+
+    step: str
+    program: str
+
+    def __str__(self) -> str:
+        return f"go build {self.program}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file of Istio's tree."""
+
+    source: str
+
+    def __str__(self) -> str:
+        return self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedFile:
+    """A downloaded file."""
+
+    artifact: LockedArtifact
+
+    def __str__(self) -> str:
+        return f"{self.artifact.name} sha256:{self.artifact.sha256[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """A file of an image: where it comes from, where it goes, its mode bits, its time in seconds since 1970."""
+
+    origin: CompiledFile | SourceFile | FetchedFile
+    path: str
+    mode: str
+    mtime: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLayer:
+    """A layer: the name of its tar in the build context, and what is in it."""
+
+    archive: str
+    files: tuple[PlannedFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformImage:
+    """An image on one platform."""
+
+    platform: Platform
+    dockerfile: str
+    layers: tuple[PlannedLayer, ...]
+    labels: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """An image in one variant, on every platform; `references` are all the tags it will get."""
+
+    image: str
+    variant: str
+    base: LockedBase
+    user: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    workdir: str
+    platforms: tuple[PlatformImage, ...]
+    annotations: tuple[tuple[str, str], ...]
+    references: tuple[ImageReference, ...]
+    is_default: bool
+
+    @property
+    def key(self) -> str:
+        """`pilot-distroless`."""
+        return f"{self.image}-{self.variant}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of everything that decides the image's bytes."""
+        return dict(self.annotations)[FINGERPRINT_ANNOTATION]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One release: all images of a run."""
+
+    version: str
+    hub: str
+    commit: str
+    go_version: str
+    source_date_epoch: int
+    compression: str
+    platforms: tuple[Platform, ...]
+    compiles: tuple[CompileStep, ...]
+    artifacts: tuple[LockedArtifact, ...]
+    images: tuple[ImagePlan, ...]
+
+
+def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe, tuple[str, ...]], ...]:
+    """The recipes asked for, each with its variants. Raises RequestError, with the nearest name, for unknown ones."""
+    recipes = tuple(book.image(name) for name in request.images) if request.images else book.images
+    known = sorted({variant for recipe in book.images for variant in recipe.variants})
+    for variant in request.variants:
+        if variant not in known:
+            raise RequestError(f"there is no variant {variant!r}", hint=f"Known variants: {', '.join(known)}.")
+    chosen = []
+    for recipe in recipes:
+        variants = tuple(name for name in recipe.variants if not request.variants or name in request.variants)
+        if not variants:
+            raise RequestError(
+                f"image {recipe.image} has no variant {' or '.join(request.variants)}",
+                hint=f"It has {', '.join(recipe.variants)}.",
+            )
+        chosen.append((recipe, variants))
+    return tuple(chosen)
+
+
+def choose_version(request: Request, source: SourceFacts) -> str:
+    """The version stamped into the programs: the first tag asked for, else the release tag at a clean HEAD."""
+    if request.tags:
+        return request.tags[0]
+    if source.state.tag and not source.state.dirty:
+        return source.state.tag
+    return f"{source.version}-dev-{source.state.commit[:10]}{'-dirty' if source.state.dirty else ''}"
+
+
+def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts) -> dict[str, Any]:
+    """The names that expressions in recipes may use."""
+    state = source.state
+    version = choose_version(request, source)
+    return {
+        "version": version,
+        "tag": version,
+        "hub": str(request.hubs[0]),
+        "commit": state.commit,
+        "revision": f"{state.commit}-dirty" if state.dirty else state.commit,
+        "status": "Modified" if state.modified else "Clean",
+        "description": state.description,
+        "base_registry": request.base_registry or release.base_registry,
+        "base_version": source.base_version,
+        "dependencies": dict(source.dependencies),
+    }
+
+
+def platform_values(platform: Platform) -> dict[str, str]:
+    """The names that expressions may use besides, where one platform is meant."""
+    return {"os": platform.os, "architecture": platform.architecture}
+
+
+def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
+    """Decide everything. Raises RequestError, RecipeError and ToolchainError."""
+    _check_go(lock)
+    values = recipe_values(request, book.release, lock.source)
+    chosen = select_images(request, book)
+    compiles = _plan_compiles(request, book, lock, values, tuple(recipe for recipe, _ in chosen))
+    images = tuple(
+        _plan_image(request, book, lock, values, compiles, recipe, variant) for recipe, variants in chosen for variant in variants
+    )
+    return Plan(
+        version=values["version"],
+        hub=values["hub"],
+        commit=lock.source.state.commit,
+        go_version=lock.go_version,
+        source_date_epoch=lock.source.state.committed_at,
+        compression=request.compression,
+        platforms=request.platforms,
+        compiles=compiles,
+        artifacts=lock.artifacts,
+        images=images,
+    )
+
+
+def _check_go(lock: Lock) -> None:
+    wanted, found = lock.source.go_directive, lock.go_version
+    if _version_key(found) < _version_key(wanted):
+        raise ToolchainError(
+            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer",
+            hint=f"Install Go {wanted} or newer, or `pip install 'istio-build[go]'`.",
+        )
+
+
+def _version_key(version: str) -> tuple[int, ...]:
+    """`1.26.0` as numbers; a release candidate counts as its release, a missing patch as 0."""
+    numbers = [
+        int("".join(digit for digit in part.partition("rc")[0].partition("beta")[0] if digit.isdigit()) or 0)
+        for part in version.split(".")[:3]
+    ]
+    return tuple(numbers + [0] * (3 - len(numbers)))
+
+
+def _plan_compiles(
+    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipes: tuple[ImageRecipe, ...]
+) -> tuple[CompileStep, ...]:
+    go = book.release.go
+    used: dict[str, dict[str, str]] = {}
+    for recipe in recipes:
+        for binary in recipe.binaries:
+            programs = used.setdefault(binary.tags, {})
+            name = PurePosixPath(binary.main).name
+            if programs.setdefault(name, binary.main) != binary.main:
+                raise RecipeError(
+                    f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
+                    hint="Give one of them another tag set.",
+                )
+    steps = []
+    for platform in request.platforms:
+        here = {**values, **platform_values(platform)}
+        stamp = [f"-X {name}={render_text(value, here, 'release.yaml: go.stamp')}" for name, value in go.stamp.items()]
+        for tag_set, programs in sorted(used.items()):
+            tags = go.tags[tag_set]
+            packages = tuple(sorted(programs.values()))
+            argv = ("go", "build", *go.flags, "-ldflags", " ".join([*go.ldflags, *stamp]))
+            steps.append(
+                CompileStep(
+                    key=f"{platform.slug}/{tag_set}",
+                    platform=platform,
+                    argv=(*argv, *((f"-tags={','.join(tags)}",) if tags else ()), *packages),
+                    env=tuple(sorted({**_go_environment(platform), **go.env}.items())),
+                    packages=packages,
+                )
+            )
+    return tuple(steps)
+
+
+def _go_environment(platform: Platform) -> dict[str, str]:
+    """All of Go's environment that decides bytes; GOENV=off keeps the machine's own settings out."""
+    return {
+        "CGO_ENABLED": "0",
+        "GO111MODULE": "on",
+        "GOAMD64": "v1",
+        "GOARCH": platform.architecture,
+        "GOARM64": "v8.0",
+        "GODEBUG": "",
+        "GOENV": "off",
+        "GOEXPERIMENT": "",
+        "GOFIPS140": "off",
+        "GOFLAGS": "",
+        "GOOS": platform.os,
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def _plan_image(
+    request: Request,
+    book: RecipeBook,
+    lock: Lock,
+    values: Mapping[str, Any],
+    compiles: tuple[CompileStep, ...],
+    recipe: ImageRecipe,
+    variant: str,
+) -> ImagePlan:
+    base = lock.base(recipe.variants[variant].base)
+    is_default = variant == book.release.default_variant
+    platforms = tuple(_plan_platform(book, lock, values, recipe, base, platform) for platform in request.platforms)
+    plan = ImagePlan(
+        image=recipe.image,
+        variant=variant,
+        base=base,
+        user=recipe.user,
+        entrypoint=recipe.entrypoint,
+        command=recipe.command,
+        workdir=recipe.workdir,
+        platforms=platforms,
+        annotations=_annotations(recipe, values, lock, base),
+        references=image_references(
+            request.hubs, request.tags or (values["version"],), recipe.image, variant, is_default=is_default
+        ),
+        is_default=is_default,
+    )
+    fingerprint = _fingerprint(plan, lock, compiles, request.compression)
+    return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
+
+
+def _plan_platform(
+    book: RecipeBook,
+    lock: Lock,
+    values: Mapping[str, Any],
+    recipe: ImageRecipe,
+    base: LockedBase,
+    platform: Platform,
+) -> PlatformImage:
+    here = {**values, **platform_values(platform)}
+    origin = book.origin(recipe.image)
+    env = tuple((name, render_text(value, here, f"{origin}: env.{name}")) for name, value in recipe.env.items())
+    labels = tuple((name, render_text(value, here, f"{origin}: labels.{name}")) for name, value in recipe.labels.items())
+    layers = _plan_layers(recipe, lock, platform)
+    values_for_template = {
+        "name": recipe.image,
+        "base": str(base.reference),
+        "layers": layers,
+        "user": recipe.user,
+        "workdir": recipe.workdir,
+        "entrypoint": recipe.entrypoint,
+        "command": recipe.command,
+        "env": env,
+        "labels": labels,
+    }
+    dockerfile = render_dockerfile(dict(book.templates), recipe.template, values_for_template)
+    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
+
+
+def _plan_layers(recipe: ImageRecipe, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+    """One layer a file, so that a change of one program leaves the layers of the others as they are."""
+    committed_at = lock.source.state.committed_at
+    entries: list[tuple[TreeFile | ArtifactFile | Binary, CompiledFile | SourceFile | FetchedFile, int]] = []
+    entries += [(file, SourceFile(source=file.source), committed_at) for file in recipe.files]
+    entries += [(file, FetchedFile(artifact=lock.artifact(file.artifact, platform)), _ARTIFACT_TIME) for file in recipe.artifacts]
+    entries += [
+        (
+            binary,
+            CompiledFile(step=f"{platform.slug}/{binary.tags}", program=PurePosixPath(binary.main).name),
+            committed_at,
+        )
+        for binary in recipe.binaries
+    ]
+    return tuple(
+        PlannedLayer(
+            archive=f"{number}-{PurePosixPath(entry.path).name}.tar",
+            files=(PlannedFile(origin=origin, path=entry.path, mode=entry.mode, mtime=mtime),),
+        )
+        for number, (entry, origin, mtime) in enumerate(entries, start=1)
+    )
+
+
+def _annotations(recipe: ImageRecipe, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
+    created = datetime.fromtimestamp(lock.source.state.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        ("org.opencontainers.image.base.digest", str(base.digest)),
+        ("org.opencontainers.image.created", created),
+        ("org.opencontainers.image.revision", values["revision"]),
+        ("org.opencontainers.image.title", recipe.image),
+        ("org.opencontainers.image.version", values["version"]),
+    )
+
+
+def image_references(
+    hubs: tuple[Hub, ...], tags: tuple[str, ...], image: str, variant: str, *, is_default: bool
+) -> tuple[ImageReference, ...]:
+    """All tags of a variant as Istio sets them: `TAG-variant`, and before it the plain `TAG` for the default one."""
+    own = [name for tag in tags for name in ((tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",))]
+    return tuple(hub.repository(image).at(tag) for hub in hubs for tag in dict.fromkeys(own))
+
+
+def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
+    """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
+    used = {
+        file.origin.step
+        for platform in plan.platforms
+        for layer in platform.layers
+        for file in layer.files
+        if isinstance(file.origin, CompiledFile)
+    }
+    inputs = {
+        "tool": __version__,
+        "compression": compression,
+        "source": lock.source.state.content,
+        "go": lock.go_version,
+        # Without the packages: which other programs are compiled beside ours does not change ours.
+        "compiles": [[step.key, step.argv[: -len(step.packages)], step.env] for step in compiles if step.key in used],
+        "annotations": plan.annotations,
+        "base": [[str(entry.platform), str(entry.manifest)] for entry in plan.base.platforms],
+        "platforms": [
+            [
+                str(platform.platform),
+                platform.dockerfile.replace(str(plan.base.reference), str(plan.base.digest)),
+                [[_identify(file), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
+            ]
+            for platform in plan.platforms
+        ],
+    }
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
+    return Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()).text
+
+
+def _identify(file: PlannedFile) -> str:
+    """What decides a file's content: downloads by their sum, wherever they came from; the rest by commit and command."""
+    if isinstance(file.origin, FetchedFile):
+        return f"{file.origin.artifact.sha256} {file.origin.artifact.member}"
+    return str(file.origin)

@@ -1,0 +1,96 @@
+"""Shows a plan before anything runs: as a table, as JSON, as Dockerfiles, as the bake definition."""
+
+import json
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.bake import bake_definition
+from builder.plan import CompiledFile, ImagePlan, Plan
+from builder.ports import AssemblyTarget
+from builder.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
+from builder.report import format_table
+from builder.settings import Setting
+
+
+def plan_json(plan: Plan, settings: tuple[Setting, ...]) -> str:
+    """The whole plan, with the origin of each setting, as JSON text."""
+    document = {"settings": [_plain(setting) for setting in settings], **_plain(plan)}
+    return json.dumps(document, indent=2)
+
+
+def plan_dockerfiles(plan: Plan) -> str:
+    """The rendered Dockerfiles one after the other, each under a line that says what it is for."""
+    parts = [
+        f"# ---- {image.key} {platform.platform}\n{platform.dockerfile}" for image in plan.images for platform in image.platforms
+    ]
+    return "\n".join(parts).rstrip()
+
+
+def plan_bake(plan: Plan) -> str:
+    """The bake definition, with directories below `.` where a run has those of its cache."""
+    targets = [
+        AssemblyTarget(
+            name=f"{image.key}-{platform.platform.slug}",
+            platform=platform.platform,
+            dockerfile=platform.dockerfile,
+            context=Path("context", platform.platform.slug, image.image),
+            destination=Path("assembled", image.key, platform.platform.slug),
+            source_date_epoch=plan.source_date_epoch,
+            compression=plan.compression,
+        )
+        for image in plan.images
+        for platform in image.platforms
+    ]
+    return json.dumps(bake_definition(targets), indent=2)
+
+
+def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
+    """What would be done, for people."""
+    lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, Go {plan.go_version}, stamped for {plan.hub}", ""]
+    lines += ["Settings"]
+    lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
+    lines += ["", "Compile"]
+    lines += _indent(
+        [(str(step.platform), " ".join(step.programs), _tags(step.argv)) for step in plan.compiles] or [("nothing",)]
+    )
+    if plan.artifacts:
+        lines += ["", "Fetch"]
+        lines += _indent([(a.name, str(a.platform), redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts])
+    lines += ["", "Images"]
+    for image in plan.images:
+        lines += _image_lines(image)
+    return "\n".join(lines)
+
+
+def _image_lines(image: ImagePlan) -> list[str]:
+    platforms = ", ".join(str(platform.platform) for platform in image.platforms)
+    lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
+    for layer in image.platforms[0].layers:
+        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}" for file in layer.files]
+    return [*lines, *(f"    push   {reference}" for reference in image.references)]
+
+
+def _origin(origin: object) -> str:
+    return f"({origin})" if not isinstance(origin, CompiledFile) else ""
+
+
+def _tags(argv: tuple[str, ...]) -> str:
+    return next((word for word in argv if word.startswith("-tags=")), "no tags")
+
+
+def _indent(rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"  {line}" for line in format_table(rows)] if rows else []
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
+    """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
+    if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        if value and all(isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) for entry in value):
+            return {entry[0]: _plain(entry[1]) for entry in value}
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,153 @@
+"""What a run tells of itself while it goes on: events, and the small tools with which stages emit them."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Unit = Literal["bytes", "steps"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted:
+    """Something that takes a while has begun. `subject` names what it is done to, such as `pilot linux/arm64`."""
+
+    task: int
+    stage: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAdvanced:
+    """It goes on: `done` of `total` bytes (total 0 where unknown), or what it is doing just now."""
+
+    task: int
+    stage: str
+    subject: str
+    done: int = 0
+    total: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished:
+    """It has ended after so many seconds; `outcome` says how, `failed` whether it failed."""
+
+    task: int
+    stage: str
+    subject: str
+    seconds: float
+    outcome: str
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One thing to know: a note, or a warning."""
+
+    level: Literal["note", "warning"]
+    text: str
+
+
+Event = TaskStarted | TaskAdvanced | TaskFinished | Message
+
+
+class Observer(Protocol):
+    """Shows events. Called from many threads."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+
+class Task:
+    """A running task; stages tell it how far they are."""
+
+    def __init__(self, identity: int, stage: str, subject: str, observer: Observer) -> None:
+        self._identity = identity
+        self._stage = stage
+        self._subject = subject
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._done = 0
+        self.outcome = ""
+
+    def advance(self, count: int, total: int = 0) -> None:
+        """So many bytes more (fewer, where a try has to be made again)."""
+        with self._lock:
+            self._done += count
+            done = self._done
+        self._emit(done, total, "")
+
+    def reach(self, done: int, total: int) -> None:
+        """So many bytes in all."""
+        self._emit(done, total, "")
+
+    def detail(self, text: str) -> None:
+        """What is being done just now."""
+        self._emit(self._done, 0, text)
+
+    def _emit(self, done: int, total: int, detail: str) -> None:
+        self._observer(
+            TaskAdvanced(task=self._identity, stage=self._stage, subject=self._subject, done=done, total=total, detail=detail)
+        )
+
+
+class Progress:
+    """Emits the events of a run to an observer, and keeps how long each stage was at work."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._identities = itertools.count(1)
+        self._lock = threading.Lock()
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    @contextmanager
+    def task(self, stage: str, subject: str) -> Iterator[Task]:
+        """A task from here to the end of the block; an exception marks it as failed."""
+        identity = next(self._identities)
+        task = Task(identity, stage, subject, self._observer)
+        started = time.monotonic()
+        self._observer(TaskStarted(task=identity, stage=stage, subject=subject))
+        failed = True
+        try:
+            yield task
+            failed = False
+        finally:
+            ended = time.monotonic()
+            self._extend_span(stage, started, ended)
+            self._observer(
+                TaskFinished(
+                    task=identity,
+                    stage=stage,
+                    subject=subject,
+                    seconds=ended - started,
+                    outcome=task.outcome,
+                    failed=failed,
+                )
+            )
+
+    def note(self, text: str) -> None:
+        """Tell something worth knowing."""
+        self._observer(Message(level="note", text=text))
+
+    def warn(self, text: str) -> None:
+        """Tell something the user should look at."""
+        self._observer(Message(level="warning", text=text))
+
+    def stage_seconds(self) -> tuple[tuple[str, float], ...]:
+        """Per stage, in order of their start: seconds from its first task's start to its last one's end.
+
+        Stages overlap, so the figures may add up to more than the run took.
+        """
+        with self._lock:
+            spans = sorted(self._spans.items(), key=lambda item: item[1])
+        return tuple((stage, end - start) for stage, (start, end) in spans)
+
+    def _extend_span(self, stage: str, started: float, ended: float) -> None:
+        with self._lock:
+            first, last = self._spans.get(stage, (started, ended))
+            self._spans[stage] = (min(first, started), max(last, ended))

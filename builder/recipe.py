@@ -1,0 +1,202 @@
+"""Recipes: what an image holds, as data. One YAML file an image, one for what all images of a release share.
+
+Text in a recipe may hold Jinja2 expressions, filled in by the plan: `version`, `hub`, `tag`, `commit`, `base_registry`,
+`base_version`, `architecture`, and `dependencies.NAME` (the SHAs of Istio's `istio.deps`).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from builder.errors import RecipeError, RequestError
+from builder.yaml_document import Location, Schema, YamlDocument, read_yaml, validate
+
+RELEASE_FILE = "release.yaml"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]
+Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
+MainPackage = Annotated[str, StringConstraints(pattern=r"^\./[A-Za-z0-9._/-]+$")]
+
+
+class Binary(Schema):
+    """A Go program that the image holds."""
+
+    main: MainPackage = Field(description="The main package, relative to the root of Istio's source.")
+    tags: str = Field(description="Which set of Go build tags, by its name in release.yaml (go.tags).")
+    path: AbsolutePath = Field(description="Where the program goes in the image.")
+    mode: Mode = "0755"
+
+
+class TreeFile(Schema):
+    """A file of Istio's source tree that the image holds."""
+
+    source: RelativePath = Field(description="The file, relative to the root of Istio's source.")
+    path: AbsolutePath = Field(description="Where the file goes in the image.")
+    mode: Mode = "0644"
+
+
+class ArtifactFile(Schema):
+    """A downloaded file that the image holds."""
+
+    artifact: str = Field(description="Which artifact, by its name in release.yaml (artifacts).")
+    path: AbsolutePath = Field(description="Where the file goes in the image.")
+    mode: Mode = "0755"
+
+
+class Variant(Schema):
+    """One way to build the image."""
+
+    base: str = Field(description="The base image, by its name in release.yaml (bases).")
+
+
+class ImageRecipe(Schema):
+    """What one image holds, and how it is run."""
+
+    image: Name = Field(description="The image's name at the hub.")
+    summary: str = Field(default="", description="One line for people.")
+    template: str = Field(description="The Dockerfile template, a file of the templates directory.")
+    binaries: tuple[Binary, ...] = ()
+    files: tuple[TreeFile, ...] = ()
+    artifacts: tuple[ArtifactFile, ...] = ()
+    variants: dict[Name, Variant] = Field(min_length=1, description="The variants by name, such as debug and distroless.")
+    user: str = Field(default="", description="USER; empty leaves the base image's.")
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    workdir: str = Field(default="", description="WORKDIR; empty leaves the base image's.")
+    env: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+class Artifact(Schema):
+    """A file for each architecture that somebody else builds, such as Envoy."""
+
+    base_urls: tuple[str, ...] = Field(min_length=1, description="Where to look, in this order.")
+    file: dict[Literal["amd64", "arm64"], str] = Field(description="The file below the base URL, by architecture.")
+    checksum: dict[Literal["amd64", "arm64"], str] = Field(
+        description="The file below the base URL whose first field is the sha256, by architecture."
+    )
+    member: str = Field(default="", description="The member to take, where the file is a .tar.gz.")
+
+
+class Go(Schema):
+    """How Go programs are compiled."""
+
+    flags: tuple[str, ...] = Field(description="Flags of `go build`.")
+    ldflags: tuple[str, ...] = Field(description="Flags of the linker.")
+    stamp: dict[str, str] = Field(description="Variables set by the linker's -X, and their values.")
+    tags: dict[str, tuple[str, ...]] = Field(description="Sets of build tags by name.")
+    env: dict[str, str] = Field(default={}, description="More environment for the compiler.")
+
+
+class ReleaseRecipe(Schema):
+    """What all images of a release share."""
+
+    default_variant: Name = Field(description="The variant that also gets the plain tag.")
+    base_registry: str = Field(description="Where the base images come from unless the user says otherwise.")
+    bases: dict[str, str] = Field(description="Base images by name.")
+    artifacts: dict[str, Artifact] = {}
+    go: Go
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeBook:
+    """All recipes and templates of a run: the built-in ones, and the user's on top."""
+
+    release: ReleaseRecipe
+    images: tuple[ImageRecipe, ...]
+    templates: tuple[tuple[str, str], ...]
+    origins: tuple[tuple[str, str], ...]
+
+    def image(self, name: str) -> ImageRecipe:
+        """The recipe of this image. Raises RequestError, with the nearest name, where there is none."""
+        for recipe in self.images:
+            if recipe.image == name:
+                return recipe
+        names = [recipe.image for recipe in self.images]
+        close = get_close_matches(name, names, n=1, cutoff=0.4)
+        suggestion = f"Did you mean {close[0]}? " if close else ""
+        raise RequestError(f"there is no image {name!r}", hint=f"{suggestion}Known images: {', '.join(names)}.")
+
+    def origin(self, image: str) -> str:
+        """The file that this image's recipe stands in."""
+        return dict(self.origins)[image]
+
+
+def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
+    """The built-in recipes, then each directory of `extra` adding to or replacing them.
+
+    A directory holds `*.yaml` recipes and `*.j2` templates side by side, or templates in a `dockerfiles/` below or
+    beside it. Raises RecipeError with file and line.
+    """
+    release: ReleaseRecipe | None = None
+    images: dict[str, ImageRecipe] = {}
+    documents: dict[str, YamlDocument] = {}
+    templates: dict[str, str] = {}
+    for directory in (_shipped("recipes"), *extra):
+        if not directory.is_dir():
+            raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
+        for path in sorted(directory.glob("*.yaml")):
+            document = read_yaml(path)
+            if path.name == RELEASE_FILE:
+                release = validate(ReleaseRecipe, document)
+                continue
+            recipe = validate(ImageRecipe, document)
+            images[recipe.image], documents[recipe.image] = recipe, document
+        templates |= _read_templates(directory)
+    if release is None:
+        raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
+    for name, recipe in images.items():
+        _check_names(recipe, documents[name], release, templates)
+    return RecipeBook(
+        release=release,
+        images=tuple(images.values()),
+        templates=tuple(sorted(templates.items())),
+        origins=tuple((name, str(document.path)) for name, document in documents.items()),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of recipe files: an image's, or release.yaml."""
+    image, release = ImageRecipe.model_json_schema(), ReleaseRecipe.model_json_schema()
+    definitions = {**image.pop("$defs", {}), **release.pop("$defs", {})}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "istio-build recipe",
+        "anyOf": [image, release],
+        "$defs": definitions,
+    }
+
+
+def _shipped(folder: str) -> Path:
+    """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
+    package = Path(str(resources.files("builder")))
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def _read_templates(directory: Path) -> dict[str, str]:
+    folders = [directory, directory / "dockerfiles", directory.parent / "dockerfiles"]
+    found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))]
+    return {path.name: path.read_text(encoding="utf-8") for path in found}
+
+
+def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:
+    """Every name that a recipe uses must exist. Raises RecipeError with the line of the first that does not."""
+    uses: list[tuple[Location, str, str, Collection[str]]] = [(("template",), "template", recipe.template, templates)]
+    uses += [(("variants", name, "base"), "base", variant.base, release.bases) for name, variant in recipe.variants.items()]
+    uses += [(("binaries", i, "tags"), "tag set", binary.tags, release.go.tags) for i, binary in enumerate(recipe.binaries)]
+    uses += [
+        (("artifacts", i, "artifact"), "artifact", file.artifact, release.artifacts) for i, file in enumerate(recipe.artifacts)
+    ]
+    for location, kind, name, known in uses:
+        if name not in known:
+            close = get_close_matches(name, list(known), n=1, cutoff=0.4)
+            suggestion = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}."
+            raise RecipeError(f"{document.where(location)}: there is no {kind} {name!r}; {suggestion}")

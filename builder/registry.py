@@ -1,0 +1,301 @@
+"""OCI registries over HTTP: OCI distribution-spec v1.1.
+
+Every public operation is tried again as a whole while it fails in ways that may pass; nothing below it retries.
+"""
+
+import contextlib
+import time
+import urllib.parse
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from builder.errors import AccessDenied, CheckError, RegistryError
+from builder.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
+from builder.ports import UploadOutcome
+from builder.reference import Digest, ImageReference, Repository
+from builder.registry_answer import Answer, media_type_of
+from builder.registry_auth import CredentialSource
+from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload
+from builder.retry import RetryPolicy
+from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
+
+_ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+# The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
+_LARGEST_DOCUMENT = 16 * 1024 * 1024
+# A registry that answers so to a PUT with the whole blob may still take it by PATCH, as Docker sends it.
+_NO_WHOLE_UPLOADS = (405, 501)
+
+
+def _go_on() -> None:
+    """Interrupt nothing."""
+
+
+def _count_nothing(_: int) -> None:
+    """Show no progress."""
+
+
+class HttpRegistry:
+    """Fulfils `ports.Registry`. One object serves any number of registries and threads.
+
+    `insecure` names the hosts reached by plain HTTP besides this machine. `check_interrupted` raises Interrupted; it is
+    asked before each request and between chunks. `certificates` is where Docker keeps those of single registries.
+    `timeouts` are the seconds to connect and between two reads, `clock` is monotonic and says when tokens expire.
+    """
+
+    def __init__(
+        self,
+        *,
+        credentials: CredentialSource,
+        retry: RetryPolicy,
+        insecure: Collection[str] = (),
+        check_interrupted: Callable[[], None] = _go_on,
+        certificates: Path = DOCKER_CERTIFICATES,
+        timeouts: tuple[float, float] = TIMEOUTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        def connect(host: str, plain: bool) -> RegistryConnection:
+            return RegistryConnection(
+                host,
+                plain=plain,
+                credentials=credentials,
+                certificates=certificates,
+                check_interrupted=check_interrupted,
+                clock=clock,
+                timeouts=timeouts,
+            )
+
+        self._connections = RegistryConnections(connect, insecure)
+        self._retry = retry
+        self._check_interrupted = check_interrupted
+
+    def get_manifest(self, reference: ImageReference) -> Manifest | None:
+        """See `ports.Registry.get_manifest`."""
+        repository = reference.repository
+        call = Call(
+            act=f"read {reference}",
+            method="GET",
+            url=f"{repository.path}/manifests/{reference.key}",
+            scopes=_pull(repository),
+            headers={"Accept": _ACCEPT},
+            limit=_LARGEST_DOCUMENT,
+        )
+        answer = self._retry.run(lambda: self._send(repository, call, accept=(200, 404)))
+        if answer.status == 404:
+            return None if answer.says_not_found else self._refuse(repository, call, answer)
+        manifest = Manifest(media_type=media_type_of(answer), content=answer.content)
+        if reference.digest:
+            _check_digest(call.act, reference.digest, answer.content)
+        if manifest.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES):
+            raise RegistryError(
+                f"cannot {call.act}: it is {manifest.media_type or 'of no type'}, not an image index or manifest",
+                hint="Is there a registry at this address, and is this an image pushed in the last years?",
+                status=answer.status,
+            )
+        return manifest
+
+    def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
+        """See `ports.Registry.get_blob`."""
+        call = Call(
+            act=f"read blob {descriptor.digest.short} from {repository}",
+            method="GET",
+            url=f"{repository.path}/blobs/{descriptor.digest}",
+            scopes=_pull(repository),
+            limit=_LARGEST_DOCUMENT,
+        )
+        content = self._retry.run(lambda: self._send(repository, call, accept=(200,))).content
+        _check_digest(call.act, descriptor.digest, content)
+        return content
+
+    def has_blob(self, repository: Repository, digest: Digest) -> bool:
+        """See `ports.Registry.has_blob`."""
+        return self._retry.run(lambda: self._find_blob(repository, digest, _pull(repository)))
+
+    def push_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        content: Path,
+        *,
+        mount_from: Sequence[Repository] = (),
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> UploadOutcome:
+        """See `ports.Registry.push_blob`.
+
+        `on_bytes` is given what is sent as it is sent. What a failed try had sent is given back as a negative number,
+        so the sum is the blob's size after UPLOADED, and 0 after PRESENT or MOUNTED. Raises CheckError where the file
+        is not of the descriptor's size.
+        """
+        _check_size(descriptor, content)
+        body = Upload(content, descriptor.size, on_bytes or _count_nothing, self._check_interrupted)
+
+        def attempt() -> UploadOutcome:
+            # A failed try may have arrived all the same, with only its answer lost: so look each time.
+            body.seek(0)
+            if self._find_blob(repository, descriptor.digest, _push(repository)):
+                return UploadOutcome.PRESENT
+            call, session = self._start_upload(repository, descriptor, mount_from)
+            if session.status == 201:
+                return UploadOutcome.MOUNTED
+            self._upload(repository, call, session, descriptor.digest, body)
+            return UploadOutcome.UPLOADED
+
+        return self._retry.run(attempt)
+
+    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
+        """See `ports.Registry.put_manifest`."""
+        call = Call(
+            act=f"push {manifest.digest.short} as {_name(repository, key)}",
+            method="PUT",
+            url=f"{repository.path}/manifests/{key}",
+            scopes=_push(repository),
+            headers={"Content-Type": manifest.media_type},
+            body=manifest.content,
+        )
+        answer = self._retry.run(lambda: self._send(repository, call, accept=(201, 200, 202)))
+        _check_stored(call.act, manifest.digest, answer)
+
+    def delete_tag(self, reference: ImageReference) -> bool:
+        """See `ports.Registry.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
+        if not reference.tag:
+            raise ValueError(f"{reference} has no tag")
+        repository = reference.repository
+        call = Call(
+            act=f"delete tag {repository}:{reference.tag}",
+            method="DELETE",
+            url=f"{repository.path}/manifests/{reference.tag}",
+            scopes=(f"repository:{repository.path}:delete",),
+        )
+        # Registries that cannot do it say so in various ways: 2.8 of the CNCF one takes the tag for a malformed digest.
+        cannot = (400, 405, 501)
+        answer = self._retry.run(lambda: self._send(repository, call, accept=(202, 200, 204, 404, *cannot)))
+        if answer.status == 404:
+            # Either the tag is gone, perhaps by a try whose answer was lost, or this is one more way to say "cannot".
+            return self.get_manifest(repository.at(reference.tag)) is None
+        return answer.status not in cannot
+
+    def _find_blob(self, repository: Repository, digest: Digest, scopes: tuple[str, ...]) -> bool:
+        call = Call(
+            act=f"look for blob {digest.short} in {repository}",
+            method="HEAD",
+            url=f"{repository.path}/blobs/{digest}",
+            scopes=scopes,
+        )
+        return self._send(repository, call, accept=(200, 404)).status == 200
+
+    def _start_upload(
+        self, repository: Repository, descriptor: Descriptor, mount_from: Sequence[Repository]
+    ) -> tuple[Call, Answer]:
+        """The answer to a mount (201) or an open upload session (202), with the call that it answers."""
+        call = Call(
+            act=f"upload blob {descriptor.digest.short} ({descriptor.size} bytes) to {repository}",
+            method="POST",
+            url=f"{repository.path}/blobs/uploads/",
+            scopes=_push(repository),
+        )
+        source = self._find_mountable(repository, descriptor.digest, mount_from)
+        if source:
+            mount = Call(
+                act=call.act,
+                method=call.method,
+                url=call.url,
+                scopes=(*call.scopes, *_pull(source)),
+                query=(("mount", str(descriptor.digest)), ("from", source.path)),
+            )
+            # A registry that does not let us mount may well let us upload.
+            with contextlib.suppress(AccessDenied):
+                answer = self._connections.to(repository).send(mount)
+                if answer.status in (201, 202):
+                    return mount, answer
+        return call, self._send(repository, call, accept=(202,))
+
+    def _find_mountable(self, repository: Repository, digest: Digest, candidates: Sequence[Repository]) -> Repository | None:
+        """The first that has the blob. Asking first leaves no upload sessions behind, as failed mounts would."""
+        for candidate in candidates:
+            if candidate.registry != repository.registry or candidate == repository:
+                continue
+            try:
+                if self._find_blob(candidate, digest, _pull(candidate)):
+                    return candidate
+            except AccessDenied:
+                continue
+        return None
+
+    def _upload(self, repository: Repository, started: Call, session: Answer, digest: Digest, body: Upload) -> None:
+        """Send the blob into an upload session: section "POST then PUT", and PATCH between where PUT takes no body."""
+        location = self._locate_upload(repository, started, session)
+        whole = Call(
+            act=started.act,
+            method="PUT",
+            url=_with_digest(location, digest),
+            scopes=started.scopes,
+            headers={"Content-Type": "application/octet-stream"},
+            body=body,
+        )
+        answer = self._send(repository, whole, accept=(201, 204, *_NO_WHOLE_UPLOADS))
+        if answer.status in _NO_WHOLE_UPLOADS:
+            body.seek(0)
+            patched = self._send(repository, replace(whole, method="PATCH", url=location), accept=(202,))
+            location = self._locate_upload(repository, started, patched)
+            end = replace(whole, url=_with_digest(location, digest), body=None)
+            answer = self._send(repository, end, accept=(201, 204))
+        _check_stored(started.act, digest, answer)
+
+    def _locate_upload(self, repository: Repository, started: Call, session: Answer) -> str:
+        location = self._connections.to(repository).resolve_location(session)
+        if not location:
+            message = f"cannot {started.act}: the registry names no place to upload to"
+            raise RegistryError(message, status=session.status)
+        return location
+
+    def _send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
+        answer = self._connections.to(repository).send(call)
+        if answer.status not in accept:
+            self._refuse(repository, call, answer)
+        return answer
+
+    def _refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
+        raise self._connections.to(repository).refusal(call, answer)
+
+
+def _pull(repository: Repository) -> tuple[str, ...]:
+    return (f"repository:{repository.path}:pull",)
+
+
+def _push(repository: Repository) -> tuple[str, ...]:
+    return (f"repository:{repository.path}:pull,push",)
+
+
+def _name(repository: Repository, key: str) -> str:
+    return f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"
+
+
+def _with_digest(location: str, digest: Digest) -> str:
+    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
+    parts = urllib.parse.urlsplit(location)
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()
+
+
+def _check_digest(act: str, expected: Digest, content: bytes) -> None:
+    if Digest.of(content) != expected:
+        raise RegistryError(
+            f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
+            hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+        )
+
+
+def _check_stored(act: str, expected: Digest, answer: Answer) -> None:
+    stored = answer.headers.get("Docker-Content-Digest", "")
+    if stored and stored != str(expected):
+        raise RegistryError(f"cannot {act}: the registry stored it as {stored}, not as {expected}", status=answer.status)
+
+
+def _check_size(descriptor: Descriptor, content: Path) -> None:
+    try:
+        size = content.stat().st_size
+    except OSError as error:
+        raise CheckError(f"cannot read blob {descriptor.digest.short}: {content}: {error.strerror}") from error
+    if size != descriptor.size:
+        raise CheckError(f"{content} has {size} bytes, its descriptor says {descriptor.size}")

@@ -1,0 +1,44 @@
+"""What the user asks for, once flags, environment and project file have been merged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.reference import Hub, Platform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactOverride:
+    """A file or URL to take instead of the one that Istio publishes, for one platform."""
+
+    artifact: str
+    platform: Platform
+    location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One run's wishes; nothing in it has been looked up yet.
+
+    Empty `tags` means: the version of the source. Empty `images` and `variants`: all that the recipes know. The first
+    hub and the first tag are stamped into the programs.
+    """
+
+    hubs: tuple[Hub, ...]
+    tags: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    images: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    base_registry: str = ""
+    bases: tuple[tuple[str, str], ...] = ()
+    artifact_urls: tuple[tuple[str, str], ...] = ()
+    artifact_overrides: tuple[ArtifactOverride, ...] = ()
+    compression: str = "gzip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRequest:
+    """Where Istio's source is to come from: a directory, or a release of a repository."""
+
+    directory: Path | None = None
+    release: str = ""
+    url: str = ""

@@ -1,0 +1,198 @@
+"""Settings of a job: flags, then environment, then the project file, then defaults; and where each value came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from builder.errors import RequestError
+from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag
+from builder.request import ArtifactOverride, Request, SourceRequest
+from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
+
+PROJECT_FILE = "istio-build.yaml"
+DEFAULT_GIT_URL = "https://github.com/istio/istio"
+
+Words = tuple[str, ...] | str
+
+
+class ProjectFile(Schema):
+    """`istio-build.yaml`: what a job would otherwise need flags for. Every key has the name of its flag."""
+
+    hub: Words = Field(default=(), description="Where images go: a registry and a path, such as docker.io/me; or several.")
+    tag: Words = Field(default=(), description="The tag, or several; the first is stamped into the programs.")
+    istio: str = Field(default="", description="The release of Istio to fetch, such as 1.29.0.")
+    source: str = Field(default="", description="A checkout of Istio, relative to this file, instead of a release.")
+    git_url: str = Field(default="", description="Where releases are fetched from.")
+    image: Words = Field(default=(), description="The images to build; all that there are recipes for by default.")
+    variant: Words = Field(default=(), description="The variants to build; all by default.")
+    platform: Words = Field(default=(), description="The platforms; linux/amd64 and linux/arm64 by default.")
+    recipes: Words = Field(default=(), description="Directories of recipes of your own, relative to this file.")
+    base_registry: str = Field(default="", description="Where base images come from.")
+    base: dict[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
+    envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
+    envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
+    builder: str = Field(default="", description="The buildx builder to use.")
+    compression: Literal["", "gzip", "zstd"] = Field(default="", description="How layers are compressed; gzip by default.")
+    insecure_registry: Words = Field(default=(), description="Registries that are spoken to over plain HTTP.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What one flag or variable was given: the words, and whether it was `--hub` or `ISTIO_BUILD_HUB`."""
+
+    words: tuple[str, ...]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One setting as it came out, and where it came from, for `plan` to show."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything a command was asked for, checked for form but not looked up."""
+
+    request: Request
+    source: SourceRequest
+    recipes: tuple[Path, ...]
+    builder: str
+    insecure_registries: tuple[str, ...]
+    settings: tuple[Setting, ...]
+
+
+def read_project(path: Path) -> YamlDocument:
+    """Read and check a project file. Raises RecipeError with file and line."""
+    document = read_yaml(path)
+    validate(ProjectFile, document)
+    return document
+
+
+def find_project(named: str) -> YamlDocument | None:
+    """The project file: the one named, else `istio-build.yaml` in the working directory, if it is there."""
+    path = Path(named or PROJECT_FILE)
+    if not path.exists():
+        if named:
+            raise RequestError(f"there is no project file {path}", hint="--file names it.")
+        return None
+    return read_project(path)
+
+
+def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
+    """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""
+    merged = _Merged(given, project)
+    hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
+    if needs_hub and not hubs:
+        raise RequestError(
+            "no hub: where should the images go?",
+            hint="Give --hub docker.io/me, set ISTIO_BUILD_HUB, or write `hub:` into istio-build.yaml.",
+        )
+    platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
+    request = Request(
+        hubs=hubs,
+        tags=tuple(dict.fromkeys(parse_tag(word) for word in merged.words("tag"))),
+        platforms=platforms,
+        images=tuple(dict.fromkeys(merged.words("image"))),
+        variants=tuple(dict.fromkeys(merged.words("variant"))),
+        base_registry=merged.word("base_registry").rstrip("/"),
+        bases=_pairs("base", merged.words("base"), "base=docker.io/me/base:1"),
+        artifact_urls=(("envoy", merged.word("envoy_url")),) if merged.word("envoy_url") else (),
+        artifact_overrides=_overrides(merged),
+        compression=merged.word("compression", "gzip"),
+    )
+    return Job(
+        request=request,
+        source=_source(merged),
+        recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
+        builder=merged.word("builder"),
+        insecure_registries=merged.words("insecure_registry"),
+        settings=tuple(merged.used.values()),
+    )
+
+
+class _Merged:
+    """Looks a setting up in its three places, and remembers what was found where."""
+
+    def __init__(self, given: Mapping[str, Given], project: YamlDocument | None) -> None:
+        self._given = given
+        self._project = project
+        self.used: dict[str, Setting] = {}
+
+    def words(self, name: str, default: Sequence[str] = ()) -> tuple[str, ...]:
+        words, origin = self._find(name)
+        if not words:
+            words, origin = tuple(default), "default"
+        if words:
+            self.used[name] = Setting(name=name, value=", ".join(words), origin=origin)
+        return words
+
+    def word(self, name: str, default: str = "") -> str:
+        words = self.words(name, (default,) if default else ())
+        return words[-1] if words else ""
+
+    def path(self, word: str, name: str) -> Path:
+        """A path of the project file is relative to that file, one of a flag to the working directory."""
+        beside_project = self._project is not None and name not in self._given
+        return self._project.path.parent / word if beside_project and self._project else Path(word)
+
+    def is_given(self, name: str) -> bool:
+        return name in self._given
+
+    def _find(self, name: str) -> tuple[tuple[str, ...], str]:
+        if name in self._given:
+            return self._given[name].words, self._given[name].origin
+        data: dict[str, Any] = (self._project.data or {}) if self._project else {}
+        if self._project and data.get(name):
+            return _as_words(data[name]), self._project.where((name,))
+        return (), ""
+
+
+def _as_words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a value of a checked YAML file
+    if isinstance(value, Mapping):
+        return tuple(f"{key}={entry}" for key, entry in value.items())
+    return (value,) if isinstance(value, str) else tuple(str(entry) for entry in value)
+
+
+def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator or not name or not value:
+            raise RequestError(f"--{flag} {word!r} is malformed", hint=f"Write it as --{flag} {example}.")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
+    pairs = _pairs("envoy", merged.words("envoy"), "linux/arm64=PATH-or-URL")
+    return tuple(
+        ArtifactOverride(artifact="envoy", platform=Platform.parse(platform), location=location) for platform, location in pairs
+    )
+
+
+def _source(merged: _Merged) -> SourceRequest:
+    """A flag for one of the two beats the project file's other one."""
+    directory, release = merged.word("source"), merged.word("istio")
+    if directory and release and merged.is_given("source") == merged.is_given("istio"):
+        raise RequestError("both a source directory and a release are given", hint="Give --source or --istio, not both.")
+    if directory and release:
+        directory, release = ("", release) if merged.is_given("istio") else (directory, "")
+        merged.used.pop("source" if release else "istio")
+    if directory:
+        return SourceRequest(directory=merged.path(directory, "source"))
+    if release:
+        return SourceRequest(release=parse_tag(release), url=merged.word("git_url", DEFAULT_GIT_URL))
+    if Path("istio.deps").is_file():
+        merged.used["source"] = Setting(name="source", value=".", origin="the working directory is Istio's source")
+        return SourceRequest(directory=Path())
+    raise RequestError(
+        "no source: which Istio should be built?",
+        hint="Give --istio 1.29.0 to fetch a release, or --source DIR for a checkout.",
+    )

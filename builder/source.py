@@ -1,0 +1,79 @@
+"""Reads what Istio's own tree says: versions, dependencies, the Go it wants."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from builder.errors import SourceError
+from builder.lock import SourceFacts
+from builder.ports import TreeState
+
+_MODULE = "istio.io/istio"
+_BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
+# The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
+_VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
+_GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*$", re.MULTILINE)
+_MODULE_LINE = re.compile(r"^module (\S+)", re.MULTILINE)
+
+
+def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFacts:
+    """The facts of a tree; git is asked (`describe`) once the tree is known to be Istio's.
+
+    Raises SourceError naming the file where the tree is not Istio's or lacks something.
+    """
+    if not tree.is_dir():
+        raise SourceError(f"{tree} is not a directory", hint="--source names a checkout of istio/istio.")
+    go_mod = _read(tree, "go.mod")
+    module = _MODULE_LINE.search(go_mod)
+    if not module or module[1] != _MODULE:
+        raise SourceError(
+            f"{tree} is not Istio's source: its go.mod says module {module[1] if module else '(none)'}, not {_MODULE}",
+            hint="--source names a checkout of istio/istio, or of a fork that keeps the module's name.",
+        )
+    makefile = _read(tree, "Makefile.core.mk")
+    return SourceFacts(
+        state=describe(tree),
+        version=_version(tree, makefile),
+        base_version=_find(_BASE_VERSION, makefile, tree / "Makefile.core.mk", "a line `BASE_VERSION ?= …`"),
+        go_directive=_find(_GO_DIRECTIVE, go_mod, tree / "go.mod", "a `go` directive"),
+        dependencies=_dependencies(tree),
+    )
+
+
+def _version(tree: Path, makefile: str) -> str:
+    if (tree / "VERSION").exists():
+        version = _read(tree, "VERSION").strip()
+        if version:
+            return version
+        raise SourceError(f"{tree / 'VERSION'} is empty", hint="Istio keeps its minor version there, such as 1.29.")
+    return _find(_VERSION, makefile, tree / "Makefile.core.mk", "a line `VERSION ?= …`, and there is no file VERSION")
+
+
+def _dependencies(tree: Path) -> tuple[tuple[str, str], ...]:
+    path = tree / "istio.deps"
+    try:
+        entries = json.loads(_read(tree, "istio.deps"))
+        return tuple(sorted((str(entry["name"]), str(entry["lastStableSHA"])) for entry in entries))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"{path} is not what Istio keeps there: {error!r}",
+            hint="It is a JSON list of objects with name and lastStableSHA.",
+        ) from error
+
+
+def _find(pattern: re.Pattern[str], text: str, path: Path, wanted: str) -> str:
+    found = pattern.search(text)
+    if not found:
+        raise SourceError(f"{path} lacks {wanted}", hint="Is this a complete checkout of an Istio release?")
+    return found[1]
+
+
+def _read(tree: Path, name: str) -> str:
+    try:
+        return (tree / name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {tree / name}: {error.strerror}",
+            hint="--source names a complete checkout of istio/istio.",
+        ) from error

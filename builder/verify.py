@@ -1,0 +1,137 @@
+"""Reads back what a puller would get: every platform's manifest, configuration and layers behind a reference."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from builder.errors import RegistryError, VerifyError
+from builder.oci import Descriptor, ImageConfig, Manifest
+from builder.plan import FINGERPRINT_ANNOTATION, ImagePlan
+from builder.ports import Registry
+from builder.publish import Publication
+from builder.reference import ImageReference, Platform
+
+_PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledPlatform:
+    """One platform as a puller would get it; `size` is of its compressed layers, in bytes."""
+
+    platform: Platform
+    manifest: Manifest
+    config: ImageConfig
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes of all layers."""
+        return sum(layer.size for layer in self.manifest.layers())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulledImage:
+    """What stands behind a reference. `problems` tells what a puller would stumble over; empty is good."""
+
+    reference: ImageReference
+    index: Manifest | None
+    platforms: tuple[PulledPlatform, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """The inputs fingerprint it was published with, "" where it has none."""
+        return self.index.annotations().get(FINGERPRINT_ANNOTATION, "") if self.index else ""
+
+
+def pull(reference: ImageReference, registry: Registry) -> PulledImage:
+    """Read an image as a puller would, without downloading layers. Raises RegistryError where the registry fails."""
+    index = registry.get_manifest(reference)
+    if index is None:
+        return PulledImage(reference=reference, index=None, platforms=(), problems=(f"{reference} does not exist",))
+    if not index.is_index:
+        problem = f"{reference} is a single image, not an index of platforms"
+        return PulledImage(reference=reference, index=index, platforms=(), problems=(problem,))
+    problems: list[str] = []
+    platforms = []
+    for child in index.children():
+        pulled = _pull_platform(reference, child, registry, problems)
+        if pulled:
+            platforms.append(pulled)
+    return PulledImage(reference=reference, index=index, platforms=tuple(platforms), problems=tuple(problems))
+
+
+def _pull_platform(
+    reference: ImageReference, child: Descriptor, registry: Registry, problems: list[str]
+) -> PulledPlatform | None:
+    repository = reference.repository
+    manifest = registry.get_manifest(repository.at(child.digest))
+    if manifest is None:
+        problems.append(f"{child.platform or 'an entry without platform'}: its manifest {child.digest} is missing")
+        return None
+    try:
+        config = ImageConfig.parse(registry.get_blob(repository, manifest.config()))
+    except RegistryError as error:
+        if error.status != 404:
+            raise
+        problems.append(f"{child.platform}: its configuration is missing")
+        return None
+    if config.platform != child.platform:
+        problems.append(f"the index says {child.platform}, the image itself {config.platform}")
+    problems += [
+        f"{child.platform}: layer {layer.digest} is missing"
+        for layer in manifest.layers()
+        if not registry.has_blob(repository, layer.digest)
+    ]
+    return PulledPlatform(platform=config.platform, manifest=manifest, config=config)
+
+
+def find_published(plan: ImagePlan, registry: Registry) -> Manifest | None:
+    """The index of an image that every hub already holds, whole and made from the same inputs; else None."""
+    wanted = sorted(image.platform for image in plan.platforms)
+    firsts = {reference.repository: reference for reference in reversed(plan.references)}.values()
+    found = None
+    for reference in firsts:
+        image = pull(reference, registry)
+        platforms = sorted(platform.platform for platform in image.platforms)
+        if image.problems or image.fingerprint != plan.fingerprint or platforms != wanted:
+            return None
+        if found and image.index and found.digest != image.index.digest:
+            return None
+        found = image.index
+    return found
+
+
+def verify_published(publications: Sequence[Publication], registry: Registry) -> tuple[PulledImage, ...]:
+    """Read every tag back: the right index, every platform whole. Raises VerifyError listing what is not so.
+
+    What stands behind a digest is read once for each repository.
+    """
+    firsts = {
+        (reference.repository, publication.index.digest): (publication, reference)
+        for publication in publications
+        for reference in reversed(publication.references)
+    }
+    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+        tags = [
+            pool.submit(_check_tag, reference, publication, registry)
+            for publication in publications
+            for reference in publication.references
+        ]
+        images = list(pool.map(lambda first: pull(first[1], registry), firsts.values()))
+        problems = [problem for tag in tags if (problem := tag.result())]
+    problems += [f"{image.reference}: {problem}" for image in images for problem in image.problems]
+    if problems:
+        raise VerifyError(
+            "the hub does not serve what was pushed:\n" + "\n".join(f"  {problem}" for problem in problems),
+            hint="Another run, or a clean-up job of the registry, may have changed it meanwhile: run the same again.",
+        )
+    return tuple(images)
+
+
+def _check_tag(reference: ImageReference, publication: Publication, registry: Registry) -> str:
+    found = registry.get_manifest(reference)
+    if found is None:
+        return f"{reference} does not exist"
+    if found.digest != publication.index.digest:
+        return f"{reference} is {found.digest}, not {publication.index.digest}"
+    return ""

@@ -1,0 +1,137 @@
+"""Puts the adapters together: the one place that knows which program and which library fulfils which port."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from builder.build import Workshop
+from builder.buildx import Buildx
+from builder.catalogue import LayerCatalogue
+from builder.docker_credentials import docker_credentials
+from builder.docker_engine import DockerEngine
+from builder.download import HttpDownloader
+from builder.git import Git
+from builder.go import InstalledGo
+from builder.interruption import Interruption
+from builder.lock import Lock, SourceFacts
+from builder.pipeline import Counter
+from builder.plan import Plan, make_plan
+from builder.ports import GoToolchain
+from builder.process import SubprocessRunner
+from builder.progress import Observer, Progress
+from builder.recipe import load_recipes
+from builder.registry import HttpRegistry
+from builder.resolve import resolve
+from builder.retry import RetryPolicy
+from builder.settings import Job
+from builder.source import read_source
+from builder.workspace import Workspace, find_cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A job with everything looked up: the source tree, the lock, the plan."""
+
+    tree: Path
+    lock: Lock
+    plan: Plan
+
+
+class Tools:
+    """The adapters of one run, each made when it is first needed."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        interruption: Interruption,
+        observer: Observer,
+        *,
+        builder: str = "",
+        insecure_registries: tuple[str, ...] = (),
+    ) -> None:
+        self._environment = environment
+        self._interruption = interruption
+        self._builder = builder
+        self._insecure = insecure_registries
+        self.progress = Progress(observer)
+        self.workspace = Workspace(find_cache(environment))
+        self.run = SubprocessRunner(interruption)
+        self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
+
+    @cached_property
+    def registry(self) -> HttpRegistry:
+        """The registry client of the run."""
+        return self._make_registry(undoing=False)
+
+    @cached_property
+    def docker(self) -> DockerEngine:
+        """The Docker engine."""
+        return DockerEngine(self._environment)
+
+    @cached_property
+    def downloader(self) -> HttpDownloader:
+        """The downloader."""
+        return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
+
+    @cached_property
+    def layer_catalogue(self) -> LayerCatalogue:
+        """What layers hold."""
+        return LayerCatalogue(self.workspace.layers)
+
+    @cached_property
+    def toolchain(self) -> GoToolchain:
+        """The Go compiler."""
+        return InstalledGo(self.run, self._environment).find()
+
+    def resolve(self, job: Job) -> Resolved:
+        """Look everything up that the job's plan depends on, and make the plan."""
+        book = load_recipes(job.recipes)
+        with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
+            tree, source = self._read_source(job)
+            lock = resolve(job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader)
+            task.outcome = f"commit {source.state.commit[:12]}"
+        if source.state.dirty:
+            self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
+        return Resolved(tree=tree, lock=lock, plan=make_plan(job.request, book, lock))
+
+    def workshop(self, tree: Path, work: Path) -> Workshop:
+        """What building needs."""
+        return Workshop(
+            tree=tree,
+            work=work,
+            downloads=self.workspace.downloads,
+            environment=self._environment,
+            find_toolchain=lambda: self.toolchain,
+            run=self.run,
+            downloader=self.downloader,
+            engine=Buildx(self.run, self._environment, self.docker.check, self._builder),
+            read_layer=self.layer_catalogue,
+            progress=self.progress,
+            interruption=self._interruption,
+        )
+
+    def counter(self) -> Counter:
+        """What publishing needs."""
+        return Counter(
+            registry=self.registry,
+            registry_for_undoing=self._make_registry(undoing=True),
+            journals=self.workspace.journals,
+        )
+
+    def _make_registry(self, *, undoing: bool) -> HttpRegistry:
+        return HttpRegistry(
+            credentials=docker_credentials(self._environment),
+            # Undoing goes on after an interruption, so its waits must not end with one.
+            retry=RetryPolicy(announce=self.progress.note) if undoing else self._retry,
+            insecure=self._insecure,
+            check_interrupted=(lambda: None) if undoing else self._interruption.check,
+        )
+
+    def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
+        git = Git(self.run, self._environment, self.workspace.releases)
+        if job.source.directory is not None:
+            tree = job.source.directory.resolve()
+        else:
+            tree = git.checkout_release(job.source.url, job.source.release)
+        return tree, read_source(tree, git.describe)
