@@ -1,0 +1,316 @@
+"""Tags move all together or not at all: proven by failing every single request once, and by killing the run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from builder.errors import BuilderError, Interrupted, PublishError, RegistryError, VerifyError
+from builder.journal import Journal
+from builder.layout import Layout, compose_layout
+from builder.oci import CONFIG, MANIFEST, Descriptor
+from builder.progress import Event, Message, Progress
+from builder.publish import Publication, Traffic, publish
+from builder.reference import Digest, Hub, Platform
+from builder.verify import verify_published
+from tests.fake_registry import FakeRegistry
+
+HUB = Hub.parse("hub.test/istio")
+PLATFORMS = (Platform("linux", "amd64"), Platform("linux", "arm64"))
+IMAGES = ("istioctl", "pilot", "proxyv2")
+OLD_TAGS = ("1.29", "1.29-debug")
+
+
+class Killed(BaseException):
+    """The process ends here: nothing after it runs, as with SIGKILL."""
+
+
+@dataclass
+class Release:
+    """A set of images to publish, and all that publishing needs."""
+
+    work: Path
+    publications: tuple[Publication, ...]
+    registry: FakeRegistry
+    messages: list[str] = field(default_factory=list)
+    check_interrupted: Callable[[], None] = lambda: None
+
+    def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
+        repositories = [str(reference.repository) for entry in self.publications for reference in entry.references]
+        return publish(
+            self.publications,
+            registry=self.registry,
+            registry_for_undoing=undoing or self.registry,
+            journal=Journal(self.work / "journal", repositories),
+            progress=Progress(self._observe),
+            check_interrupted=self.check_interrupted,
+        )
+
+    def tags(self) -> dict[str, Digest]:
+        """Every tag at the hub and what it points at."""
+        return {f"{image}:{tag}": digest for image in IMAGES for tag, digest in self.registry.tags(HUB.repository(image)).items()}
+
+    def wanted(self) -> dict[str, Digest]:
+        """Every tag as it is to be."""
+        return {
+            f"{entry.key}:{reference.tag}": entry.index.digest for entry in self.publications for reference in entry.references
+        }
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self.messages.append(event.text)
+
+
+def make_release(work: Path, content: str, registry: FakeRegistry, tags: tuple[str, ...] = OLD_TAGS) -> Release:
+    publications = tuple(
+        Publication(
+            key=image,
+            index=(layout := make_layout(work / content / image, f"{image} {content}")).index(),
+            references=tuple(HUB.repository(image).at(tag) for tag in tags),
+            layout=layout,
+        )
+        for image in IMAGES
+    )
+    return Release(work, publications, registry)
+
+
+def make_layout(root: Path, content: str) -> Layout:
+    """A layout with one layer a platform; what publishing sends need not be a real image."""
+    parts = {platform: make_part(root / platform.slug, f"{content} {platform}", platform) for platform in PLATFORMS}
+    return compose_layout(parts, root / "whole", {}, {})
+
+
+def make_part(root: Path, content: str, platform: Platform) -> Layout:
+    import json
+
+    layout = Layout(root)
+    (root / "blobs" / "sha256").mkdir(parents=True)
+
+    def store(media_type: str, data: bytes) -> Descriptor:
+        descriptor = Descriptor(media_type=media_type, digest=Digest.of(data), size=len(data))
+        layout.blob(descriptor.digest).write_bytes(data)
+        return descriptor
+
+    config = store(CONFIG, json.dumps({"os": "linux", "architecture": platform.architecture, "c": content}).encode())
+    layer = store("application/vnd.oci.image.layer.v1.tar", content.encode())
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_json(), "layers": [layer.to_json()]}
+    manifest = store(MANIFEST, json.dumps(document).encode())
+    (root / "index.json").write_text(json.dumps({"manifests": [manifest.to_json()]}))
+    return layout
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Release:
+    """A release that is at the hub."""
+    release = make_release(tmp_path, "old", FakeRegistry())
+    release.publish()
+    return release
+
+
+@pytest.fixture
+def new(old: Release) -> Release:
+    """The next release, for the same tags."""
+    return make_release(old.work, "new", old.registry)
+
+
+class TestOrder:
+    def test_everything_is_there_before_the_first_tag_moves(self, new: Release) -> None:
+        start = len(new.registry.log)
+        new.publish()
+        log = new.registry.log[start:]
+        puts = [key for operation, key in log if operation == "put_manifest"]
+        tag_puts = [key for key in puts if "@sha256:" not in key]
+        assert len(tag_puts) == 6
+        assert puts[-6:] == tag_puts
+        for image in IMAGES:
+            mine = [operation for operation, key in log if f"/{image}@sha256:" in key and operation != "get_manifest"]
+            assert mine == ["push_blob"] * 4 + ["put_manifest"] * 3
+
+    def test_tags_end_where_they_should_and_verify_agrees(self, new: Release) -> None:
+        traffic = new.publish()
+        assert new.tags() == new.wanted()
+        assert traffic.tags_moved == 6
+        assert traffic.uploaded == 12
+        assert len(verify_published(new.publications, new.registry)) == 3
+
+    def test_publishing_again_sends_and_moves_nothing(self, new: Release) -> None:
+        new.publish()
+        again = new.publish()
+        assert (again.uploaded, again.bytes_sent, again.tags_moved, again.present) == (0, 0, 0, 12)
+
+    def test_base_layers_are_mounted_from_the_base_in_the_same_registry(self, tmp_path: Path) -> None:
+        registry = FakeRegistry()
+        release = make_release(tmp_path, "mounted", registry)
+        base = Hub.parse("hub.test/bases").repository("base")
+        for entry in release.publications:
+            assert entry.layout is not None
+            for path in (entry.layout.root / "blobs" / "sha256").iterdir():
+                registry.blobs[base][Digest(f"sha256:{path.name}")] = path.read_bytes()
+        release.publications = tuple(
+            Publication(key=e.key, index=e.index, references=e.references, layout=e.layout, mount_from=(base,))
+            for e in release.publications
+        )
+        assert release.publish().mounted == 12
+
+
+class TestAllOrNothing:
+    def test_whichever_request_fails_no_tag_has_moved(self, tmp_path: Path) -> None:
+        """Every request of a whole publication is made to fail once, in a hub of its own."""
+        counted = make_release(tmp_path / "count", "old", FakeRegistry())
+        counted.publish()
+        requests = make_release(tmp_path / "count", "new", counted.registry)
+        start = len(counted.registry.log)
+        requests.publish()
+        total = len(counted.registry.log) - start
+        # Each image: 4 blobs, 2 manifests and their index, 2 tags read, 2 tags moved.
+        assert total == 3 * (4 + 3 + 2 + 2)
+        for number in range(total):
+            self._fail_request(tmp_path / str(number), number)
+
+    def _fail_request(self, work: Path, number: int) -> None:
+        old = make_release(work, "old", FakeRegistry())
+        old.publish()
+        before = old.tags()
+        new = make_release(work, "new", old.registry)
+        count = iter(range(10**6))
+        undoing = _view(new.registry)
+        new.registry.fail_on = lambda operation, key: RegistryError("injected", status=500) if next(count) == number else None
+        with pytest.raises(BuilderError, match="injected"):
+            new.publish(undoing)
+        assert new.tags() == before, f"after request {number} failed"
+        new.registry.fail_on = lambda operation, key: None
+        new.publish()
+        assert new.tags() == new.wanted()
+
+    def test_a_lost_answer_to_a_moved_tag_is_undone_too(self, new: Release) -> None:
+        """The registry moved the tag, but we never heard of it."""
+        before = new.tags()
+        undoing = _view(new.registry)
+        new.registry.fail_after = _fail_tag("pilot:1.29-debug")
+        with pytest.raises(PublishError, match="every tag is where it was before"):
+            new.publish(undoing)
+        assert new.tags() == before
+
+    def test_new_tags_are_removed_again(self, tmp_path: Path) -> None:
+        release = make_release(tmp_path, "first", FakeRegistry())
+        undoing = _view(release.registry)
+        release.registry.fail_on = _fail_tag("proxyv2:1.29-debug")
+        with pytest.raises(PublishError, match="every tag is where it was before"):
+            release.publish(undoing)
+        assert release.tags() == {}
+
+    def test_new_tags_that_cannot_be_removed_are_named(self, tmp_path: Path) -> None:
+        release = make_release(tmp_path, "first", FakeRegistry(can_delete_tags=False))
+        undoing = _view(release.registry)
+        release.registry.fail_on = _fail_tag("pilot:1.29")
+        with pytest.raises(PublishError, match="cannot delete tags") as raised:
+            release.publish(undoing)
+        assert "hub.test/istio/istioctl:1.29 " in raised.value.message
+        assert "Run the same command again" in raised.value.hint
+        release.registry.fail_on = lambda operation, key: None
+        release.publish()
+        assert release.tags() == release.wanted()
+
+    def test_ctrl_c_between_two_tags_puts_all_back(self, new: Release) -> None:
+        before = new.tags()
+
+        def interrupt_after_three() -> None:
+            if len([key for key in new.registry.operations("put_manifest")[-3:] if "@" not in key]) == 3:
+                raise Interrupted("interrupted")
+
+        new.check_interrupted = interrupt_after_three
+        # The old release's own six tags were the last puts so far.
+        new.registry.log.clear()
+        with pytest.raises(Interrupted, match="every tag is where it was before"):
+            new.publish()
+        assert new.tags() == before
+
+
+class TestAfterACrash:
+    @pytest.mark.parametrize("moved", range(1, 6))
+    def test_the_same_run_again_finishes_the_work(self, new: Release, moved: int) -> None:
+        _kill_after(new, moved)
+        new.publish()
+        assert new.tags() == new.wanted()
+        assert any("cut off" in message for message in new.messages)
+
+    @pytest.mark.parametrize("moved", range(1, 6))
+    def test_a_failing_run_after_it_restores_the_last_whole_release(self, old: Release, new: Release, moved: int) -> None:
+        before = old.tags()
+        _kill_after(new, moved)
+        assert new.tags() != before
+        undoing = _view(new.registry)
+        new.registry.fail_on = _fail_tag("proxyv2:1.29-debug")
+        with pytest.raises(PublishError):
+            new.publish(undoing)
+        assert new.tags() == before
+
+    def test_a_run_for_other_tags_puts_back_what_the_killed_one_moved(self, old: Release, new: Release) -> None:
+        before = old.tags()
+        _kill_after(new, 3)
+        other = make_release(new.work, "other", new.registry, tags=("1.30",))
+        other.publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
+        assert all(new.tags()[f"{image}:1.30"] for image in IMAGES)
+
+    def test_nothing_is_left_over_after_a_run_that_went_well(self, new: Release) -> None:
+        new.publish()
+        assert list((new.work / "journal").glob("*")) == []
+
+
+class TestVerify:
+    def test_a_tag_that_somebody_moved_meanwhile_is_told(self, old: Release, new: Release) -> None:
+        new.publish()
+        pilot = HUB.repository("pilot")
+        new.registry.manifests[pilot]["1.29"] = old.publications[1].index
+        with pytest.raises(VerifyError, match=r"pilot:1.29 is sha256:\w+, not sha256:"):
+            verify_published(new.publications, new.registry)
+
+    def test_a_platform_that_a_clean_up_removed_is_told(self, new: Release) -> None:
+        new.publish()
+        pilot = HUB.repository("pilot")
+        arm64 = new.publications[1].index.children()[1]
+        del new.registry.manifests[pilot][str(arm64.digest)]
+        with pytest.raises(VerifyError, match=f"linux/arm64: its manifest {arm64.digest} is missing"):
+            verify_published(new.publications, new.registry)
+
+    def test_a_lost_layer_is_told(self, new: Release) -> None:
+        new.publish()
+        entry = new.publications[0]
+        assert entry.layout is not None
+        layer = entry.layout.manifest(entry.index.children()[0]).layers()[0]
+        del new.registry.blobs[HUB.repository("istioctl")][layer.digest]
+        with pytest.raises(VerifyError, match=f"linux/amd64: layer {layer.digest} is missing"):
+            verify_published(new.publications, new.registry)
+
+
+def _kill_after(release: Release, moved: int) -> None:
+    """Publish, and end as if killed right after this many tags have moved."""
+    tags: list[str] = []
+
+    def hook(operation: str, key: str) -> Exception | None:
+        if operation == "put_manifest" and "@" not in key:
+            tags.append(key)
+            if len(tags) == moved:
+                raise Killed
+        return None
+
+    release.registry.fail_after = hook
+    with pytest.raises(Killed):
+        release.publish()
+    release.registry.fail_after = lambda operation, key: None
+
+
+def _fail_tag(name: str) -> Callable[[str, str], Exception | None]:
+    """Fail the request that moves this tag."""
+    return lambda operation, key: (
+        RegistryError("injected", status=500) if (operation, key) == ("put_manifest", f"{HUB}/{name}") else None
+    )
+
+
+def _view(registry: FakeRegistry) -> FakeRegistry:
+    """The same content through a client on which no fault is injected: what undoing uses."""
+    view = FakeRegistry(can_delete_tags=registry.can_delete_tags)
+    view.manifests, view.blobs = registry.manifests, registry.blobs
+    return view
