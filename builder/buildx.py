@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ IMAGE_STORE_HINT = (
 _BUILDX_URL = "https://github.com/docker/buildx#installing"
 _IDLE_SECONDS = 600.0
 # Where the Docker CLI looks for plugins, after the user's own directory (docker/cli, cli-plugins/manager).
-_PLUGIN_FOLDERS = (
+PLUGIN_FOLDERS = (
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
     "/usr/lib/docker/cli-plugins",
@@ -42,13 +43,19 @@ class Buildx:
     """Fulfils `ports.Engine`. `environment` says which engine (DOCKER_HOST, DOCKER_CONTEXT), `builder` which builder."""
 
     def __init__(
-        self, run: ProcessRunner, environment: Mapping[str, str], check_engine: Callable[[], None], builder: str = ""
+        self,
+        run: ProcessRunner,
+        environment: Mapping[str, str],
+        check_engine: Callable[[], None],
+        builder: str = "",
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._run = run
         # Bake asks before it reads or writes outside the working directory; all these paths are of our own making.
         self._environment = {**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         self._check_engine = check_engine
         self._builder = builder
+        self._pause = pause
         self._plugin: Path | None = None
         self._lock = threading.Lock()
 
@@ -62,6 +69,7 @@ class Buildx:
             retry=retry_if_exception(lambda error: isinstance(error, _TemporaryFailure)),
             stop=stop_after_attempt(4),
             wait=wait_exponential_jitter(initial=1, max=15),
+            sleep=self._pause,
             reraise=True,
         )
         definition = json.dumps(bake_definition(targets))
@@ -131,7 +139,7 @@ class Buildx:
 def find_plugin(environment: Mapping[str, str]) -> Path:
     """The buildx program, looked for where the Docker CLI does. Raises EngineError where there is none."""
     config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '/root')}/.docker"
-    for folder in (f"{config}/cli-plugins", *_PLUGIN_FOLDERS):
+    for folder in (f"{config}/cli-plugins", *PLUGIN_FOLDERS):
         candidate = Path(folder, "docker-buildx")
         if os.access(candidate, os.X_OK):
             return candidate

@@ -26,6 +26,9 @@ CALLER_SETTINGS = (
 )
 
 
+USUAL_PLACE = "/usr/local/go/bin"
+
+
 class InstalledGo:
     """Fulfils `ports.GoFinder`: `go` on PATH, else one installed beside us from PyPI, else Go's usual place."""
 
@@ -57,7 +60,7 @@ class InstalledGo:
 
     def _locate(self) -> Path:
         beside_us = Path(sys.executable).parent
-        for folder in (self._environment.get("PATH", ""), str(beside_us), "/usr/local/go/bin"):
+        for folder in (self._environment.get("PATH", ""), str(beside_us), USUAL_PLACE):
             found = shutil.which("go", path=folder)
             if found:
                 return Path(found)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 
 from builder.errors import BuilderError
 
@@ -94,8 +94,8 @@ class RetryPolicy:
             raise last.error from last.__cause__
 
     def _wait(self, state: RetryCallState) -> float:
-        backoff = wait_exponential_jitter(initial=self.first_wait, max=self.longest_wait, jitter=self.first_wait)(state)
-        return max(backoff, _failure(state).retry_after)
+        backoff = wait_exponential(multiplier=self.first_wait, max=self.longest_wait) + wait_random(0, self.first_wait)
+        return max(backoff(state), _failure(state).retry_after)
 
     def _is_over(self, state: RetryCallState) -> bool:
         waited = state.idle_for + state.upcoming_sleep

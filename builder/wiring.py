@@ -105,7 +105,7 @@ class Tools:
             find_toolchain=lambda: self.toolchain,
             run=self.run,
             downloader=self.downloader,
-            engine=Buildx(self.run, self._environment, self.docker.check, self._builder),
+            engine=Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait),
             read_layer=self.layer_catalogue,
             progress=self.progress,
             interruption=self._interruption,
