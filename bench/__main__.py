@@ -49,6 +49,7 @@ class Timings:
 @click.option("--rounds", default=3, show_default=True, help="How often the changed and unchanged phases are measured.")
 @click.option("--image", "images", multiple=True, default=("istioctl", "pilot", "proxyv2"), show_default=True)
 @click.option("--changed-image", default="pilot", show_default=True, help="The image of the changed phase.")
+@click.option("--go-cache", type=click.Path(path_type=Path), help="A warm build cache to start from; not for cold.")
 @click.option("--variant", "variants", multiple=True, default=("debug",), show_default=True)
 def main(
     source: Path | None,
@@ -58,8 +59,11 @@ def main(
     images: tuple[str, ...],
     changed_image: str,
     variants: tuple[str, ...],
+    go_cache: Path | None,
 ) -> None:
     """Measure istio-build push beside go build and docker buildx bake."""
+    if go_cache and "cold" in (phases or ("cold",)):
+        raise click.UsageError("--go-cache is for the changed and unchanged phases: name them with --phase.")
     with tempfile.TemporaryDirectory(prefix="istio-build-bench-") as scratch, _copy_of(source, Path(scratch)) as tree:
         job = Job(
             source=tree,
@@ -68,7 +72,7 @@ def main(
             variants=variants,
             bases=os.environ["ISTIO_BUILD_TEST_BASES"],
             envoy_url=os.environ["ISTIO_BUILD_TEST_ENVOY_URL"],
-            go_cache=Path(scratch, "go-cache"),
+            go_cache=go_cache or Path(scratch, "go-cache"),
             work=Path(scratch, "work"),
         )
         file = tree / (changed_file or _SAMPLE_FILE)

@@ -86,10 +86,13 @@ class DockerEngine:
     def _connect(self) -> "DockerClient":
         import docker
 
+        client: DockerClient | None = None
         try:
             client = docker.from_env(environment=dict(self._environment))
             client.ping()
         except (docker.errors.DockerException, OSError) as error:
+            if client:
+                client.close()
             raise EngineError(
                 f"no Docker engine answers: {_first_sentence(error)}",
                 hint="Start Docker, or point DOCKER_HOST or DOCKER_CONTEXT at a running engine.",

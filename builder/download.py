@@ -170,6 +170,7 @@ class _Transfer:
         self.url = url
         self.part = part
         self.on_bytes = on_bytes
+        # Whether what the part holds came in more than one piece, perhaps of different files.
         self.resumed = False
         self._etag = ""
 
@@ -177,6 +178,7 @@ class _Transfer:
         """What to ask for: the rest of what we have, if it is still the same file."""
         if not self.part.size:
             return {}
+        self.resumed = True
         headers = {"Range": f"bytes={self.part.size}-"}
         return {**headers, "If-Range": self._etag} if self._etag else headers
 
@@ -193,9 +195,9 @@ class _Transfer:
             if not match or int(match[1]) != self.part.size:
                 self.part.clear()
                 raise Temporary(ArtifactError(f"cannot resume {redact_url(self.url)}: the server sent another range"))
-            self.resumed = True
             return 0 if match[2] == "*" else int(match[2])
         self.part.clear()
+        self.resumed = False
         length = response.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else 0
 

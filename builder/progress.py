@@ -103,7 +103,7 @@ class Progress:
         self._observer = observer
         self._identities = itertools.count(1)
         self._lock = threading.Lock()
-        self._spans: dict[str, tuple[float, float]] = {}
+        self._spans: dict[str, list[tuple[float, float]]] = {}
 
     @contextmanager
     def task(self, stage: str, subject: str) -> Iterator[Task]:
@@ -118,7 +118,7 @@ class Progress:
             failed = False
         finally:
             ended = time.monotonic()
-            self._extend_span(stage, started, ended)
+            self._add_span(stage, started, ended)
             self._observer(
                 TaskFinished(
                     task=identity,
@@ -139,15 +139,23 @@ class Progress:
         self._observer(Message(level="warning", text=text))
 
     def stage_seconds(self) -> tuple[tuple[str, float], ...]:
-        """Per stage, in order of their start: seconds from its first task's start to its last one's end.
+        """Per stage, in order of their start: the seconds during which at least one of its tasks was at work.
 
         Stages overlap, so the figures may add up to more than the run took.
         """
         with self._lock:
-            spans = sorted(self._spans.items(), key=lambda item: item[1])
-        return tuple((stage, end - start) for stage, (start, end) in spans)
+            spans = {stage: sorted(found) for stage, found in self._spans.items()}
+        return tuple((stage, _covered(found)) for stage, found in sorted(spans.items(), key=lambda item: item[1]))
 
-    def _extend_span(self, stage: str, started: float, ended: float) -> None:
+    def _add_span(self, stage: str, started: float, ended: float) -> None:
         with self._lock:
-            first, last = self._spans.get(stage, (started, ended))
-            self._spans[stage] = (min(first, started), max(last, ended))
+            self._spans.setdefault(stage, []).append((started, ended))
+
+
+def _covered(spans: list[tuple[float, float]]) -> float:
+    """The length of the union of these spans, which are in order of their start."""
+    total, reached = 0.0, float("-inf")
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
