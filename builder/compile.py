@@ -8,7 +8,6 @@ from builder.errors import CompileError, ToolchainError
 from builder.plan import CompileStep
 from builder.ports import GoToolchain, ProcessFailed, ProcessRunner
 from builder.reference import Platform
-from builder.trust import trust_directory
 
 _SHOWN_LINES = 30
 
@@ -31,7 +30,7 @@ def compile_step(
     into.mkdir(parents=True, exist_ok=True)
     argv = [str(toolchain.program), *step.argv[1:2], "-o", f"{into}/", *step.argv[2:]]
     try:
-        run.run(argv, cwd=tree, env=compiler_environment(step, toolchain, environment, tree), on_line=on_line)
+        run.run(argv, cwd=tree, env=compiler_environment(step, toolchain, environment), on_line=on_line)
     except ProcessFailed as error:
         raise _explain(step, tree, error) from error
     programs = {name: into / name for name in step.programs}
@@ -40,12 +39,11 @@ def compile_step(
     return programs
 
 
-def compiler_environment(step: CompileStep, toolchain: GoToolchain, environment: Mapping[str, str], tree: Path) -> dict[str, str]:
+def compiler_environment(step: CompileStep, toolchain: GoToolchain, environment: Mapping[str, str]) -> dict[str, str]:
     """The machine's environment without anything that speaks to Go or to a C compiler; then the caller's module
     settings, then the plan's."""
     ours = {name: value for name, value in environment.items() if not name.startswith(("GO", "CGO_", "BUILD_"))}
-    # Go asks git for the revision it writes into each program, which must work whoever owns the tree.
-    return {**ours, **trust_directory(tree), **dict(toolchain.settings), **dict(step.env)}
+    return {**ours, **dict(toolchain.settings), **dict(step.env)}
 
 
 def check_executable(path: Path, platform: Platform) -> None:

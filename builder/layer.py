@@ -52,7 +52,8 @@ def write_layer(files: Sequence[LayerFile], archive: Path) -> tuple[LayerEntry, 
     """
     entries = []
     # USTAR: no extended headers, which hold fractional times where the format is PAX.
-    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT, copybufsize=_CHUNK) as tar:
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.copybufsize = _CHUNK  # type: ignore[attr-defined]  # in its documentation, not in its stub
         for directory, mtime in _directories(files).items():
             header = _header(directory, tarfile.DIRTYPE, "0755", mtime)
             tar.addfile(header)

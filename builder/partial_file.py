@@ -109,17 +109,22 @@ def _open_locked(path: Path, wait: Callable[[float], None]) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, wait)
             # Whoever had it before us may have moved it to its destination, or removed it: then lock the next one.
             if _is_same_file(descriptor, path):
                 return descriptor
-        except BlockingIOError:
-            pass
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-        wait(_POLL_SECONDS)
+
+
+def _lock(descriptor: int, wait: Callable[[float], None]) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            wait(_POLL_SECONDS)
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

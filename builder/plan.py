@@ -260,15 +260,21 @@ def _plan_compiles(
                     key=f"{platform.slug}/{tag_set}",
                     platform=platform,
                     argv=(*argv, *((f"-tags={','.join(tags)}",) if tags else ()), *packages),
-                    env=tuple(sorted({**_go_environment(platform), **go.env}.items())),
+                    env=tuple(sorted({**_go_environment(platform, lock.go_version), **go.env}.items())),
                     packages=packages,
                 )
             )
     return tuple(steps)
 
 
-def _go_environment(platform: Platform) -> dict[str, str]:
-    """All of Go's environment that decides bytes; GOENV=off keeps the machine's own settings out."""
+def _go_environment(platform: Platform, go_version: str) -> dict[str, str]:
+    """All of Go's environment that decides bytes; GOENV=off keeps the machine's own settings out.
+
+    Go's own stamp of the revision is off: it depends on how the tree was cloned (none in a git worktree, another module
+    version where tags are missing), so the same commit would not give the same bytes. Istio's stamp has the revision.
+    """
+    # Go before 1.18 has neither the stamp nor the flag.
+    flags = "-buildvcs=false" if _version_key(go_version) >= (1, 18, 0) else ""
     return {
         "CGO_ENABLED": "0",
         "GO111MODULE": "on",
@@ -279,7 +285,7 @@ def _go_environment(platform: Platform) -> dict[str, str]:
         "GOENV": "off",
         "GOEXPERIMENT": "",
         "GOFIPS140": "off",
-        "GOFLAGS": "",
+        "GOFLAGS": flags,
         "GOOS": platform.os,
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",

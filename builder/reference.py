@@ -192,4 +192,4 @@ def parse_tag(text: str) -> str:
 def redact_url(url: str) -> str:
     """The URL without user, password and query string: what may be printed."""
     without_query = url.split("?", 1)[0]
-    return re.sub(r"//[^/@]*@", "//", without_query)
+    return re.sub(r"//[^/]*@", "//", without_query)

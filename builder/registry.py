@@ -32,10 +32,6 @@ def _go_on() -> None:
     """Interrupt nothing."""
 
 
-def _count_nothing(_: int) -> None:
-    """Show no progress."""
-
-
 class HttpRegistry:
     """Fulfils `ports.Registry`. One object serves any number of registries and threads.
 
@@ -128,7 +124,7 @@ class HttpRegistry:
         is not of the descriptor's size.
         """
         _check_size(descriptor, content)
-        body = Upload(content, descriptor.size, on_bytes or _count_nothing, self._check_interrupted)
+        body = Upload(content, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
         def attempt() -> UploadOutcome:
             # A failed try may have arrived all the same, with only its answer lost: so look each time.

@@ -65,9 +65,7 @@ def failing(error: str, times: int = 99) -> FakeRunner:
     left = [times]
 
     class Failing(FakeRunner):
-        def run(
-            self, argv: Sequence[str], *, on_line: Callable[[str], None] | None = None, **more: object
-        ) -> Completed:
+        def run(self, argv: Sequence[str], *, on_line: Callable[[str], None] | None = None, **more: object) -> Completed:
             if argv[1] == "bake" and left[0]:
                 left[0] -= 1
                 self.calls.append(Call(argv=tuple(argv), cwd=None, env={}, stdin=""))

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ import requests
 from builder.docker_engine import DockerEngine
 from builder.layout import Layout
 from builder.oci import INDEX
-from builder.reference import Platform
+from builder.reference import ImageReference, Platform
+from builder.registry import HttpRegistry
+from builder.retry import RetryPolicy
 from tests.running import Ended, command, environment, istio_build
 
 pytestmark = pytest.mark.engine
@@ -37,11 +40,17 @@ class Site:
     envoy_url: str
     source: Path
     cache: Path
+    # Nothing of an earlier session on the same registry may be taken for this one's work.
+    run: str
+
+    def hub(self, name: str) -> str:
+        """A hub of this session's own."""
+        return f"{self.registry}/{self.run}/{name}"
 
     def settings(self, hub: str, source: Path | None = None) -> list[str]:
         """The flags of a job that pushes to this hub."""
         return [
-            *("--source", str(source or self.source), "--hub", f"{self.registry}/{hub}"),
+            *("--source", str(source or self.source), "--hub", self.hub(hub)),
             *("--base-registry", self.bases, "--envoy-url", self.envoy_url),
         ]
 
@@ -52,7 +61,8 @@ class Site:
 
     def get(self, path: str) -> requests.Response:
         """Ask the registry, with no code of ours between."""
-        return requests.get(f"http://{self.registry}/v2/{path}", headers={"Accept": INDEX}, timeout=30)
+        url = f"http://{self.registry}/v2/{self.run}/{path}"
+        return requests.get(url, headers={"Accept": INDEX}, timeout=30)
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, none where there is no such repository."""
@@ -71,7 +81,7 @@ class Site:
         children = {entry["platform"]["architecture"]: entry for entry in self.index(repository, tag)["manifests"]}
         child = children[platform.partition("/")[2]]
         manifest = requests.get(
-            f"http://{self.registry}/v2/{repository}/manifests/{child['digest']}",
+            f"http://{self.registry}/v2/{self.run}/{repository}/manifests/{child['digest']}",
             headers={"Accept": child["mediaType"]},
             timeout=30,
         ).json()
@@ -81,7 +91,14 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(registry: str, bases: str, envoy_url: str, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(registry=registry, bases=bases, envoy_url=envoy_url, source=source, cache=tmp_path_factory.mktemp("cache"))
+    return Site(
+        registry=registry,
+        bases=bases,
+        envoy_url=envoy_url,
+        source=source,
+        cache=tmp_path_factory.mktemp("cache"),
+        run=f"run-{uuid.uuid4().hex[:8]}",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +109,18 @@ def pushed(site: Site) -> Ended:
     return ended
 
 
+@pytest.fixture(scope="module")
+def built(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The layouts of the same job."""
+    output = tmp_path_factory.mktemp("layouts")
+    ended = istio_build(
+        *("build", *site.settings("main"), "--output", str(output)),
+        env={"ISTIO_BUILD_CACHE": str(site.cache)},
+    )
+    assert ended.code == 0, ended.stderr
+    return output
+
+
 @pytest.fixture
 def run_image(site: Site, runs_arm64: bool) -> Callable[..., str]:
     """Runs a command of an image at the hub on a platform, and gives what it printed."""
@@ -99,7 +128,7 @@ def run_image(site: Site, runs_arm64: bool) -> Callable[..., str]:
         pytest.skip("this machine cannot run linux/arm64 images")
 
     def run(reference: str, platform: str, *arguments: str, entrypoint: str = "") -> str:
-        full = f"{site.registry}/{reference}"
+        full = site.hub(reference)
         docker = ["docker", "run", "--rm", "--quiet", "--pull", "always", "--network", "none", "--platform", platform]
         words = [*docker, *(["--entrypoint", entrypoint] if entrypoint else []), full, *arguments]
         done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
@@ -119,7 +148,7 @@ class TestWhatIsAtTheHub:
         lines = ended.stdout.splitlines()
         assert len(lines) == 9
         digests = pushed.digests()
-        assert f"{site.registry}/main/pilot:{VERSION}-distroless@{digests['pilot-distroless']}" in lines
+        assert f"{site.hub('main')}/pilot:{VERSION}-distroless@{digests['pilot-distroless']}" in lines
 
     @pytest.mark.parametrize("image", IMAGES)
     @pytest.mark.parametrize("tag", [VERSION, f"{VERSION}-debug", f"{VERSION}-distroless"])
@@ -132,20 +161,21 @@ class TestWhatIsAtTheHub:
     @pytest.mark.parametrize("platform", [AMD64, ARM64])
     @pytest.mark.parametrize("variant", ["debug", "distroless"])
     @pytest.mark.parametrize(
-        ("image", "user", "entrypoint"),
+        ("image", "user", "entrypoint"),  # None: it has no USER, so its base's holds
         [
             ("istioctl", "1000:1000", "/usr/local/bin/istioctl"),
             ("pilot", "1337:1337", "/usr/local/bin/pilot-discovery"),
-            ("proxyv2", "", "/usr/local/bin/pilot-agent"),
+            ("proxyv2", None, "/usr/local/bin/pilot-agent"),
         ],
     )
     def test_user_entrypoint_and_env_are_istios(
-        self, pushed: Ended, site: Site, platform: str, variant: str, image: str, user: str, entrypoint: str
+        self, pushed: Ended, site: Site, platform: str, variant: str, image: str, user: str | None, entrypoint: str
     ) -> None:
         document = site.config(f"main/{image}", f"{VERSION}-{variant}", platform)
         assert f"{document['os']}/{document['architecture']}" == platform
         config = document["config"]
-        assert config.get("User", "") == user
+        # Istio's own base images: `base` runs as root, `iptables` as 65532 (docker/iptables.yaml).
+        assert config.get("User", "") == (user if user is not None else "65532" if variant == "distroless" else "")
         assert config["Entrypoint"] == [entrypoint]
         env = dict(entry.split("=", 1) for entry in config.get("Env") or ())
         dependencies = {entry["name"]: entry["lastStableSHA"] for entry in json.loads((site.source / "istio.deps").read_text())}
@@ -192,8 +222,8 @@ class TestWhatRuns:
 
     def test_istioctl_installs_from_the_users_hub(self, pushed: Ended, site: Site, run_image: Callable[..., str]) -> None:
         output = run_image(f"main/istioctl:{VERSION}", AMD64, "manifest", "generate")
-        assert f"{site.registry}/main/pilot:{VERSION}" in output
-        assert f"{site.registry}/main/proxyv2:{VERSION}" in output
+        assert f"{site.hub('main')}/pilot:{VERSION}" in output
+        assert f"{site.hub('main')}/proxyv2:{VERSION}" in output
 
 
 class TestAgain:
@@ -227,11 +257,19 @@ class TestAgain:
         )
         assert ended.digests() == pushed.digests()
 
+    def test_a_git_worktree_gives_the_same_digests_as_a_clone(self, pushed: Ended, site: Site, tmp_path: Path) -> None:
+        worktree = tmp_path / "worktree"
+        _git(site.source, "worktree", "add", "--quiet", "--detach", str(worktree), VERSION)
+        try:
+            assert site.push("main", "--rebuild", source=worktree).digests() == pushed.digests()
+        finally:
+            _git(site.source, "worktree", "remove", "--force", str(worktree))
+
     def test_an_index_that_lost_a_platform_is_made_whole(self, site: Site) -> None:
         first = site.push("lossy", "--image", "pilot", "--variant", "debug")
         index = site.index("lossy/pilot", VERSION)
         arm64 = next(entry for entry in index["manifests"] if entry["platform"]["architecture"] == "arm64")
-        gone = requests.delete(f"http://{site.registry}/v2/lossy/pilot/manifests/{arm64['digest']}", timeout=30)
+        gone = requests.delete(f"http://{site.registry}/v2/{site.run}/lossy/pilot/manifests/{arm64['digest']}", timeout=30)
         assert gone.status_code == 202
         again = site.push("lossy", "--image", "pilot", "--variant", "debug")
         assert again.digests() == first.digests()
@@ -275,7 +313,7 @@ class TestChoices:
 
     def test_several_hubs_and_tags(self, site: Site) -> None:
         ended = site.push(
-            *("several", "--hub", f"{site.registry}/other", "--tag", "1.29.0-corp.1", "--tag", "1.29"),
+            *("several", "--hub", site.hub("other"), "--tag", "1.29.0-corp.1", "--tag", "1.29"),
             *("--image", "istioctl", "--variant", "debug"),
         )
         assert ended.code == 0, ended.stderr
@@ -305,32 +343,22 @@ class TestChoices:
             assert "hello" in run_image(f"fourth/echo:{VERSION}", platform, "hello")
         config = site.config("fourth/echo", VERSION, ARM64)["config"]
         assert config["User"] == "65532:65532"
-        assert f"ECHO_HUB={site.registry}/fourth" in config["Env"]
+        assert f"ECHO_HUB={site.hub('fourth')}" in config["Env"]
 
 
 class TestLayouts:
-    @pytest.fixture(scope="class")
-    def built(self, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        output = tmp_path_factory.mktemp("layouts")
-        ended = istio_build(
-            *("build", *site.settings("main"), "--output", str(output)),
-            env={"ISTIO_BUILD_CACHE": str(site.cache)},
-        )
-        assert ended.code == 0, ended.stderr
-        return output
-
     def test_build_stops_at_layouts_with_the_digests_of_the_push(self, built: Path, pushed: Ended) -> None:
         digests = {path.name: str(Layout(path).index().digest) for path in built.iterdir()}
         assert digests == pushed.digests()
 
     def test_layouts_go_to_a_hub_behind_an_air_gap(self, built: Path, pushed: Ended, site: Site) -> None:
         ended = istio_build(
-            *("push", "--from", str(built), "--hub", f"{site.registry}/gap", "--tag", "7", "--output-format", "json"),
+            *("push", "--from", str(built), "--hub", site.hub("gap"), "--tag", "7", "--output-format", "json"),
             env={"ISTIO_BUILD_CACHE": str(site.cache)},
         )
         assert ended.digests() == pushed.digests()
         assert site.tags("gap/proxyv2") == ["7", "7-debug", "7-distroless"]
-        assert f"stamped for {site.registry}/main" in ended.stderr
+        assert f"stamped for {site.hub('main')}" in ended.stderr
 
     def test_a_damaged_layout_is_refused(self, built: Path, site: Site, tmp_path: Path) -> None:
         damaged = tmp_path / "damaged"
@@ -339,13 +367,13 @@ class TestLayouts:
         manifest = layout.manifest(layout.index().children()[0])
         blob = layout.blob(manifest.layers()[-1].digest)
         blob.write_bytes(blob.read_bytes()[:-100])
-        ended = istio_build("push", "--from", damaged, "--hub", f"{site.registry}/damaged")
+        ended = istio_build("push", "--from", damaged, "--hub", site.hub("damaged"))
         assert ended.code == 12
         assert "only a part of it is there" in ended.stderr
         assert site.tags("damaged/pilot") == []
 
     def test_one_platform_can_be_loaded_into_the_engine(self, site: Site, tmp_path: Path) -> None:
-        reference = f"{site.registry}/load/istioctl:{VERSION}"
+        reference = f"{site.hub('load')}/istioctl:{VERSION}"
         ended = istio_build(
             *("build", *site.settings("load"), "--image", "istioctl", "--variant", "debug"),
             *("--load", AMD64, "--output", str(tmp_path)),
@@ -361,12 +389,12 @@ class TestLayouts:
 
 class TestWhatGoesWrong:
     def test_a_base_without_the_platform(self, site: Site) -> None:
-        base_version = "1.29-2026-02-04T19-02-21"
-        index = site.index("istio-base/base", base_version)
-        amd64 = next(entry for entry in index["manifests"] if entry["platform"]["architecture"] == "amd64")
-        ended = site.push(
-            "no-base", "--image", "pilot", "--variant", "debug", "--base", f"base={site.bases}/base@{amd64['digest']}"
-        )
+        base = ImageReference.parse(f"{site.bases}/base:1.29-2026-02-04T19-02-21")
+        index = HttpRegistry(credentials=lambda host: None, retry=RetryPolicy()).get_manifest(base)
+        assert index is not None
+        amd64 = next(child for child in index.children() if child.platform == Platform("linux", "amd64"))
+        single = f"base={base.repository.at(amd64.digest)}"
+        ended = site.push("no-base", "--image", "pilot", "--variant", "debug", "--base", single)
         assert ended.code == 10
         assert "has no linux/arm64; it has linux/amd64" in ended.stderr
         assert "Traceback" not in ended.stderr

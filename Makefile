@@ -1,0 +1,49 @@
+# Every target works from a fresh clone; `make help` lists them.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-fast bench lint type check clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+venv: $(STAMP) ## a virtual environment (.venv) with the project and its tools
+	@:
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "istio-build needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: venv ## build and push the sample tree's images for real, ask each who it is, clean up
+	scripts/with-engine scripts/demo
+
+test: venv ## all tests, with a real engine, registry and Go (ARGS='-k push' for some of them)
+	scripts/with-engine $(BIN)/pytest $(ARGS)
+
+test-fast: venv ## the tests that need no engine
+	$(BIN)/pytest -m 'not engine' $(ARGS)
+
+bench: venv ## our push against bare `go build` and `docker buildx bake` (ARGS='--source DIR' for a real tree)
+	scripts/with-engine $(BIN)/python -m bench $(ARGS)
+
+lint: venv ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: venv ## mypy --strict
+	$(BIN)/mypy
+
+check: lint type test ## what CI runs
+
+clean: ## stop what `scripts/engine up` started; remove it, its downloads and the virtual environment
+	scripts/engine down
+	rm -rf .state $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

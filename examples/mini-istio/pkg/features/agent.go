@@ -1,0 +1,5 @@
+//go:build agent
+
+package features
+
+func init() { compiled = append(compiled, "agent") }

@@ -1,0 +1,5 @@
+//go:build vtprotobuf
+
+package features
+
+func init() { compiled = append(compiled, "vtprotobuf") }

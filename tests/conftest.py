@@ -1,0 +1,135 @@
+"""What every test can lean on: a guard around the outside world, and the real parts for tests marked `engine`.
+
+Unit tests start no process and reach no network. A test that must is marked:
+
+- `process`: starts processes or servers on this machine;
+- `engine`: needs what `scripts/engine up` provides. `make test` runs pytest with that up and described in the
+  environment; elsewhere these tests are skipped, each by name. CI sets ISTIO_BUILD_REQUIRE_ENGINE=1, and then a
+  skipped one is a failure.
+"""
+
+import ipaddress
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUIRED = os.environ.get("ISTIO_BUILD_REQUIRE_ENGINE") == "1"
+
+
+def engine_is_up() -> bool:
+    return "ISTIO_BUILD_TEST_REGISTRY" in os.environ
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("engine") and not engine_is_up():
+        # With its name in the reason, for pytest's summary folds equal ones into a number.
+        pytest.skip(f'{item.nodeid}: NO ENGINE. Run `make test`, or this after `eval "$(scripts/engine env)"`')
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRED and item.get_closest_marker("engine") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped although ISTIO_BUILD_REQUIRE_ENGINE=1: {report.longrepr}"
+    return report
+
+
+class ClosedWorld:
+    """Refuses processes and anything but loopback, while `closed`.
+
+    An audit hook sees them all, however the code under test imported what it calls; once added it stays, hence the
+    switch. pytest.fail raises no `Exception`, so code that retries or swallows errors cannot hide it.
+    """
+
+    closed = False
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if not self.closed:
+            return
+        if event in {"subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "os.fork"}:
+            pytest.fail(f"a unit test must not start a process: {arguments[:2]} (mark it `process` or `engine`)")
+        if event == "socket.getaddrinfo" and not is_loopback(arguments[0]):
+            pytest.fail(f"a unit test must not look up {arguments[0]!r} (mark it `engine`)")
+        if event == "socket.connect" and not is_loopback(host_of(arguments[1])):
+            pytest.fail(f"a unit test must not connect to {arguments[1]!r} (mark it `engine`)")
+
+
+closed_world = ClosedWorld()
+sys.addaudithook(closed_world)
+
+
+@pytest.fixture(autouse=True)
+def _guard_the_world(request: pytest.FixtureRequest) -> Generator[None, None, None]:
+    closed_world.closed = not any(request.node.get_closest_marker(name) for name in ("engine", "process"))
+    yield
+    closed_world.closed = False
+
+
+def host_of(address: object) -> object:
+    """An internet address is (host, port, …); anything else, such as a Unix socket's path, is not loopback either."""
+    return address[0] if isinstance(address, tuple) else address
+
+
+def is_loopback(host: object) -> bool:
+    if host in (None, "localhost", b"localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.decode() if isinstance(host, bytes) else str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def engine_env() -> dict[str, str]:
+    """What `scripts/engine env` said, as a whole environment for a process."""
+    if not engine_is_up():
+        pytest.fail("mark this test `engine`")
+    return dict(os.environ)
+
+
+@pytest.fixture(scope="session")
+def registry(engine_env: dict[str, str]) -> str:
+    """127.0.0.1:PORT of a real, empty registry (but for the base images); give each test a hub of its own in it."""
+    return engine_env["ISTIO_BUILD_TEST_REGISTRY"]
+
+
+@pytest.fixture(scope="session")
+def bases(engine_env: dict[str, str]) -> str:
+    """Where the images `base`, `distroless` and `iptables` are, for both platforms, tagged BASE_VERSION."""
+    return engine_env["ISTIO_BUILD_TEST_BASES"]
+
+
+@pytest.fixture(scope="session")
+def envoy_url(engine_env: dict[str, str]) -> str:
+    """A base URL laid out like the one Istio downloads Envoy from."""
+    return engine_env["ISTIO_BUILD_TEST_ENVOY_URL"]
+
+
+@pytest.fixture(scope="session")
+def runs_arm64(engine_env: dict[str, str]) -> bool:
+    """Whether the engine can run linux/arm64 images, natively or emulated."""
+    return engine_env.get("ISTIO_BUILD_TEST_ARM64") == "1"
+
+
+@pytest.fixture(scope="session")
+def go() -> Path:
+    """The Go command."""
+    found = shutil.which("go")
+    if found is None:
+        pytest.skip("no go on PATH")
+    return Path(found)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone-like checkout of examples/mini-istio, tagged 1.29.0. Shared: a test that changes it copies it first."""
+    directory = tmp_path_factory.mktemp("source") / "mini-istio"
+    subprocess.run([ROOT / "examples" / "make-source", directory], check=True)
+    return directory

@@ -1,0 +1,191 @@
+"""How registries are reached: plain or TLS, whose certificates are trusted, and what is said where that goes wrong."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from builder.errors import RegistryError, RequestError
+from builder.oci import INDEX
+from builder.reference import Digest, ImageReference, Repository
+from builder.registry import HttpRegistry
+from builder.registry_connection import Call, RegistryConnection, RegistryConnections
+from builder.retry import RetryPolicy
+from builder.transport import is_loopback, origin
+from tests.fault_server import FaultServer, Reply, TinyRegistry
+
+CALL = Call(act="read a/b:v1", method="GET", url="a/b/manifests/v1", scopes=())
+
+
+def go_on() -> None:
+    """Interrupt nothing."""
+
+
+def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -> RegistryConnection:
+    return RegistryConnection(
+        host,
+        plain=plain,
+        credentials=lambda _: None,
+        certificates=certificates,
+        check_interrupted=go_on,
+        clock=lambda: 0.0,
+        timeouts=(30.0, 30.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("docker.io", "https://registry-1.docker.io/v2/"),
+        ("index.docker.io", "https://registry-1.docker.io/v2/"),
+        ("registry.test", "https://registry.test/v2/"),
+        ("registry.test:5000", "https://registry.test:5000/v2/"),
+        ("localhost", "http://localhost/v2/"),
+        ("localhost:5000", "http://localhost:5000/v2/"),
+        ("127.1.2.3:5000", "http://127.1.2.3:5000/v2/"),
+        ("[::1]:5000", "http://[::1]:5000/v2/"),
+        ("128.0.0.1", "https://128.0.0.1/v2/"),
+        ("plain.test:5000", "http://plain.test:5000/v2/"),
+        ("plain.test:5001", "https://plain.test:5001/v2/"),
+        ("anyport.test:5001", "http://anyport.test:5001/v2/"),
+        ("localhost.test", "https://localhost.test/v2/"),
+    ],
+)
+def test_where_a_registry_is_reached(host: str, base: str) -> None:
+    connections = RegistryConnections(connect, insecure=("plain.test:5000", "anyport.test"))
+    connection = connections.to(Repository(host, "istio/pilot"))
+    assert connection.base == base
+    assert connections.to(Repository(host, "istio/proxyv2")) is connection
+
+
+def test_loopback() -> None:
+    assert is_loopback("127.0.0.53")
+    assert not is_loopback("10.0.0.1")
+
+
+def test_an_origin_has_its_default_port() -> None:
+    assert origin("https://Registry.test/v2/") == origin("https://registry.test:443/x?y")
+    assert origin("http://registry.test/") != origin("https://registry.test/")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A server with a certificate of its own making, valid for 127.0.0.1."""
+
+    host: str
+    certificate: Path
+
+
+class _Index(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", INDEX)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """The test says what it saw."""
+
+
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that do not trust us, or speak no TLS, are what is tested."""
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+    openssl = shutil.which("openssl")
+    if not openssl:
+        pytest.skip("tests/test_transport.py: no openssl on PATH")
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "ca.crt", directory / "key.pem"
+    command = (
+        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test "
+        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
+    )
+    subprocess.run(command.split(), check=True, capture_output=True)
+    server = _QuietServer(("127.0.0.1", 0), _Index)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield Tls(f"127.0.0.1:{server.server_port}", certificate)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.process
+def test_an_unknown_certificate_is_refused_at_once(tls: Tls) -> None:
+    with pytest.raises(RegistryError, match="its TLS certificate is not trusted: self") as caught:
+        connect(tls.host, plain=False).send(CALL)
+    assert not caught.value.temporary
+    assert "/etc/docker/certs.d" in caught.value.hint
+
+
+@pytest.mark.process
+def test_a_certificate_is_found_where_docker_keeps_it(tls: Tls, tmp_path: Path) -> None:
+    directory = tmp_path / tls.host
+    directory.mkdir()
+    shutil.copy(tls.certificate, directory / "ca.crt")
+    answer = connect(tls.host, plain=False, certificates=tmp_path).send(CALL)
+    assert (answer.status, answer.content) == (200, b"{}")
+
+
+@pytest.mark.process
+def test_a_certificate_named_in_the_environment(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tls.certificate))
+    assert connect(tls.host, plain=False).send(CALL).status == 200
+
+
+def test_plain_http_to_a_server_that_answers_with_a_tls_alert() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def alert() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"\x15\x03\x01\x00\x02\x02\x0a")
+
+        thread = Thread(target=alert)
+        thread.start()
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        with pytest.raises(RegistryError, match="it answered plain HTTP with TLS") as caught:
+            client.get_manifest(ImageReference.parse(f"127.0.0.1:{server.getsockname()[1]}/a/b:v1"))
+        thread.join()
+    assert "It speaks HTTPS" in caught.value.hint
+    assert not caught.value.temporary
+
+
+def test_tls_to_a_registry_without() -> None:
+    with FaultServer(TinyRegistry()).running() as server:
+        with pytest.raises(RegistryError, match="server gave HTTP response to HTTPS client") as caught:
+            connect(server.host, plain=False).send(CALL)
+        assert "--insecure-registry" in caught.value.hint
+        assert not caught.value.temporary
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    directory = tmp_path / "registry.test"
+    directory.mkdir()
+    (directory / "ca.crt").write_text("no certificate")
+    with pytest.raises(RequestError, match=r"cannot use the certificate \S+/registry.test/ca.crt"):
+        connect("registry.test", plain=False, certificates=tmp_path).send(CALL)
+
+
+def test_a_go_server_that_wants_tls_says_so() -> None:
+    reply = Reply(400, b"Client sent an HTTP request to an HTTPS server.\n")
+    with FaultServer(lambda _: reply).running() as server:
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        with pytest.raises(RegistryError) as caught:
+            client.get_manifest(Repository(server.host, "a/b").at(Digest.of(b"")))
+    assert "leave it out of --insecure-registry" in caught.value.hint
