@@ -35,9 +35,9 @@ class Job:
         return [*where, "--base-registry", self.bases, "--envoy-url", self.envoy_url, *images, *variants]
 
     def environment(self) -> dict[str, str]:
-        """The machine's environment with caches of the bench's own."""
+        """The machine's environment with caches of the bench's own, and bytecode kept as an installed program has it."""
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "GOCACHE": str(self.go_cache),
             "ISTIO_BUILD_CACHE": str(self.work / "cache"),
             "ISTIO_BUILD_PROGRESS": "quiet",

@@ -45,34 +45,26 @@ def assemble_platform(
     """
     images = {plan.key: _on(plan, platform) for plan in plans}
     context = work / "context" / platform.slug / plans[0].image
-    context.mkdir(parents=True, exist_ok=True)
     on_progress("packing")
-    expected = {
-        layer.archive: _pack_layer(layer, context / layer.archive, platform, locate)
-        for image in images.values()
-        for layer in image.layers
-    }
+    files = {key: _pack_layers(image, context, locate) for key, image in images.items()}
+    layouts = {key: Layout(_empty(work / "assembled" / key / platform.slug)) for key in images}
     targets = [
         AssemblyTarget(
-            name=f"{plan.key}-{platform.slug}",
+            name=f"{key}-{platform.slug}",
             platform=platform,
-            dockerfile=images[plan.key].dockerfile,
+            dockerfile=image.dockerfile,
             context=context,
-            destination=_empty(work / "assembled" / plan.key / platform.slug),
+            destination=layouts[key].root,
             source_date_epoch=source_date_epoch,
             compression=compression,
         )
-        for plan in plans
+        for key, image in images.items()
     ]
     engine.assemble(targets, on_progress)
     on_progress("checking")
-    assembled = []
-    for plan, target in zip(plans, targets, strict=True):
-        image, layout = images[plan.key], Layout(target.destination)
-        files = [file for layer in image.layers for file in expected[layer.archive]]
-        check_platform(plan, image, layout, files, read_layer)
-        assembled.append(AssembledPlatform(key=plan.key, platform=platform, layout=layout))
-    return tuple(assembled)
+    for plan in plans:
+        check_platform(plan, images[plan.key], layouts[plan.key], files[plan.key], read_layer)
+    return tuple(AssembledPlatform(key=key, platform=platform, layout=layout) for key, layout in layouts.items())
 
 
 def _on(plan: ImagePlan, platform: Platform) -> PlatformImage:
@@ -85,6 +77,12 @@ def _empty(directory: Path) -> Path:
     return directory
 
 
+def _pack_layers(image: PlatformImage, context: Path, locate: LocateFile) -> list[ExpectedFile]:
+    context.mkdir(parents=True, exist_ok=True)
+    packed = [_pack_layer(layer, context / layer.archive, image.platform, locate) for layer in image.layers]
+    return [file for files in packed for file in files]
+
+
 def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: LocateFile) -> tuple[ExpectedFile, ...]:
     """Write a layer's tar unless the one there is of these very files; what is left alone is not sent again."""
     files = [LayerFile(content=locate(file), path=file.path, mode=file.mode, mtime=file.mtime) for file in layer.files]
@@ -94,6 +92,7 @@ def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: 
     if entries is None:
         partial = archive.with_name(f"{archive.name}.partial")
         entries = write_layer(files, partial)
+        record.unlink(missing_ok=True)
         partial.replace(archive)
         record.write_text(json.dumps({"identity": identity, "entries": [asdict(entry) for entry in entries]}))
     return tuple(_expect(entry, platform) for entry in entries if entry.kind == "file")
@@ -102,13 +101,12 @@ def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: 
 def _recorded(record: Path, identity: str) -> tuple[LayerEntry, ...] | None:
     try:
         written: Mapping[str, object] = json.loads(record.read_text())
-    except (OSError, ValueError):
+        entries = written["entries"]
+        assert isinstance(entries, list)
+        return tuple(LayerEntry(**entry) for entry in entries) if written["identity"] == identity else None
+    except (OSError, ValueError, KeyError, TypeError):
+        # Not packed yet, or by another version of this tool.
         return None
-    if written.get("identity") != identity:
-        return None
-    entries = written["entries"]
-    assert isinstance(entries, list)
-    return tuple(LayerEntry(**entry) for entry in entries)
 
 
 def _identity(file: LayerFile) -> list[str | int]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from builder.errors import CheckError
+from builder.errors import CheckError, RegistryError
 from builder.layer import LayerEntry, read_layer
 from builder.layout import Layout
 from builder.oci import Descriptor, ImageConfig, Manifest
@@ -64,6 +64,14 @@ def check_integrity(layout: Layout, read: ReadLayer = read_layer_of) -> Manifest
 
     Raises CheckError. All layers are read, the base's too, as nothing here tells which those are.
     """
+    try:
+        return _check_integrity(layout, read)
+    except RegistryError as error:
+        # Manifests most often come from registries; this one came with the layout.
+        raise CheckError(f"{layout.root}: {error.message}") from error
+
+
+def _check_integrity(layout: Layout, read: ReadLayer) -> Manifest:
     index = layout.index()
     if not index.is_index or not index.children():
         raise CheckError(f"{layout.root} does not hold an image index")

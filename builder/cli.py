@@ -145,7 +145,7 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, *
         with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools)) as work:
             workshop = tools.workshop(resolved.tree, work)
             report = push_plan(resolved.plan, work / "layouts", workshop, tools.counter(), rebuild=rebuild, started=started)
-    _print_report(report, options["output_format"], installable=True)
+    _print_report(report, options["output_format"], installable=_has_istioctl(report))
 
 
 @cli.command()
@@ -239,7 +239,7 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
         states = {publication.key: "given" for publication in release.publications}
         workshop = tools.workshop(directory, directory)
         report = publish_release(release.publications, states, release.version, release.hub, workshop, tools.counter(), started)
-    _print_report(report, context.params["output_format"], installable=True)
+    _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
 
 
 def _no_source() -> dict[str, Any]:
@@ -322,6 +322,10 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
 
 def _waiting(tools: "Tools") -> Callable[[], None]:
     return lambda: tools.progress.note("Another run of the same job is at work; waiting for it to end.")
+
+
+def _has_istioctl(report: "Report") -> bool:
+    return any(image.key.startswith("istioctl-") for image in report.images)
 
 
 def _print_report(report: "Report", output_format: str, *, installable: bool) -> None:

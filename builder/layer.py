@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+import posixpath
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol
 
 import zstandard
 
@@ -18,6 +19,8 @@ from builder.errors import CheckError
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.
 _HEADER = 64
 _CHUNK = 1 << 20
+# Small, as it may grow a thousand times.
+_COMPRESSED_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,11 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
     """What a layer blob of an image holds, in its order. Raises CheckError where it is damaged."""
     try:
         with _decompressed(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            return tuple(_read_entry(tar, member) for member in tar)
+            entries = tuple(_read_entry(tar, member) for member in tar)
+            # To its very end: the sum of what was compressed comes behind the archive.
+            while stream.read(_CHUNK):
+                pass
+            return entries
     except (tarfile.TarError, zlib.error, zstandard.ZstdError, EOFError, OSError) as error:
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
@@ -83,39 +90,56 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
 def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
     with blob.open("rb") as file:
         if media_type.endswith("+zstd"):
-            with zstandard.ZstdDecompressor().stream_reader(file) as stream:
-                yield stream
+            yield io.BufferedReader(_FramesReader(file, lambda: zstandard.ZstdDecompressor().decompressobj()), _CHUNK)
         elif media_type.endswith("gzip"):
-            yield io.BufferedReader(_GzipReader(file), _CHUNK)
+            yield io.BufferedReader(_FramesReader(file, lambda: zlib.decompressobj(wbits=31)), _CHUNK)
         else:
             yield file
 
 
-class _GzipReader(io.RawIOBase):
-    """Streams gzip members through zlib alone: the gzip module sums each byte a second time, in twice the time."""
+class _Decompressor(Protocol):
+    """What zlib and zstandard have in common: one gzip member, or one zstd frame."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _FramesReader(io.RawIOBase):
+    """Streams gzip members or zstd frames, one after the other.
+
+    Not the readers of the two libraries: zstandard's takes a blob that ends too early for a whole one, and gzip's sums
+    each byte a second time, in twice the time.
+    """
+
+    def __init__(self, file: IO[bytes], start_frame: Callable[[], _Decompressor]) -> None:
         self._file = file
-        self._inflate = zlib.decompressobj(wbits=31)
+        self._start_frame = start_frame
+        self._frame: _Decompressor | None = None
+        self._rest = b""
+        self._data = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while True:
-            if self._inflate.eof:
-                rest = self._inflate.unused_data or self._file.read(_CHUNK)
-                if not rest:
-                    return 0
-                self._inflate = zlib.decompressobj(wbits=31)
-            else:
-                rest = self._inflate.unconsumed_tail or self._file.read(_CHUNK)
-                if not rest:
+        while not self._data:
+            compressed = self._rest or self._file.read(_COMPRESSED_CHUNK)
+            if not compressed:
+                if self._frame:
                     raise EOFError("it ends in the middle")
-            data = self._inflate.decompress(rest, len(buffer))
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
+                return 0
+            self._frame = self._frame or self._start_frame()
+            self._data, self._rest = memoryview(self._frame.decompress(compressed)), b""
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._data))
+        buffer[:count], self._data = self._data[:count], self._data[count:]
+        return count
 
 
 class _HashingReader:
@@ -155,7 +179,7 @@ def _describe(member: tarfile.TarInfo, sha256: str, architecture: str) -> LayerE
         tarfile.SYMTYPE: "symlink",
     }
     return LayerEntry(
-        path="/" + member.name.strip("/"),
+        path=posixpath.normpath(f"/{member.name.lstrip('/')}"),
         kind=kinds.get(member.type, "link" if member.islnk() else "other"),
         mode=f"{member.mode & 0o7777:04o}",
         owner=f"{member.uid}:{member.gid}",

@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.errors import CheckError
+from builder.errors import CheckError, RequestError
 from builder.oci import INDEX, Descriptor, Manifest, compose_index
 from builder.reference import Digest, Platform
 
@@ -47,7 +48,7 @@ class Layout:
             return Descriptor.from_json(entry), dict(entry.get("annotations") or {})
         except OSError as error:
             raise CheckError(f"{self.root} is not an OCI image layout: cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RequestError) as error:
             raise CheckError(f"{path} must list exactly one image: {error!r}") from error
 
     def index(self) -> Manifest:
@@ -63,10 +64,15 @@ def compose_layout(
 ) -> Layout:
     """One layout with one index over the single-platform layouts; blobs are linked, not copied, where they can be.
 
+    A layout that is there already is replaced.
+
     The index holds the given platforms and nothing else. `notes` annotate the entry of index.json, so they are no part
     of the image and its digest. Raises CheckError where a part is not one image.
     """
     layout = Layout(into)
+    if (into / "oci-layout").exists():
+        # Blobs of an earlier image would pile up, and travel along to wherever the directory is carried.
+        shutil.rmtree(into)
     (into / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     children = []
     for platform, part in sorted(parts.items()):

@@ -100,8 +100,8 @@ class Manifest:
     def _descriptors(self, values: Any) -> tuple[Descriptor, ...]:  # noqa: ANN401 - JSON
         try:
             return tuple(Descriptor.from_json(value) for value in values)
-        except (KeyError, TypeError, ValueError, RequestError) as error:
-            raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, RequestError) as error:
+            raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error!r}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ class ImageConfig:
                 user=config.get("User") or "",
                 entrypoint=tuple(config.get("Entrypoint") or ()),
                 command=tuple(config.get("Cmd") or ()),
-                env=tuple(tuple(entry.split("=", 1)) for entry in config.get("Env") or ()),
+                env=tuple((name, value) for name, _, value in (entry.partition("=") for entry in config.get("Env") or ())),
                 working_dir=config.get("WorkingDir") or "",
                 labels=tuple(sorted((config.get("Labels") or {}).items())),
                 diff_ids=tuple((document.get("rootfs") or {}).get("diff_ids") or ()),

@@ -12,7 +12,7 @@ from builder import __version__
 from builder.errors import RecipeError, RequestError, ToolchainError
 from builder.lock import Lock, LockedArtifact, LockedBase, SourceFacts
 from builder.recipe import ArtifactFile, Binary, ImageRecipe, RecipeBook, ReleaseRecipe, TreeFile
-from builder.reference import Digest, Hub, ImageReference, Platform
+from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag
 from builder.render import render_dockerfile, render_text
 from builder.request import Request
 
@@ -165,8 +165,18 @@ def choose_version(request: Request, source: SourceFacts) -> str:
     if request.tags:
         return request.tags[0]
     if source.state.tag and not source.state.dirty:
-        return source.state.tag
+        return _as_tag(source.state.tag)
     return f"{source.version}-dev-{source.state.commit[:10]}{'-dirty' if source.state.dirty else ''}"
+
+
+def _as_tag(git_tag: str) -> str:
+    """Git allows more in a tag than a registry does: `release/1.29`, `1.29.0+corp`."""
+    try:
+        return parse_tag(git_tag)
+    except RequestError as error:
+        raise RequestError(
+            f"the source's git tag {git_tag!r} is no image tag", hint=f"Give one with --tag. {error.hint}"
+        ) from error
 
 
 def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts) -> dict[str, Any]:
@@ -194,13 +204,15 @@ def platform_values(platform: Platform) -> dict[str, str]:
 
 def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     """Decide everything. Raises RequestError, RecipeError and ToolchainError."""
-    _check_go(lock)
     values = recipe_values(request, book.release, lock.source)
     chosen = select_images(request, book)
     compiles = _plan_compiles(request, book, lock, values, tuple(recipe for recipe, _ in chosen))
     images = tuple(
         _plan_image(request, book, lock, values, compiles, recipe, variant) for recipe, variants in chosen for variant in variants
     )
+    if compiles:
+        _check_go(lock)
+    _check_references(images)
     return Plan(
         version=values["version"],
         hub=values["hub"],
@@ -213,6 +225,18 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         artifacts=lock.artifacts,
         images=images,
     )
+
+
+def _check_references(images: tuple[ImagePlan, ...]) -> None:
+    """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
+    owners: dict[ImageReference, str] = {}
+    for image in images:
+        for reference in image.references:
+            if owners.setdefault(reference, image.key) != image.key:
+                raise RequestError(
+                    f"{reference} would be the tag of both {owners[reference]} and {image.key}",
+                    hint="Each variant gets TAG-VARIANT besides; leave out the --tag that ends in a variant's name.",
+                )
 
 
 def _check_go(lock: Lock) -> None:
@@ -388,25 +412,24 @@ def _annotations(recipe: ImageRecipe, values: Mapping[str, Any], lock: Lock, bas
 def image_references(
     hubs: tuple[Hub, ...], tags: tuple[str, ...], image: str, variant: str, *, is_default: bool
 ) -> tuple[ImageReference, ...]:
-    """All tags of a variant as Istio sets them: `TAG-variant`, and before it the plain `TAG` for the default one."""
+    """All tags of a variant as Istio sets them: `TAG-variant`, and before it the plain `TAG` for the default one.
+
+    Raises RequestError where a tag gets too long with the variant behind it.
+    """
     own = [name for tag in tags for name in ((tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",))]
-    return tuple(hub.repository(image).at(tag) for hub in hubs for tag in dict.fromkeys(own))
+    return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
 
 
 def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
     """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
-    used = {
-        file.origin.step
-        for platform in plan.platforms
-        for layer in platform.layers
-        for file in layer.files
-        if isinstance(file.origin, CompiledFile)
-    }
+    files = [file for platform in plan.platforms for layer in platform.layers for file in layer.files]
+    used = {file.origin.step for file in files if isinstance(file.origin, CompiledFile)}
+    mains = {(step.key, program): main for step in compiles for program, main in zip(step.programs, step.packages, strict=True)}
     inputs = {
         "tool": __version__,
         "compression": compression,
         "source": lock.source.state.content,
-        "go": lock.go_version,
+        "go": lock.go_version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
         "compiles": [[step.key, step.argv[: -len(step.packages)], step.env] for step in compiles if step.key in used],
         "annotations": plan.annotations,
@@ -415,7 +438,7 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
             [
                 str(platform.platform),
                 platform.dockerfile.replace(str(plan.base.reference), str(plan.base.digest)),
-                [[_identify(file), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
+                [[_identify(file, mains), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
             ]
             for platform in plan.platforms
         ],
@@ -424,8 +447,10 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
     return Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()).text
 
 
-def _identify(file: PlannedFile) -> str:
+def _identify(file: PlannedFile, mains: Mapping[tuple[str, str], str]) -> str:
     """What decides a file's content: downloads by their sum, wherever they came from; the rest by commit and command."""
+    if isinstance(file.origin, CompiledFile):
+        return f"{file.origin.step} {mains[file.origin.step, file.origin.program]}"
     if isinstance(file.origin, FetchedFile):
         return f"{file.origin.artifact.sha256} {file.origin.artifact.member}"
     return str(file.origin)

@@ -1,21 +1,25 @@
 """Shows a plan before anything runs: as a table, as JSON, as Dockerfiles, as the bake definition."""
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from builder.bake import bake_definition
+from builder.lock import LockedArtifact
 from builder.plan import CompiledFile, ImagePlan, Plan
 from builder.ports import AssemblyTarget
 from builder.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.report import format_table
 from builder.settings import Setting
 
+_PAIRS = tuple[tuple[str, str], ...]
+
 
 def plan_json(plan: Plan, settings: tuple[Setting, ...]) -> str:
     """The whole plan, with the origin of each setting, as JSON text."""
-    document = {"settings": [_plain(setting) for setting in settings], **_plain(plan)}
+    shown = [replace(setting, value=redact_url(setting.value)) for setting in settings]
+    document = {"settings": [_plain(setting) for setting in shown], **_plain(plan)}
     return json.dumps(document, indent=2)
 
 
@@ -67,7 +71,7 @@ def _image_lines(image: ImagePlan) -> list[str]:
     platforms = ", ".join(str(platform.platform) for platform in image.platforms)
     lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
     for layer in image.platforms[0].layers:
-        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}" for file in layer.files]
+        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
 
 
@@ -85,12 +89,15 @@ def _indent(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
     """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
+    if isinstance(value, LockedArtifact):
+        value = replace(value, url=redact_url(value.url))
     if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {
+            field.name: dict(getattr(value, field.name)) if field.type == _PAIRS else _plain(getattr(value, field.name))
+            for field in fields(value)
+        }
     if isinstance(value, tuple):
-        if value and all(isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str) for entry in value):
-            return {entry[0]: _plain(entry[1]) for entry in value}
         return [_plain(entry) for entry in value]
     return value

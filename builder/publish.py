@@ -117,8 +117,8 @@ class _Upload:
             ]
             outcomes = [future.result() for future in futures]
             self._put_manifests()
-            sent = sum(size for outcome, size in outcomes if outcome is UploadOutcome.UPLOADED)
-            task.outcome = f"{sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.UPLOADED)} blobs, {sent} bytes"
+            sent = sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.UPLOADED)
+            task.outcome = f"{sent} blobs sent"
         return outcomes
 
     def _push_blob(

@@ -31,7 +31,7 @@ class Binary(Schema):
     main: MainPackage = Field(description="The main package, relative to the root of Istio's source.")
     tags: str = Field(description="Which set of Go build tags, by its name in release.yaml (go.tags).")
     path: AbsolutePath = Field(description="Where the program goes in the image.")
-    mode: Mode = "0755"
+    mode: Mode = Field(default="0755", description="Its mode bits, four octal digits in quotes.")
 
 
 class TreeFile(Schema):
@@ -39,7 +39,7 @@ class TreeFile(Schema):
 
     source: RelativePath = Field(description="The file, relative to the root of Istio's source.")
     path: AbsolutePath = Field(description="Where the file goes in the image.")
-    mode: Mode = "0644"
+    mode: Mode = Field(default="0644", description="Its mode bits, four octal digits in quotes.")
 
 
 class ArtifactFile(Schema):
@@ -47,7 +47,7 @@ class ArtifactFile(Schema):
 
     artifact: str = Field(description="Which artifact, by its name in release.yaml (artifacts).")
     path: AbsolutePath = Field(description="Where the file goes in the image.")
-    mode: Mode = "0755"
+    mode: Mode = Field(default="0755", description="Its mode bits, four octal digits in quotes.")
 
 
 class Variant(Schema):
@@ -62,16 +62,16 @@ class ImageRecipe(Schema):
     image: Name = Field(description="The image's name at the hub.")
     summary: str = Field(default="", description="One line for people.")
     template: str = Field(description="The Dockerfile template, a file of the templates directory.")
-    binaries: tuple[Binary, ...] = ()
-    files: tuple[TreeFile, ...] = ()
-    artifacts: tuple[ArtifactFile, ...] = ()
+    binaries: tuple[Binary, ...] = Field(default=(), description="Go programs, compiled for each platform.")
+    files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
+    artifacts: tuple[ArtifactFile, ...] = Field(default=(), description="Downloaded files.")
     variants: dict[Name, Variant] = Field(min_length=1, description="The variants by name, such as debug and distroless.")
     user: str = Field(default="", description="USER; empty leaves the base image's.")
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = Field(default=(), description="ENTRYPOINT; empty leaves the base image's.")
+    command: tuple[str, ...] = Field(default=(), description="CMD.")
     workdir: str = Field(default="", description="WORKDIR; empty leaves the base image's.")
-    env: dict[str, str] = {}
-    labels: dict[str, str] = {}
+    env: dict[str, str] = Field(default={}, description="ENV by name, added to the base image's.")
+    labels: dict[str, str] = Field(default={}, description="LABEL by name, added to the base image's.")
 
 
 class Artifact(Schema):
@@ -101,8 +101,8 @@ class ReleaseRecipe(Schema):
     default_variant: Name = Field(description="The variant that also gets the plain tag.")
     base_registry: str = Field(description="Where the base images come from unless the user says otherwise.")
     bases: dict[str, str] = Field(description="Base images by name.")
-    artifacts: dict[str, Artifact] = {}
-    go: Go
+    artifacts: dict[str, Artifact] = Field(default={}, description="Downloads by name.")
+    go: Go = Field(description="How Go programs are compiled.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,18 +142,25 @@ def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
     for directory in (_shipped("recipes"), *extra):
         if not directory.is_dir():
             raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
-        for path in sorted(directory.glob("*.yaml")):
+        paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
+        if not paths and not own_templates:
+            raise RecipeError(f"{directory} holds no recipes and no templates", hint="They are its files *.yaml and *.j2.")
+        for path in paths:
             document = read_yaml(path)
             if path.name == RELEASE_FILE:
                 release = validate(ReleaseRecipe, document)
                 continue
             recipe = validate(ImageRecipe, document)
+            known = documents.get(recipe.image)
+            if known and known.path.parent == directory:
+                raise RecipeError(f"{document.where(('image',))}: image {recipe.image!r} is in {known.path.name} already")
             images[recipe.image], documents[recipe.image] = recipe, document
-        templates |= _read_templates(directory)
+        templates |= own_templates
     if release is None:
         raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
     for name, recipe in images.items():
         _check_names(recipe, documents[name], release, templates)
+        _check_paths(recipe, documents[name])
     return RecipeBook(
         release=release,
         images=tuple(images.values()),
@@ -184,7 +191,14 @@ def _shipped(folder: str) -> Path:
 def _read_templates(directory: Path) -> dict[str, str]:
     folders = [directory, directory / "dockerfiles", directory.parent / "dockerfiles"]
     found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))]
-    return {path.name: path.read_text(encoding="utf-8") for path in found}
+    return {path.name: _read_template(path) for path in found}
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the template {path}: {error}") from error
 
 
 def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:
@@ -200,3 +214,18 @@ def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRe
             close = get_close_matches(name, list(known), n=1, cutoff=0.4)
             suggestion = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}."
             raise RecipeError(f"{document.where(location)}: there is no {kind} {name!r}; {suggestion}")
+
+
+def _check_paths(recipe: ImageRecipe, document: YamlDocument) -> None:
+    """No two files may go to one place. Raises RecipeError with the line of the second."""
+    lists: dict[str, tuple[Binary | TreeFile | ArtifactFile, ...]] = {
+        "binaries": recipe.binaries,
+        "files": recipe.files,
+        "artifacts": recipe.artifacts,
+    }
+    taken: set[str] = set()
+    for kind, files in lists.items():
+        for index, file in enumerate(files):
+            if file.path in taken:
+                raise RecipeError(f"{document.where((kind, index, 'path'))}: another file goes to {file.path} already")
+            taken.add(file.path)

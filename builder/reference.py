@@ -29,8 +29,9 @@ class Platform:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse `linux/arm64` (`linux/arm64/v8` is the same). Raises RequestError for what Istio cannot run on."""
-        normal = text.strip().lower().removesuffix("/v8") if "arm64" in text.lower() else text.strip().lower()
-        normal = normal.replace("x86_64", "amd64").replace("aarch64", "arm64")
+        normal = text.strip().lower().replace("x86_64", "amd64").replace("aarch64", "arm64")
+        if normal == "linux/arm64/v8":
+            normal = "linux/arm64"
         if normal not in SUPPORTED_PLATFORMS:
             raise RequestError(
                 f"platform {text!r} is not one that Istio supports",
@@ -114,6 +115,9 @@ class Hub:
         if "@" in bare:
             raise RequestError("a hub must not hold credentials or a digest", hint=f"Log in with `docker login`. {example}")
         registry, _, path = bare.partition("/")
+        registry = "docker.io" if registry == "index.docker.io" else registry
+        if registry == "docker.io" and not path:
+            raise RequestError(f"hub {text!r} lacks your name at Docker Hub", hint=f"Give it as docker.io/me. {example}")
         if not is_registry_host(registry):
             raise RequestError(
                 f"hub {text!r} does not start with a registry", hint=f"Did you mean docker.io/{bare or 'me'}? {example}"
@@ -147,16 +151,18 @@ class ImageReference:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse as Docker does: `ubuntu` is `docker.io/library/ubuntu:latest`. Raises RequestError."""
-        rest, _, digest_text = text.strip().partition("@")
-        head, _, last = rest.rpartition("/")
-        name, _, tag = last.partition(":")
-        registry, _, path = (f"{head}/{name}" if head else name).partition("/")
-        if not path or not is_registry_host(registry):
-            path = f"{registry}/{path}" if path else f"library/{registry}"
-            registry = "docker.io"
-        if not all(_PATH_COMPONENT.fullmatch(part) for part in path.split("/")) or (tag and not _TAG.fullmatch(tag)):
-            raise RequestError(f"{text!r} is not an image reference", hint="Write it as docker.io/istio/base:1.29.0.")
-        digest = Digest(digest_text) if digest_text else None
+        rest, at, digest_text = text.strip().partition("@")
+        head, slash, last = rest.rpartition("/")
+        name, colon, tag = last.partition(":")
+        whole = f"{head}{slash}{name}"
+        registry, slash, path = whole.partition("/")
+        if not slash or not is_registry_host(registry):
+            registry, path = "docker.io", whole
+        if registry in ("docker.io", "index.docker.io"):
+            registry, path = "docker.io", path if "/" in path else f"library/{path}"
+        if not all(_PATH_COMPONENT.fullmatch(part) for part in path.split("/")) or (colon and not _TAG.fullmatch(tag)):
+            raise RequestError(f"{redact_url(text)!r} is not an image reference", hint="Write it as docker.io/istio/base:1.29.0.")
+        digest = Digest(digest_text) if at else None
         return cls(Repository(registry, path), tag or ("" if digest else "latest"), digest)
 
     @property
@@ -191,5 +197,7 @@ def parse_tag(text: str) -> str:
 
 def redact_url(url: str) -> str:
     """The URL without user, password and query string: what may be printed."""
-    without_query = url.split("?", 1)[0]
-    return re.sub(r"//[^/]*@", "//", without_query)
+    without_user = re.sub(r"//[^/?]*@", "//", url)
+    # A `?` before the `@` may be part of a password or begin a query: then not even the host can be told from it.
+    without_user = re.sub(r"//[^/]*\?[^/]*@", "//…?", without_user)
+    return without_user.split("?", 1)[0]

@@ -1,13 +1,18 @@
 """Fills in templates: the expressions in recipes, and the Dockerfiles. Pure: text and values in, text out."""
 
 import json
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import DictLoader, StrictUndefined, TemplateError
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateRuntimeError
 from jinja2.sandbox import SandboxedEnvironment
 
 from builder.errors import RecipeError
+
+# What an expression can fail with: `{{ 1 / 0 }}`, `{{ version + 1 }}`, a range that the sandbox finds too long.
+_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def render_text(text: str, values: Mapping[str, Any], origin: str) -> str:
@@ -15,24 +20,31 @@ def render_text(text: str, values: Mapping[str, Any], origin: str) -> str:
     if "{" not in text:
         return text
     try:
-        return _environment({}).from_string(text).render(values)
-    except TemplateError as error:
-        raise RecipeError(f"{origin}: {text!r}: {error.message}", hint=f"Known names: {', '.join(sorted(values))}.") from error
+        return _environment(()).from_string(text).render(values)
+    except _FAILURES as error:
+        raise RecipeError(f"{origin}: {text!r}: {error}", hint=f"Known names: {', '.join(sorted(values))}.") from error
 
 
 def render_dockerfile(templates: Mapping[str, str], name: str, image: Mapping[str, Any]) -> str:
     """The Dockerfile of one image on one platform. Raises RecipeError naming template and line."""
     try:
-        return _environment(templates).get_template(name).render(image=image).strip() + "\n"
-    except TemplateError as error:
-        line = f":{getattr(error, 'lineno', '')}".rstrip(":")
-        raise RecipeError(f"template {name}{line}: {error.message}") from error
+        return _environment(tuple(templates.items())).get_template(name).render(image=image).strip() + "\n"
+    except _FAILURES as error:
+        raise RecipeError(f"template {_place(error, templates, name)}: {error}") from error
 
 
-def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
+def _place(error: Exception, templates: Mapping[str, str], name: str) -> str:
+    """`NAME:LINE` of the innermost template that the error passed through; it may be one that `name` imports."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in templates]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else name
+
+
+# Kept, as parsing the templates takes longer than all else that a plan does.
+@lru_cache(maxsize=4)
+def _environment(templates: tuple[tuple[str, str], ...]) -> SandboxedEnvironment:
     # Sandboxed: recipes and templates may come from elsewhere, and need no more of Python than their values.
     environment = SandboxedEnvironment(
-        loader=DictLoader(templates),
+        loader=FunctionLoader(_loader(dict(templates))),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,
@@ -44,6 +56,11 @@ def _environment(templates: Mapping[str, str]) -> SandboxedEnvironment:
     return environment
 
 
+def _loader(templates: Mapping[str, str]) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:
+    """Gives each template with its name as its file, so that a traceback tells it from others."""
+    return lambda name: (templates[name], name, lambda: True) if name in templates else None
+
+
 def _exec_form(words: Sequence[str]) -> str:
     """Dockerfile exec form: `["/usr/local/bin/pilot-agent"]`."""
     return json.dumps(list(words))
@@ -51,5 +68,7 @@ def _exec_form(words: Sequence[str]) -> str:
 
 def _quoted(value: str) -> str:
     """A Dockerfile word in double quotes, in which neither the shell form nor a variable means anything."""
+    if "\n" in value or "\r" in value:
+        raise TemplateRuntimeError(f"{value!r} holds a line break, which no Dockerfile can quote")
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from builder.errors import RequestError
 from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag
@@ -15,7 +15,12 @@ from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
 PROJECT_FILE = "istio-build.yaml"
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
 
-Words = tuple[str, ...] | str
+# One word, or a list of them. Which of the two it is does not matter for what is wrong with it.
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
+    WithJsonSchema({"anyOf": [{"items": {"type": "string"}, "type": "array"}, {"type": "string"}]}),
+]
 
 
 class ProjectFile(Schema):

@@ -41,19 +41,22 @@ class YamlDocument:
 
 def read_yaml(path: Path) -> YamlDocument:
     """Parse one document. Raises RecipeError with file and line for what is not YAML, or has a key twice."""
+    lines: dict[Location, int] = {}
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            _collect_lines(root, (), lines, path)
+        return YamlDocument(path=path, data=yaml.safe_load(text), lines=lines)
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise RecipeError(f"{path}: nested too deeply, or an alias within what it stands for") from error
+    # The latter two come from values that look like dates and are none.
+    except (yaml.YAMLError, ValueError, AttributeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
-    lines: dict[Location, int] = {}
-    if root is not None:
-        _collect_lines(root, (), lines, path)
-    return YamlDocument(path=path, data=yaml.safe_load(text), lines=lines)
 
 
 def validate(model: type[Model], document: YamlDocument) -> Model:
@@ -70,6 +73,8 @@ def _explain(model: type[Schema], document: YamlDocument, detail: Any) -> str:  
     location: Location = tuple(detail["loc"])
     where = document.where(location)
     key = ".".join(str(part) for part in location)
+    if detail["type"] == "string_type" and detail["input"] is not None:
+        return f"{where}: {key}: {detail['msg']}; write it in quotes"
     if detail["type"] != "extra_forbidden":
         return f"{where}: {key or 'the file'}: {detail['msg']}"
     siblings = _fields_at(model, location[:-1])
@@ -87,7 +92,9 @@ def _fields_at(model: type[Schema], location: Location) -> list[str]:
         if isinstance(part, int):
             node = node.get("items", {})
         else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+            # Mappings with free keys have one schema for all their values; `pattern…` where the keys have a form.
+            values = [node.get("additionalProperties") or {}, *node.get("patternProperties", {}).values()]
+            node = node.get("properties", {}).get(part) or values[-1]
     return sorted(_resolve(root, node).get("properties", {}))
 
 
