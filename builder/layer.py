@@ -4,7 +4,6 @@ import hashlib
 import io
 import posixpath
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Protocol
 
 import zstandard
+from isal import isal_zlib
 
 from builder.elf import read_executable
 from builder.errors import CheckError
@@ -82,7 +82,7 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
             while stream.read(_CHUNK):
                 pass
             return entries
-    except (tarfile.TarError, zlib.error, zstandard.ZstdError, EOFError, OSError) as error:
+    except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError) as error:
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
 
@@ -92,7 +92,7 @@ def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
         if media_type.endswith("+zstd"):
             yield io.BufferedReader(_FramesReader(file, lambda: zstandard.ZstdDecompressor().decompressobj()), _CHUNK)
         elif media_type.endswith("gzip"):
-            yield io.BufferedReader(_FramesReader(file, lambda: zlib.decompressobj(wbits=31)), _CHUNK)
+            yield io.BufferedReader(_FramesReader(file, lambda: isal_zlib.decompressobj(wbits=31)), _CHUNK)
         else:
             yield file
 

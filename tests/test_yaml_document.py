@@ -137,7 +137,7 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"cannot read .*/gone\.yaml: No such file"):
         read_yaml(tmp_path / "gone.yaml")
-    with pytest.raises(RecipeError, match="cannot read .*: Is a directory"):
+    with pytest.raises(RecipeError, match=r"cannot read .*: Is a directory"):
         read_yaml(tmp_path)
 
 
