@@ -82,7 +82,7 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
             while stream.read(_CHUNK):
                 pass
             return entries
-    except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError) as error:
+    except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError) as error:  # type: ignore[misc]  # its stub calls the class an instance
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
 
