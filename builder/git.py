@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,16 +73,25 @@ class Git:
                 f"{tree} is not a git checkout: {error.message}",
                 hint="The version stamp and all timestamps come from the commit: give a clone, or use --istio VERSION.",
             ) from error
-        # status first: it refreshes the index, without which diff-index reports files that were only touched.
-        dirty = bool(self._git(tree, "status", "--porcelain"))
+        questions = (
+            # It also refreshes the index, without which diff-index reports files that were only touched.
+            ("status", "--porcelain"),
+            ("log", "-1", "--format=%ct"),
+            ("rev-parse", "HEAD^{tree}"),
+            ("tag", "--points-at", "HEAD"),
+            ("describe", "--tags", "--always"),
+        )
+        # Side by side, because somebody waits for the compiler to start.
+        with ThreadPoolExecutor(max_workers=len(questions)) as pool:
+            status, committed_at, content, tags, description = pool.map(lambda words: self._git(tree, *words), questions)
         return TreeState(
             commit=commit,
-            committed_at=int(self._git(tree, "log", "-1", "--format=%ct")),
-            content=self._dirty_tree_id(tree) if dirty else self._git(tree, "rev-parse", "HEAD^{tree}"),
-            tag=self._exact_tag(tree),
-            description=self._git(tree, "describe", "--tags", "--always"),
-            dirty=dirty,
-            modified=dirty and not self._succeeds(tree, "diff-index", "--quiet", "HEAD", "--"),
+            committed_at=int(committed_at),
+            content=self._dirty_tree_id(tree) if status else content,
+            tag=tags.split()[0] if tags else "",
+            description=description,
+            dirty=bool(status),
+            modified=bool(status) and not self._succeeds(tree, "diff-index", "--quiet", "HEAD", "--"),
         )
 
     def _dirty_tree_id(self, tree: Path) -> str:
@@ -99,10 +109,6 @@ class Git:
             }
             self._git(tree, "add", "--all", extra=aside)
             return self._git(tree, "write-tree", extra=aside)
-
-    def _exact_tag(self, tree: Path) -> str:
-        tags = self._git(tree, "tag", "--points-at", "HEAD").split()
-        return tags[0] if tags else ""
 
     def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
         attempts = Retrying(
