@@ -69,12 +69,12 @@ def build_images(plan: Plan, images: Sequence[ImagePlan], layouts: Path, worksho
 def _finish_or_end(futures: Sequence[Future[Any]], interruption: Interruption) -> None:
     """Wait for all; end all once one fails, and raise what failed first, not what was ended because of it."""
     done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    if any(future.exception() for future in done):
+    first = [error for future in futures if future in done and (error := future.exception())]
+    if first:
         by_user = interruption.is_set()
         interruption.set()
         wait(futures)
-        errors = [error for future in futures if (error := future.exception())]
-        own = [error for error in errors if not isinstance(error, Interrupted)]
+        own = [error for error in first if not isinstance(error, Interrupted)]
         raise own[0] if own and not by_user else Interrupted("interrupted; nothing was tagged")
 
 

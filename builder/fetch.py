@@ -1,15 +1,17 @@
 """Fetches artifacts into a cache keyed by content: what is there already is not fetched again, whoever asked first."""
 
+import gzip
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path
 
 from builder.errors import ArtifactError
 from builder.lock import LockedArtifact
 from builder.ports import Downloader
 from builder.progress import Task
-from builder.reference import redact_url
+from builder.reference import Digest, redact_url
 
 
 def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
@@ -19,7 +21,8 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
     """
     cache.mkdir(parents=True, exist_ok=True)
     blob = cache / artifact.sha256
-    member = cache / f"{artifact.sha256}.member"
+    # An archive may hold several members that are asked for, now or by another recipe.
+    member = cache / f"{artifact.sha256}.{Digest.of(artifact.member.encode()).short}.member"
     if artifact.member and member.exists():
         task.outcome = "cached"
         return member
@@ -40,7 +43,7 @@ def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
             assert source is not None
             with partial.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
-    except (KeyError, tarfile.TarError, EOFError) as error:
+    except (KeyError, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ArtifactError(
             f"{redact_url(artifact.url)} does not hold {artifact.member}: {error}",
             hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",

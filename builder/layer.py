@@ -98,7 +98,7 @@ def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
 
 
 class _Decompressor(Protocol):
-    """What zlib and zstandard have in common: one gzip member, or one zstd frame."""
+    """What isal and zstandard have in common: one gzip member, or one zstd frame."""
 
     @property
     def eof(self) -> bool: ...

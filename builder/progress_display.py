@@ -78,12 +78,13 @@ def _live(stream: TextIO) -> Iterator[Observer]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    # No markup: what programs say may look like it, and would end the display where it is wrong.
     columns = (
         SpinnerColumn(finished_text=" "),
-        TextColumn("{task.fields[stage]:<8}", style="bold"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.fields[stage]:<8}", style="bold", markup=False),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[state]}", style="dim"),
+        TextColumn("{task.fields[state]}", style="dim", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(file=stream), redirect_stdout=False) as progress:
@@ -105,25 +106,22 @@ class _Live:
     def _show(self, event: Event) -> None:
         match event:
             case Message(level=level, text=text):
-                self._progress.console.print(f"warning: {text}" if level == "warning" else text, markup=False)
+                line = f"warning: {text}" if level == "warning" else text
+                self._progress.console.print(line, markup=False, emoji=False, highlight=False)
             case TaskStarted():
-                self._rows[event.task] = self._progress.add_task(_escape(event.subject), total=None, stage=event.stage, state="")
+                self._rows[event.task] = self._progress.add_task(event.subject, total=None, stage=event.stage, state="")
             case TaskAdvanced(total=0, detail=detail):
-                state = _escape(detail[-50:]) if detail else format_size(event.done)
+                state = detail[-50:] if detail else format_size(event.done)
                 self._progress.update(self._rows[event.task], state=state)
             case TaskAdvanced(done=done, total=total):
                 state = f"{format_size(done)} of {format_size(total)}"
                 self._progress.update(self._rows[event.task], completed=done, total=total, state=state)
             case TaskFinished():
                 row = self._rows[event.task]
-                self._progress.update(row, completed=1, total=1, state=_escape(event.outcome or "done"))
+                self._progress.update(row, completed=1, total=1, state=event.outcome or "done")
                 self._progress.stop_task(row)
                 if event.failed:
                     self._progress.update(row, state="failed")
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _describe_end(event: TaskFinished) -> str:

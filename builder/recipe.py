@@ -19,10 +19,11 @@ from builder.yaml_document import Location, Schema, YamlDocument, read_yaml, val
 RELEASE_FILE = "release.yaml"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
+# No component of a path begins with a dot: neither `..`, nor `.git`, nor `.wh.`, with which a layer removes files.
+AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$")]
 RelativePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]
 Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
-MainPackage = Annotated[str, StringConstraints(pattern=r"^\./[A-Za-z0-9._/-]+$")]
+MainPackage = Annotated[str, StringConstraints(pattern=r"^\.(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 
 
 class Binary(Schema):

@@ -112,7 +112,7 @@ def format_size(count: int) -> str:
     """Bytes for people: `38.9 MB`, in powers of ten as registries show them."""
     size = float(count)
     for unit in ("B", "kB", "MB"):
-        if size < 1000:
+        if round(size, 1) < 1000:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"

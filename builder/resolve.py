@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from builder.errors import ArtifactError, BaseImageError
+from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import platform_values, recipe_values, select_images
@@ -22,6 +22,7 @@ from builder.request import ArtifactOverride, Request
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _HASH_CHUNK = 1 << 20
+_ARCHIVES = (".tar.gz", ".tgz")
 
 
 def resolve(
@@ -34,6 +35,7 @@ def resolve(
 ) -> Lock:
     """The lock of this request. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …"""
     chosen = select_images(request, book)
+    _check_base_names(request, book)
     values = recipe_values(request, book.release, source)
     base_names = sorted({recipe.variants[variant].base for recipe, variants in chosen for variant in variants})
     artifact_names = sorted({file.artifact for recipe, _ in chosen for file in recipe.artifacts})
@@ -55,6 +57,12 @@ def resolve(
         )
 
 
+def _check_base_names(request: Request, book: RecipeBook) -> None:
+    for name, _ in request.bases:
+        if name not in book.release.bases:
+            raise RequestError(f"there is no base {name!r}", hint=f"Known bases: {', '.join(sorted(book.release.bases))}.")
+
+
 def _resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: Registry) -> LockedBase:
     text = dict(request.bases).get(name) or render_text(book.release.bases[name], values, f"release.yaml: bases.{name}")
     reference = ImageReference.parse(text)
@@ -74,7 +82,10 @@ def _resolve_base_platform(
     if manifest.is_index:
         child = next((child for child in manifest.children() if child.platform == platform), None)
         if child is None:
-            present = sorted(str(child.platform) for child in manifest.children() if child.platform)
+            # Attestations are listed as unknown/unknown.
+            present = sorted(
+                str(child.platform) for child in manifest.children() if child.platform and child.platform.os != "unknown"
+            )
             raise _lacks_platform(reference, platform, present)
         found = registry.get_manifest(reference.repository.at(child.digest))
         if found is None:
@@ -104,9 +115,8 @@ def _resolve_artifact(
         if (override.artifact, override.platform) == (name, platform):
             return _lock_override(override, artifact.member, downloader)
     here = {**values, **platform_values(platform)}
-    architecture = platform.architecture
-    file = render_text(artifact.file[architecture], here, f"release.yaml: artifacts.{name}.file")  # type: ignore[index]
-    checksum = render_text(artifact.checksum[architecture], here, f"release.yaml: artifacts.{name}.checksum")  # type: ignore[index]
+    file = _render_file(name, "file", artifact.file, here)
+    checksum = _render_file(name, "checksum", artifact.checksum, here)
     override_url = dict(request.artifact_urls).get(name)
     tried = []
     for base_url in (override_url,) if override_url else artifact.base_urls:
@@ -114,7 +124,7 @@ def _resolve_artifact(
         text = downloader.read_text(sum_url)
         if text is not None:
             sha256 = _first_field(text, sum_url)
-            member = artifact.member if file.endswith((".tar.gz", ".tgz")) else ""
+            member = artifact.member if _is_archive(file) else ""
             url = f"{base_url.rstrip('/')}/{file}"
             return LockedArtifact(name=name, platform=platform, url=url, sha256=sha256, member=member)
         tried.append(redact_url(sum_url))
@@ -124,23 +134,46 @@ def _resolve_artifact(
     )
 
 
+def _render_file(name: str, key: str, files: Mapping[Any, str], values: Mapping[str, Any]) -> str:
+    origin = f"release.yaml: artifacts.{name}.{key}"
+    if values["architecture"] not in files:
+        raise RecipeError(f"{origin} says nothing of {values['architecture']}")
+    return render_text(files[values["architecture"]], values, origin)
+
+
 def _lock_override(override: ArtifactOverride, member: str, downloader: Downloader) -> LockedArtifact:
     """A file is summed; a URL has its sum as `#sha256=…` or in a file beside it."""
-    location, _, fragment = override.location.partition("#sha256=")
-    member = member if location.endswith((".tar.gz", ".tgz")) else ""
+    location, separator, promised = override.location.partition("#sha256=")
+    what = f"{override.artifact} for {override.platform}"
+    if separator and not _SHA256.fullmatch(promised):
+        raise RequestError(f"{what}: {promised!r} is no sha256", hint="Write it as #sha256=<64 hex digits>.")
     if "://" in location:
-        sha256 = fragment or _published_sum(override, location, downloader)
+        sha256 = promised or _published_sum(override, location, downloader)
     else:
         path = Path(location).expanduser()
         if not path.is_file():
-            raise ArtifactError(f"{override.artifact} for {override.platform}: there is no file {path}")
+            raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
         location, sha256 = str(path.resolve()), _sum_file(path)
-    return LockedArtifact(name=override.artifact, platform=override.platform, url=location, sha256=sha256.lower(), member=member)
+        if promised and promised.lower() != sha256:
+            raise ChecksumError(f"{path} is not what it should be: its sha256 is {sha256}, not {promised.lower()}")
+    return LockedArtifact(
+        name=override.artifact,
+        platform=override.platform,
+        url=location,
+        sha256=sha256.lower(),
+        member=member if _is_archive(location) else "",
+    )
+
+
+def _is_archive(location: str) -> bool:
+    return location.partition("?")[0].endswith(_ARCHIVES)
 
 
 def _published_sum(override: ArtifactOverride, url: str, downloader: Downloader) -> str:
-    stem = url.removesuffix(".tar.gz").removesuffix(".tgz")
-    for candidate in dict.fromkeys((f"{url}.sha256", f"{stem}.sha256")):
+    """Beside `envoy.tar.gz?token=…` lies `envoy.tar.gz.sha256?token=…`, or, as at Istio's own place, `envoy.sha256`."""
+    path, mark, query = url.partition("?")
+    stem = path.removesuffix(".tar.gz").removesuffix(".tgz")
+    for candidate in dict.fromkeys((f"{path}.sha256{mark}{query}", f"{stem}.sha256{mark}{query}")):
         text = downloader.read_text(candidate)
         if text is not None:
             return _first_field(text, candidate)

@@ -147,8 +147,15 @@ class _Merged:
         beside_project = self._project is not None and name not in self._given
         return self._project.path.parent / word if beside_project and self._project else Path(word)
 
-    def is_given(self, name: str) -> bool:
-        return name in self._given
+    def location(self, word: str, name: str) -> str:
+        """The same for what may also be a URL, or below somebody's home."""
+        return word if "://" in word or word.startswith("~") else str(self.path(word, name))
+
+    def rank(self, name: str) -> int:
+        """How much a setting weighs: 2 for a flag, 1 for a variable, 0 for the project file."""
+        if name not in self._given:
+            return 0
+        return 2 if self._given[name].origin.startswith("--") else 1
 
     def _find(self, name: str) -> tuple[tuple[str, ...], str]:
         if name in self._given:
@@ -166,11 +173,13 @@ def _as_words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a value of a che
 
 
 def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for word in words:
         name, separator, value = word.partition("=")
         if not separator or not name or not value:
             raise RequestError(f"--{flag} {word!r} is malformed", hint=f"Write it as --{flag} {example}.")
+        if name in dict(pairs):
+            raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))
     return tuple(pairs)
 
@@ -178,18 +187,20 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
 def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
     pairs = _pairs("envoy", merged.words("envoy"), "linux/arm64=PATH-or-URL")
     return tuple(
-        ArtifactOverride(artifact="envoy", platform=Platform.parse(platform), location=location) for platform, location in pairs
+        ArtifactOverride(artifact="envoy", platform=Platform.parse(platform), location=merged.location(location, "envoy"))
+        for platform, location in pairs
     )
 
 
 def _source(merged: _Merged) -> SourceRequest:
-    """A flag for one of the two beats the project file's other one."""
+    """A flag for one of the two beats a variable for the other one, and either beats the project file's."""
     directory, release = merged.word("source"), merged.word("istio")
-    if directory and release and merged.is_given("source") == merged.is_given("istio"):
-        raise RequestError("both a source directory and a release are given", hint="Give --source or --istio, not both.")
     if directory and release:
-        directory, release = ("", release) if merged.is_given("istio") else (directory, "")
-        merged.used.pop("source" if release else "istio")
+        ranks = merged.rank("source"), merged.rank("istio")
+        if ranks[0] == ranks[1]:
+            raise RequestError("both a source directory and a release are given", hint="Give --source or --istio, not both.")
+        directory, release = (directory, "") if ranks[0] > ranks[1] else ("", release)
+        merged.used.pop("istio" if directory else "source")
     if directory:
         return SourceRequest(directory=merged.path(directory, "source"))
     if release:

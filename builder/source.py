@@ -13,8 +13,8 @@ _MODULE = "istio.io/istio"
 _BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
 _VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
-_GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*$", re.MULTILINE)
-_MODULE_LINE = re.compile(r"^module (\S+)", re.MULTILINE)
+_GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
+_MODULE_LINE = re.compile(r"""^module "?([^\s"]+)"?""", re.MULTILINE)
 
 
 def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFacts:
@@ -76,4 +76,8 @@ def _read(tree: Path, name: str) -> str:
         raise SourceError(
             f"cannot read {tree / name}: {error.strerror}",
             hint="--source names a complete checkout of istio/istio.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{tree / name} is not text: {error}", hint="Is this an undamaged checkout of an Istio release?"
         ) from error

@@ -59,6 +59,7 @@ class Workspace:
 def find_cache(environment: Mapping[str, str]) -> Path:
     """`$ISTIO_BUILD_CACHE`, else `istio-build` below the user's cache directory (XDG Base Directory Specification)."""
     if environment.get("ISTIO_BUILD_CACHE"):
-        return Path(environment["ISTIO_BUILD_CACHE"])
+        # Absolute, as programs are started in other directories than ours.
+        return Path(environment["ISTIO_BUILD_CACHE"]).absolute()
     home = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "/root"), ".cache"))
     return Path(home, "istio-build")

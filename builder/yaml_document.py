@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ def _explain(model: type[Schema], document: YamlDocument, detail: Any) -> str:  
     location: Location = tuple(detail["loc"])
     where = document.where(location)
     key = ".".join(str(part) for part in location)
-    if detail["type"] == "string_type" and detail["input"] is not None:
+    if detail["type"] == "string_type" and isinstance(detail["input"], int | float | date):
         return f"{where}: {key}: {detail['msg']}; write it in quotes"
     if detail["type"] != "extra_forbidden":
         return f"{where}: {key or 'the file'}: {detail['msg']}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.ports import Completed
+from tests.samples import make_elf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +42,11 @@ class FakeRunner:
             assert on_line is not None
             on_line(line)
         return completed
+
+
+def go_build(call: Call) -> Completed:
+    """An answer for FakeRunner: what `go build` does, with ELF headers for programs."""
+    into = Path(call.argv[call.argv.index("-o") + 1])
+    for package in (word for word in call.argv if word.startswith("./")):
+        (into / Path(package).name).write_bytes(make_elf(call.env["GOARCH"]))
+    return Completed(stdout="", stderr="")

@@ -1,0 +1,289 @@
+"""What a run tells of itself, and how it is shown: live, as lines, as JSON."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from builder.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
+from builder.progress_display import DISPLAYS, open_display
+
+# What programs say that looks like markup of the display.
+ODD_TEXTS = ["[bold]", "[/bold]", "a\\[/b]", "x\\", "[red]x[/red]", ":smile:", "é\t", "100%", "{task}", ""]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@contextmanager
+def watched(kind: str, stream: io.StringIO) -> Iterator[Progress]:
+    with open_display(kind, stream) as observer:
+        yield Progress(observer)
+
+
+def in_threads(count: int, times: int, act: Callable[[], None]) -> None:
+    """Do this so many times in each of so many threads at once."""
+
+    def work() -> None:
+        for _ in range(times):
+            act()
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def shown(kind: str) -> str:
+    """What is shown of a small run."""
+    stream = io.StringIO()
+    with watched(kind, stream) as progress:
+        with progress.task("fetch", "envoy linux/arm64") as task:
+            task.reach(5, 10)
+            task.outcome = "fetched"
+        with suppress(RuntimeError), progress.task("compile", "pilot linux/amd64") as task:
+            task.detail("go: downloading a v1")
+            raise RuntimeError
+        progress.note("a note")
+        progress.warn("mind this")
+    return stream.getvalue()
+
+
+class TestEvents:
+    def run(self) -> tuple[list[Event], Progress]:
+        events: list[Event] = []
+        progress = Progress(lambda event: events.append(event))
+        return events, progress
+
+    def test_a_task_begins_goes_on_and_ends(self) -> None:
+        events, progress = self.run()
+        with progress.task("push", "pilot") as task:
+            task.advance(3, 10)
+            task.advance(4, 10)
+            task.advance(-7, 10)
+            task.reach(10, 10)
+            task.detail("tags")
+            task.outcome = "2 blobs sent"
+        begun, *advanced, ended = events
+        assert begun == TaskStarted(task=1, stage="push", subject="pilot")
+        assert all(isinstance(event, TaskAdvanced) and event.task == 1 for event in advanced)
+        assert [(event.done, event.total, event.detail) for event in advanced if isinstance(event, TaskAdvanced)] == [
+            (3, 10, ""),
+            (7, 10, ""),
+            (0, 10, ""),
+            (10, 10, ""),
+            (0, 0, "tags"),
+        ]
+        assert isinstance(ended, TaskFinished)
+        assert (ended.outcome, ended.failed) == ("2 blobs sent", False)
+        assert ended.seconds >= 0
+
+    def test_a_task_that_raises_has_failed_and_the_error_goes_on(self) -> None:
+        events, progress = self.run()
+        with pytest.raises(KeyboardInterrupt), progress.task("push", "pilot"):
+            raise KeyboardInterrupt
+        assert isinstance(events[-1], TaskFinished)
+        assert events[-1].failed
+
+    def test_tasks_are_told_apart_though_they_are_alike(self) -> None:
+        events, progress = self.run()
+        with progress.task("push", "pilot"), progress.task("push", "pilot"):
+            pass
+        assert [event.task for event in events if isinstance(event, TaskStarted)] == [1, 2]
+        assert [event.task for event in events if isinstance(event, TaskFinished)] == [2, 1]
+
+    def test_bytes_of_many_threads_add_up(self) -> None:
+        events, progress = self.run()
+        with progress.task("push", "pilot") as task:
+            in_threads(8, 200, lambda: task.advance(1))
+        assert max(event.done for event in events if isinstance(event, TaskAdvanced)) == 1600
+
+    def test_messages_have_a_level(self) -> None:
+        events, progress = self.run()
+        progress.note("a")
+        progress.warn("b")
+        assert events == [Message(level="note", text="a"), Message(level="warning", text="b")]
+
+
+class TestStageSeconds:
+    def seconds(self, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, str, str]) -> dict[str, float]:
+        """The seconds of stages whose tasks begin and end at these times: (time, "begin" or "end", task's name)."""
+        now = 0.0
+        monkeypatch.setattr("builder.progress.time.monotonic", lambda: now)
+        progress = Progress(lambda event: None)
+        open_tasks: dict[str, Any] = {}
+        for time, what, name in steps:
+            now = time
+            if what == "begin":
+                open_tasks[name] = progress.task(name.partition(" ")[0], name)
+                open_tasks[name].__enter__()
+            else:
+                open_tasks.pop(name).__exit__(None, None, None)
+        assert open_tasks == {}
+        return dict(progress.stage_seconds())
+
+    def test_tasks_side_by_side_count_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.seconds(
+            monkeypatch,
+            (0, "begin", "compile a"),
+            (1, "begin", "compile b"),
+            (3, "end", "compile a"),
+            (5, "end", "compile b"),
+        )
+        assert found == {"compile": 5}
+
+    def test_one_within_another_adds_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.seconds(
+            monkeypatch,
+            (0, "begin", "push a"),
+            (1, "begin", "push b"),
+            (2, "end", "push b"),
+            (4, "end", "push a"),
+            (6, "begin", "push c"),
+            (7, "end", "push c"),
+        )
+        assert found == {"push": 5}
+
+    def test_stages_that_overlap_have_each_their_own_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = self.seconds(
+            monkeypatch,
+            (0, "begin", "fetch a"),
+            (1, "begin", "compile a"),
+            (4, "end", "fetch a"),
+            (6, "end", "compile a"),
+        )
+        assert found == {"fetch": 4, "compile": 5}
+        # In the order in which they began, not in that of their names or ends.
+        assert list(found) == ["fetch", "compile"]
+
+    def test_nothing_done_took_no_time(self) -> None:
+        assert Progress(lambda event: None).stage_seconds() == ()
+
+
+class TestPlainLines:
+    def test_one_line_where_a_task_begins_and_one_where_it_ends(self) -> None:
+        lines = shown("plain").splitlines()
+        assert lines[0] == "fetch     envoy linux/arm64 ..."
+        assert lines[1] == "fetch     envoy linux/arm64: fetched, 0.0 s"
+        assert lines[2] == "compile   pilot linux/amd64 ..."
+        assert lines[3] == "compile   pilot linux/amd64: failed after 0.0 s"
+        assert lines[4:] == ["a note", "warning: mind this"]
+
+    def test_quiet_shows_warnings_alone(self) -> None:
+        assert shown("quiet") == "warning: mind this\n"
+
+    def test_auto_is_plain_where_nobody_watches(self) -> None:
+        assert shown("auto") == shown("plain")
+
+
+class TestJsonLines:
+    def test_each_line_is_an_event(self) -> None:
+        events = [json.loads(line) for line in shown("json").splitlines()]
+        assert [event["event"] for event in events] == [
+            "TaskStarted",
+            "TaskAdvanced",
+            "TaskFinished",
+            "TaskStarted",
+            "TaskAdvanced",
+            "TaskFinished",
+            "Message",
+            "Message",
+        ]
+        assert events[1] == {
+            "event": "TaskAdvanced",
+            "task": 1,
+            "stage": "fetch",
+            "subject": "envoy linux/arm64",
+            "done": 5,
+            "total": 10,
+            "detail": "",
+        }
+        assert events[5]["failed"] is True
+        assert events[7] == {"event": "Message", "level": "warning", "text": "mind this"}
+
+    @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", '"', "\u2028"])
+    def test_an_event_is_one_line_whatever_it_says(self, text: str) -> None:
+        stream = io.StringIO()
+        with watched("json", stream) as progress:
+            progress.note(text)
+        [line] = stream.getvalue().splitlines()
+        assert json.loads(line)["text"] == text
+
+    def test_lines_of_many_threads_do_not_mix(self) -> None:
+        stream = io.StringIO()
+        with watched("json", stream) as progress:
+            in_threads(8, 50, lambda: progress.note("x" * 200))
+        assert [json.loads(line)["text"] for line in stream.getvalue().splitlines()] == ["x" * 200] * 400
+
+
+class TestLive:
+    @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+    def test_shows_tasks_as_they_end(self, stream: io.StringIO) -> None:
+        with watched("tty", stream) as progress:
+            with progress.task("push", "pilot") as task:
+                task.advance(5, 10)
+                task.outcome = "2 blobs sent"
+            progress.warn("mind this")
+        text = stream.getvalue()
+        assert "pilot" in text
+        assert "2 blobs sent" in text
+        assert "warning: mind this" in text
+
+    def test_says_what_failed(self) -> None:
+        stream = io.StringIO()
+        with watched("tty", stream) as progress, pytest.raises(RuntimeError), progress.task("compile", "pilot"):
+            raise RuntimeError
+        assert "failed" in stream.getvalue()
+
+    @pytest.mark.parametrize("text", ODD_TEXTS)
+    def test_nothing_that_a_program_says_can_end_it(self, text: str) -> None:
+        stream = Terminal()
+        with watched("tty", stream) as progress:
+            with progress.task("compile", text) as task:
+                task.detail(text)
+                task.reach(1, 0)
+                task.reach(1, 2)
+                task.outcome = text
+            progress.note(text)
+        assert stream.getvalue()
+
+    def test_shows_what_programs_say_as_they_say_it(self) -> None:
+        stream = io.StringIO()
+        with watched("tty", stream) as progress:
+            progress.note("[a] \\[/b] :smile:")
+        assert "[a] \\[/b] :smile:" in stream.getvalue()
+
+    def test_auto_is_live_on_a_terminal(self) -> None:
+        stream = Terminal()
+        with watched("auto", stream) as progress, progress.task("push", "pilot"):
+            pass
+        assert "\x1b[" in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", DISPLAYS)
+def test_every_display_shows_every_event_from_any_thread(kind: str) -> None:
+    stream = io.StringIO()
+    with watched(kind, stream) as progress:
+
+        def work(number: int) -> None:
+            with progress.task("push", f"image {number}") as task:
+                task.detail("x")
+                task.advance(1, 2)
+                task.advance(1, 2)
+            progress.warn(f"image {number} is there")
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(f"image {number} is there" in stream.getvalue() for number in range(6))
