@@ -111,7 +111,9 @@ def _origin(job: Job, origin: Mapping[str, Any]) -> Path:
         copy = job.work / "bare" / Path(origin["source"]).name
         copy.write_bytes((job.source / origin["source"]).read_bytes())
         return copy
-    return job.work / "cache" / "artifacts" / f"{origin['artifact']['sha256']}.member"
+    artifact = origin["artifact"]
+    cached = job.work / "cache" / "artifacts"
+    return next(cached.glob(f"{artifact['sha256']}.*member"), cached / artifact["sha256"])
 
 
 def _bake_definition(job: Job, plan: Mapping[str, Any]) -> dict[str, Any]:
