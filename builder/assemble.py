@@ -11,7 +11,7 @@ from builder.check import ExpectedFile, ReadLayer, check_platform
 from builder.errors import CompileError
 from builder.layer import LayerEntry, LayerFile, write_layer
 from builder.layout import Layout
-from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage
+from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
 from builder.ports import AssemblyTarget, Engine
 from builder.reference import Platform
 
@@ -95,7 +95,9 @@ def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: 
         record.unlink(missing_ok=True)
         partial.replace(archive)
         record.write_text(json.dumps({"identity": identity, "entries": [asdict(entry) for entry in entries]}))
-    return tuple(_expect(entry, platform) for entry in entries if entry.kind == "file")
+    # A script of Istio's tree may be executable too; what is compiled or downloaded to be run must be a program.
+    programs = {file.path for file in layer.files if not isinstance(file.origin, SourceFile) and int(file.mode, 8) & 0o111}
+    return tuple(_expect(entry, platform, entry.path in programs) for entry in entries if entry.kind == "file")
 
 
 def _recorded(record: Path, identity: str) -> tuple[LayerEntry, ...] | None:
@@ -115,11 +117,13 @@ def _identity(file: LayerFile) -> list[str | int]:
     return [str(file.content), file.path, file.mode, file.mtime, status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def _expect(entry: LayerEntry, platform: Platform) -> ExpectedFile:
+def _expect(entry: LayerEntry, platform: Platform, is_program: bool) -> ExpectedFile:
     executable = int(entry.mode, 8) & 0o111
-    if executable and entry.architecture not in ("", platform.architecture):
+    foreign = executable and entry.architecture not in ("", platform.architecture)
+    if foreign or (is_program and not entry.architecture):
+        found = f"a program for {entry.architecture}" if entry.architecture else "no program at all"
         raise CompileError(
-            f"{entry.path} should be for {platform}, but is a program for {entry.architecture}",
-            hint="Where it was given by hand (--envoy), the file is of the wrong platform.",
+            f"{entry.path} should be for {platform}, but is {found}",
+            hint="Where it was given by hand (--envoy), it is the wrong file.",
         )
     return ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256)

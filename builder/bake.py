@@ -1,5 +1,7 @@
 """The definition that `docker buildx bake` is fed. Pure: https://docs.docker.com/build/bake/reference/."""
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,9 +22,8 @@ def bake_definition(targets: Sequence[AssemblyTarget]) -> dict[str, Any]:
 
 def _target(target: AssemblyTarget) -> dict[str, Any]:
     return {
-        "context": str(target.context),
-        # Strings of a bake file are HCL templates, in which `${` and `%{` have to be doubled.
-        "dockerfile-inline": target.dockerfile.replace("${", "$${").replace("%{", "%%{"),
+        "context": _escape(str(target.context)),
+        "dockerfile-inline": _escape(target.dockerfile),
         "platforms": [str(target.platform)],
         "args": {"SOURCE_DATE_EPOCH": str(target.source_date_epoch)},
         # Provenance names the build and its time, so it would change the digest of every run.
@@ -30,6 +31,24 @@ def _target(target: AssemblyTarget) -> dict[str, Any]:
         "output": [
             # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. force-compression is left
             # out on purpose: it would convert the base's layers too, and they could not be mounted from the base.
-            f"type=oci,tar=false,oci-mediatypes=true,compression={target.compression},dest={target.destination}"
+            _comma_separated(
+                "type=oci",
+                "tar=false",
+                "oci-mediatypes=true",
+                f"compression={target.compression}",
+                f"dest={_escape(str(target.destination))}",
+            )
         ],
     }
+
+
+def _escape(text: str) -> str:
+    """Strings of a bake file are HCL templates, in which `${` and `%{` have to be doubled."""
+    return text.replace("${", "$${").replace("%{", "%%{")
+
+
+def _comma_separated(*fields: str) -> str:
+    """One line of CSV, as buildx reads outputs: a path with a comma stands in quotes."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

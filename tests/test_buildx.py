@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,13 @@ def test_a_definition_escapes_what_bake_takes_for_templates(target: AssemblyTarg
     assert made["dockerfile-inline"] == 'FROM scratch\nENV A="$${B} %%{c}"\n'
     assert made["args"] == {"SOURCE_DATE_EPOCH": "1700000000"}
     assert made["platforms"] == ["linux/arm64"]
+
+
+def test_paths_with_commas_and_dollars_reach_buildx_as_they_are(target: AssemblyTarget) -> None:
+    odd = replace(target, context=Path("/a${b"), destination=Path("/c,d"))
+    [made] = bake_definition([odd])["target"].values()
+    assert made["context"] == "/a$${b"
+    assert made["output"] == ['type=oci,tar=false,oci-mediatypes=true,compression=gzip,"dest=/c,d"']
 
 
 def test_it_is_prepared_once_for_many_images(environment: dict[str, str], target: AssemblyTarget) -> None:

@@ -334,6 +334,10 @@ class TestChoices:
         wrong = site.push("wrong-envoy", "--image", "proxyv2", "--envoy", f"{AMD64}={program}")
         assert wrong.code == 7
         assert "is a program for arm64" in wrong.stderr
+        program.write_text("<html>not found</html>")
+        page = site.push("wrong-envoy", "--image", "proxyv2", "--envoy", f"{ARM64}={program}")
+        assert page.code == 7
+        assert "is no program at all" in page.stderr
         assert site.tags("wrong-envoy/proxyv2") == []
 
     def test_a_fourth_image_needs_no_python(self, site: Site, run_image: Callable[..., str]) -> None:
