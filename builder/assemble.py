@@ -112,9 +112,9 @@ def _recorded(record: Path, identity: str) -> tuple[LayerEntry, ...] | None:
 
 
 def _identity(file: LayerFile) -> list[str | int]:
-    """What changes when a file's content does; the inode too, as a program linked anew is a new file."""
+    """What changes when a file's content does: ctime, too, as no program can set that back."""
     status = os.stat(file.content)
-    return [str(file.content), file.path, file.mode, file.mtime, status.st_size, status.st_mtime_ns, status.st_ino]
+    return [str(file.content), file.path, file.mode, file.mtime, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _expect(entry: LayerEntry, platform: Platform, is_program: bool) -> ExpectedFile:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class LayerCatalogue:
             pass
         entries = read_layer(layout.blob(layer.digest), layer.media_type)
         self._directory.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
         partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
         partial.replace(path)
         return entries

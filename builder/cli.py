@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
+_OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 _REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "envoy", "insecure_registry")
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
 _SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression")
@@ -48,9 +49,9 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+        _fail(BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
     sys.exit(0)
 
 
@@ -142,9 +143,16 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, *
     job = _job(context)
     with _tools(job, options["progress"]) as tools:
         resolved = tools.resolve(job)
-        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools)) as work:
+        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools), tools.pause) as work:
             workshop = tools.workshop(resolved.tree, work)
-            report = push_plan(resolved.plan, work / "layouts", workshop, tools.counter(), rebuild=rebuild, started=started)
+            report = push_plan(
+                resolved.plan,
+                work / "layouts",
+                workshop,
+                tools.counter(),
+                rebuild=rebuild or resolved.always_build,
+                started=started,
+            )
     _print_report(report, options["output_format"], installable=_has_istioctl(report))
 
 
@@ -168,7 +176,7 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with _tools(job, options["progress"]) as tools:
         resolved = tools.resolve(job)
-        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools)) as work:
+        with tools.workspace.job(resolved.tree, resolved.plan.hub, _waiting(tools), tools.pause) as work:
             workshop = tools.workshop(resolved.tree, work)
             report = build_plan(resolved.plan, Path(output), workshop, started=started)
             if load_platform:
@@ -220,7 +228,9 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     from builder.release_directory import read_release
     from builder.settings import find_project, make_job
 
-    unused = [name for name in context.params if name in _SINGLE and _is_given(context, name)]
+    used = ("hub", "tag", "insecure_registry")
+    unused = [name for name in (*_SINGLE, *_REPEATED, "rebuild") if name not in used and _is_flag(context, name)]
+
     if unused:
         raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
@@ -276,10 +286,19 @@ def _given(context: click.Context) -> dict[str, Any]:
         words = value if isinstance(value, tuple) else (value,)
         if name in _LISTS:
             words = tuple(part.strip() for word in words for part in word.split(",") if part.strip())
+        if not any(words):
+            raise RequestError(
+                f"--{name.replace('_', '-')} is given, but empty",
+                hint="Is a variable unset? Leave the option out for its default.",
+            )
         from_variable = context.get_parameter_source(name) is ParameterSource.ENVIRONMENT
         origin = f"ISTIO_BUILD_{name.upper()}" if from_variable else f"--{name.replace('_', '-')}"
         given[name] = Given(words=words, origin=origin)
     return given
+
+
+def _is_flag(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -312,7 +331,9 @@ def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         interrupt()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What is ignored stays so: that is how nohup works.
+    before = {number: signal.signal(number, handle) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
     try:
         yield
     finally:

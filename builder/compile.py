@@ -32,12 +32,20 @@ def compile_step(
     not link again what is there already and up to date. Raises CompileError, DiskFull, Interrupted.
     """
     into.mkdir(parents=True, exist_ok=True)
+    programs = {name: into / name for name in step.programs}
+    # Go takes a program for up to date by the build ID near its beginning, so one that was cut off while it was written
+    # would be taken for whole: after a build that did not end well, all are linked anew.
+    unfinished = into.with_name(f"{into.name}.unfinished")
+    if unfinished.exists():
+        for path in programs.values():
+            path.unlink(missing_ok=True)
+    unfinished.touch()
     argv = [str(toolchain.program), *step.argv[1:2], "-o", f"{into}/", *step.argv[2:]]
     try:
         run.run(argv, cwd=tree, env=compiler_environment(step, toolchain, environment), on_line=on_line)
     except ProcessFailed as error:
         raise _explain(step, tree, error) from error
-    programs = {name: into / name for name in step.programs}
+    unfinished.unlink()
     for path in programs.values():
         check_executable(path, step.platform)
     return programs

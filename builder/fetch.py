@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import tarfile
+import threading
 import zlib
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
 
 def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
     """Take the one member that is wanted; nothing else of the archive touches the disk."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with tarfile.open(archive, "r:gz") as tar:
             source = tar.extractfile(_find(tar, artifact.member))

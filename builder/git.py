@@ -1,19 +1,18 @@
 """Git: what a work tree says of itself, and releases fetched into a cache."""
 
-import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from builder.errors import SourceError
+from builder.file_lock import locked
 from builder.ports import ProcessFailed, ProcessRunner, TreeState
 from builder.reference import redact_url
 from builder.trust import trust_directory
@@ -32,6 +31,28 @@ _TEMPORARY = (
     "error: 5",
 )
 
+# What `git rev-parse --local-env-vars` lists (git 2.39).
+_REPOSITORY_VARIABLES = frozenset(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    )
+)
+
 
 class Git:
     """Fulfils `ports.Repositories` with the git program."""
@@ -39,7 +60,9 @@ class Git:
     def __init__(self, run: ProcessRunner, environment: Mapping[str, str], cache: Path) -> None:
         self._run = run
         # Git's answers are read, so they must not be translated; and no prompt may wait for a person who is not there.
-        self._environment = {**environment, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        # Nor may we be led to another repository than the one asked about, as the variables of a git hook would.
+        ours = {name: value for name, value in environment.items() if name not in _REPOSITORY_VARIABLES}
+        self._environment = {**ours, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         self._cache = cache
 
     def checkout_release(self, url: str, tag: str) -> Path:
@@ -50,7 +73,7 @@ class Git:
         home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
         home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
-        with _locked(home / "lock"):
+        with locked(home / "lock", time.sleep):
             if complete.exists() and tree.is_dir():
                 return tree
             mirror = home / "mirror.git"
@@ -80,21 +103,24 @@ class Git:
             ("rev-parse", "HEAD^{tree}"),
             ("tag", "--points-at", "HEAD"),
             ("describe", "--tags", "--always"),
+            # Go compiles these although git leaves them out.
+            ("ls-files", "--others", "--ignored", "--exclude-standard", "--", "*.go"),
         )
         # Side by side, because somebody waits for the compiler to start.
         with ThreadPoolExecutor(max_workers=len(questions)) as pool:
-            status, committed_at, content, tags, description = pool.map(lambda words: self._git(tree, *words), questions)
+            answers = pool.map(lambda words: self._git(tree, *words), questions)
+            status, committed_at, content, tags, description, ignored = answers
         return TreeState(
             commit=commit,
             committed_at=int(committed_at),
-            content=self._dirty_tree_id(tree) if status else content,
+            content=self._dirty_tree_id(tree, ignored.splitlines()) if status or ignored else content,
             tag=tags.split()[0] if tags else "",
             description=description,
             dirty=bool(status),
             modified=bool(status) and not self._succeeds(tree, "diff-index", "--quiet", "HEAD", "--"),
         )
 
-    def _dirty_tree_id(self, tree: Path) -> str:
+    def _dirty_tree_id(self, tree: Path, ignored: Sequence[str]) -> str:
         """The tree id that committing everything would give, computed without touching the user's repository."""
         git_dir = Path(self._git(tree, "rev-parse", "--absolute-git-dir"))
         objects = self._git(tree, "rev-parse", "--path-format=absolute", "--git-path", "objects")
@@ -108,6 +134,8 @@ class Git:
                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
             }
             self._git(tree, "add", "--all", extra=aside)
+            if ignored:
+                self._git(tree, "add", "--force", "--", *ignored, extra=aside)
             return self._git(tree, "write-tree", extra=aside)
 
     def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
@@ -168,13 +196,3 @@ def _is_temporary(error: BaseException) -> bool:
 def _last_words(error: ProcessFailed) -> str:
     lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip()]
     return " / ".join(lines[-3:])[:500] or f"status {error.returncode}"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -46,7 +46,7 @@ class InstalledGo:
                 answer = self._run.run(
                     [str(program), "env", "-json", "GOVERSION", *CALLER_SETTINGS],
                     cwd=Path(nowhere),
-                    env={**self._environment, "GOTOOLCHAIN": "local", "GOWORK": "off"},
+                    env={**self._callers_environment(), "GOTOOLCHAIN": "local", "GOWORK": "off"},
                 )
             except ProcessFailed as error:
                 raise ToolchainError(f"{program} does not work: {error.stderr.strip()[:500]}") from error
@@ -57,6 +57,11 @@ class InstalledGo:
             version=version,
             settings=tuple(sorted((name, str(value)) for name, value in settings.items() if value)),
         )
+
+    def _callers_environment(self) -> dict[str, str]:
+        """Nothing of Go's but what is asked for, and GOENV, the file in which its owner may have set it."""
+        kept = (*CALLER_SETTINGS, "GOENV", "GOROOT")
+        return {name: value for name, value in self._environment.items() if name in kept or not name.startswith("GO")}
 
     def _locate(self) -> Path:
         beside_us = Path(sys.executable).parent

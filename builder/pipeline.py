@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.build import Workshop, build_images
+from builder.errors import RegistryError, VerifyError
 from builder.journal import Journal
 from builder.layout import Layout
 from builder.oci import ImageConfig, Manifest
@@ -46,17 +47,23 @@ def publish_release(
     started: float,
 ) -> Report:
     """Publish images that are built and checked, and read them back."""
-    repositories = [str(reference.repository) for entry in publications for reference in entry.references]
+    repositories = [reference.repository for entry in publications for reference in entry.references]
     traffic = publish(
         publications,
         registry=counter.registry,
         registry_for_undoing=counter.registry_for_undoing,
         journal=Journal(counter.journals, repositories),
         progress=workshop.progress,
-        check_interrupted=workshop.interruption.check,
+        pause=workshop.interruption.wait,
     )
     with workshop.progress.task("verify", f"{len(publications)} images"):
-        pulled = verify_published(publications, counter.registry)
+        try:
+            pulled = verify_published(publications, counter.registry)
+        except RegistryError as error:
+            raise VerifyError(
+                f"all tags have moved, but they cannot be read back: {error.message}",
+                hint="Run the same again to see whether they hold.",
+            ) from error
     images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
     return _finish(version, hub, images, traffic, workshop.progress, started)
 

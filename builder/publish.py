@@ -5,16 +5,16 @@ and put back where a move fails. Tags that did not exist before are removed agai
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from builder.errors import BuilderError, Interrupted, PublishError
-from builder.journal import Journal
+from builder.journal import Journal, Move
 from builder.layout import Layout
 from builder.oci import Descriptor, Manifest
 from builder.ports import Registry, UploadOutcome
 from builder.progress import Progress, Task
-from builder.reference import ImageReference, Repository
+from builder.reference import Digest, ImageReference, Repository
 
 _PARALLEL_UPLOADS = 6
 
@@ -51,16 +51,17 @@ def publish(
     registry_for_undoing: Registry,
     journal: Journal,
     progress: Progress,
-    check_interrupted: Callable[[], None],
+    pause: Callable[[float], None],
 ) -> Traffic:
     """Upload what is missing, then move the tags. Raises PublishError, RegistryError or Interrupted.
 
     After an error no tag is where this run wanted it and another is not: see the module's docstring.
-    `registry_for_undoing` goes on working when the run has been interrupted.
+    `registry_for_undoing` goes on working when the run has been interrupted. `pause(seconds)` sleeps, and raises
+    Interrupted once the run is.
     """
     outcomes = _upload_all(publications, registry, progress)
-    check_interrupted()
-    moved = _move_tags(publications, registry, registry_for_undoing, journal, progress, check_interrupted)
+    pause(0)
+    moved = _move_tags(publications, registry, registry_for_undoing, journal, progress, pause)
     return Traffic(
         uploaded=sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.UPLOADED),
         mounted=sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.MOUNTED),
@@ -81,7 +82,12 @@ def _upload_all(publications: Sequence[Publication], registry: Registry, progres
         uploads = [_Upload(repository, group, registry, progress, pool) for repository, group in by_repository.items()]
         with ThreadPoolExecutor(max_workers=max(1, len(uploads))) as drivers:
             results = [drivers.submit(upload.run) for upload in uploads]
-            return [outcome for result in results for outcome in result.result()]
+            try:
+                return [outcome for result in as_completed(results) for outcome in result.result()]
+            except BaseException:
+                # One that fails ends the release: what has not begun need not.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
 
 class _Upload:
@@ -150,29 +156,35 @@ def _move_tags(
     registry_for_undoing: Registry,
     journal: Journal,
     progress: Progress,
-    check_interrupted: Callable[[], None],
+    pause: Callable[[float], None],
 ) -> int:
     wanted = {reference: publication.index for publication in publications for reference in publication.references}
-    with progress.task("tag", f"{len(wanted)} tags") as task:
-        found = _read_tags(tuple(wanted), registry)
+    with progress.task("tag", f"{len(wanted)} tags") as task, journal.held(pause):
         left_over = journal.unfinished()
-        _put_back_strangers(left_over, wanted, registry_for_undoing, progress)
-        moves = [ref for ref, index in wanted.items() if not _points_at(found[ref], index)]
+        found = _read_tags(tuple({**wanted, **left_over}), registry)
+        # A tag that is not where the killed run put it was never moved, or has been moved by somebody else since.
+        before = {ref: move.before for ref, move in left_over.items() if _points_at(found[ref], move.after)}
+        _put_back_strangers(before, wanted, registry_for_undoing, progress)
+        moves = [ref for ref, index in wanted.items() if not _points_at(found[ref], index.digest)]
         if not moves:
             journal.finish()
             task.outcome = "all in place"
             return 0
         # After a run that was killed, what tags were before *that* run is the last whole release.
-        before = {ref: left_over.get(ref, found[ref]) for ref in wanted if ref in left_over or ref in moves}
-        journal.begin(before)
-        done: list[ImageReference] = [ref for ref in left_over if ref in wanted and ref not in moves]
+        plan = {
+            ref: Move(before=before.get(ref, found[ref]), after=index.digest)
+            for ref, index in wanted.items()
+            if ref in before or ref in moves
+        }
+        journal.begin(plan)
+        done: list[ImageReference] = [ref for ref in before if ref in wanted and ref not in moves]
         try:
             for reference in moves:
-                check_interrupted()
+                pause(0)
                 done.append(reference)
                 registry.put_manifest(reference.repository, reference.tag, wanted[reference])
-        except BuilderError as error:
-            raise _put_back(error, done, before, registry_for_undoing, journal) from error
+        except Exception as error:
+            raise _put_back(error, done, plan, registry_for_undoing, journal) from error
         journal.finish()
         task.outcome = f"{len(moves)} moved"
         return len(moves)
@@ -183,29 +195,33 @@ def _read_tags(references: Sequence[ImageReference], registry: Registry) -> dict
         return dict(zip(references, pool.map(registry.get_manifest, references), strict=True))
 
 
-def _points_at(found: Manifest | None, wanted: Manifest) -> bool:
-    return found is not None and found.digest == wanted.digest
+def _points_at(found: Manifest | None, wanted: Digest) -> bool:
+    return found is not None and found.digest == wanted
 
 
 def _put_back_strangers(
-    left_over: Mapping[ImageReference, Manifest | None],
+    before: Mapping[ImageReference, Manifest | None],
     wanted: Mapping[ImageReference, Manifest],
     registry: Registry,
     progress: Progress,
 ) -> None:
     """Tags that a killed run moved and this one does not set go back to where they were."""
-    strangers = [reference for reference in left_over if reference not in wanted]
-    for reference in strangers:
-        _restore(reference, left_over[reference], registry)
-    if left_over:
-        put_back = f" {len(strangers)} tags that it alone set were put back." if strangers else ""
-        progress.warn(f"An earlier run was cut off while it moved tags; this one finishes the work.{put_back}")
+    if not before:
+        return
+    progress.warn("An earlier run was cut off while it moved tags; this one puts that right.")
+    for reference, manifest in before.items():
+        if reference in wanted:
+            continue
+        if _restore(reference, manifest, registry):
+            progress.warn(f"{reference} is back where it was before that run.")
+        else:
+            progress.warn(f"{reference} was new in that run and stays: the registry cannot delete tags.")
 
 
 def _put_back(
-    error: BuilderError,
+    error: Exception,
     moved: Sequence[ImageReference],
-    before: Mapping[ImageReference, Manifest | None],
+    plan: Mapping[ImageReference, Move],
     registry: Registry,
     journal: Journal,
 ) -> BuilderError:
@@ -213,26 +229,31 @@ def _put_back(
     stuck: list[str] = []
     for reference in reversed(moved):
         try:
-            if not _restore(reference, before[reference], registry):
+            if not _restore(reference, plan[reference].before, registry):
                 stuck.append(f"{reference} is new, and the registry cannot delete tags")
         except BuilderError as failure:
             stuck.append(f"{reference}: {failure.message}")
+    message = error.message if isinstance(error, BuilderError) else repr(error)
     if stuck:
         return PublishError(
-            f"moving tags failed: {error.message}\nnot every tag could be put back:\n" + "\n".join(f"  {line}" for line in stuck),
+            f"moving tags failed: {message}\nnot every tag could be put back:\n" + "\n".join(f"  {line}" for line in stuck),
             hint="Run the same command again: it moves the tags that are left, or puts these back if it fails.",
         )
     journal.finish()
     if isinstance(error, Interrupted):
         return Interrupted("interrupted; every tag is where it was before")
     return PublishError(
-        f"moving tags failed, and every tag is where it was before: {error.message}",
-        hint=error.hint or "Run the same command again: all content is there, only tags are left to move.",
+        f"moving tags failed, and every tag is where it was before: {message}",
+        hint=(error.hint if isinstance(error, BuilderError) else "")
+        or "Run the same command again: all content is there, only tags are left to move.",
     )
 
 
 def _restore(reference: ImageReference, manifest: Manifest | None, registry: Registry) -> bool:
-    if manifest is not None:
+    """Put a tag back; False where that would mean deleting it, and the registry cannot."""
+    now = registry.get_manifest(reference)
+    if manifest is None:
+        return now is None or registry.delete_tag(reference)
+    if now is None or now.digest != manifest.digest:
         registry.put_manifest(reference.repository, reference.tag, manifest)
-        return True
-    return registry.get_manifest(reference) is None or registry.delete_tag(reference)
+    return True

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from builder.errors import RequestError
-from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag
+from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag, redact_url
 from builder.request import ArtifactOverride, Request, SourceRequest
 from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
 
@@ -177,7 +177,7 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
     for word in words:
         name, separator, value = word.partition("=")
         if not separator or not name or not value:
-            raise RequestError(f"--{flag} {word!r} is malformed", hint=f"Write it as --{flag} {example}.")
+            raise RequestError(f"--{flag} {redact_url(word)!r} is malformed", hint=f"Write it as --{flag} {example}.")
         if name in dict(pairs):
             raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))

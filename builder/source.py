@@ -14,6 +14,7 @@ _BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
 _VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
 _GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
+_LOCAL_REPLACE = re.compile(r"^[^/\n]*[^\n]*=>[ \t]*(?:\.{1,2}/|/)", re.MULTILINE)
 _MODULE_LINE = re.compile(r"""^module "?([^\s"]+)"?""", re.MULTILINE)
 
 
@@ -39,6 +40,11 @@ def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFact
         go_directive=_find(_GO_DIRECTIVE, go_mod, tree / "go.mod", "a `go` directive"),
         dependencies=_dependencies(tree),
     )
+
+
+def reaches_outside(tree: Path) -> bool:
+    """Whether go.mod replaces a module by a directory: then the commit does not decide what is compiled."""
+    return bool(_LOCAL_REPLACE.search(_read(tree, "go.mod")))
 
 
 def _version(tree: Path, makefile: str) -> str:

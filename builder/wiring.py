@@ -25,7 +25,7 @@ from builder.registry import HttpRegistry
 from builder.resolve import resolve
 from builder.retry import RetryPolicy
 from builder.settings import Job
-from builder.source import read_source
+from builder.source import reaches_outside, read_source
 from builder.workspace import Workspace, find_cache
 
 
@@ -36,6 +36,7 @@ class Resolved:
     tree: Path
     lock: Lock
     plan: Plan
+    always_build: bool
 
 
 class Tools:
@@ -57,6 +58,7 @@ class Tools:
         self.progress = Progress(observer)
         self.workspace = Workspace(find_cache(environment))
         self.run = SubprocessRunner(interruption)
+        self.pause = interruption.wait
         self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
 
     @cached_property
@@ -93,7 +95,10 @@ class Tools:
             task.outcome = f"commit {source.state.commit[:12]}"
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
-        return Resolved(tree=tree, lock=lock, plan=make_plan(job.request, book, lock))
+        outside = reaches_outside(tree)
+        if outside:
+            self.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
+        return Resolved(tree=tree, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
 
     def workshop(self, tree: Path, work: Path) -> Workshop:
         """What building needs."""

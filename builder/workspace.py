@@ -1,12 +1,13 @@
 """Where a run keeps its files: a cache shared by all runs, and one directory for each job, used by one run at a time."""
 
-import fcntl
 import hashlib
-import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from builder.file_lock import locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,9 @@ class Workspace:
         return self.root / "journal"
 
     @contextmanager
-    def job(self, tree: Path, hub: str, on_wait: Callable[[], None]) -> Iterator[Path]:
+    def job(
+        self, tree: Path, hub: str, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
+    ) -> Iterator[Path]:
         """The directory of this job for one run alone; a second run of the same job waits, and `on_wait` says so.
 
         A job is a source tree and a hub: compiled programs are kept, so that what is up to date is not linked again.
@@ -44,16 +47,8 @@ class Workspace:
         name = hashlib.sha256(f"{tree.resolve()}\n{hub}".encode()).hexdigest()[:12]
         directory = self.root / "jobs" / name
         directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        with locked(directory / "lock", pause, on_wait):
             yield directory
-        finally:
-            os.close(handle)
 
 
 def find_cache(environment: Mapping[str, str]) -> Path:

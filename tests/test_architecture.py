@@ -12,7 +12,20 @@ import builder
 ROOT = Path(builder.__file__).parent
 
 # Modules in layers; each imports only from its own layer or those before it.
-VALUES = {"__init__", "errors", "reference", "oci", "lock", "request", "ports", "progress", "interruption", "trust", "elf"}
+VALUES = {
+    "__init__",
+    "errors",
+    "reference",
+    "oci",
+    "lock",
+    "request",
+    "ports",
+    "progress",
+    "interruption",
+    "trust",
+    "elf",
+    "file_lock",
+}
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {"errors", "reference", "oci", "lock", "request", "plan", "render", "bake", "plan_view", "report"}
 ADAPTERS = {

@@ -125,6 +125,26 @@ def test_from_takes_nothing_that_would_be_built(tmp_path: Path) -> None:
     assert "--envoy-url cannot be used with it" in told
 
 
+def test_a_part_of_a_release_cannot_be_chosen_from_layouts(tmp_path: Path) -> None:
+    assert "--image cannot be used with it" in fail("push", "--from", tmp_path, "--image", "pilot", code=2)
+
+
+def test_an_empty_tag_is_not_the_default_one(tree: Path) -> None:
+    assert "--tag is given, but empty" in fail("push", "--source", tree, *HUB, "--tag", "", code=2)
+
+
+def test_a_password_in_a_malformed_flag_is_not_printed(tree: Path) -> None:
+    told = fail("push", "--source", tree, *HUB, "--envoy", "https://user:secret@mirror.example/envoy", code=2)
+    assert "secret" not in told
+
+
+def test_a_cache_that_cannot_be_written_to(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = {"ISTIO_BUILD_CACHE": str(tmp_path / "file")}
+    told = fail("push", "--istio", "1.29.0", "--git-url", tree.as_uri(), *HUB, code=1, env=cache)
+    assert str(tmp_path / "file") in told
+
+
 def test_an_unknown_flag_is_a_usage_error() -> None:
     assert "No such option" in fail("push", "--hubs", "x", code=2)
 

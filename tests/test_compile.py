@@ -91,6 +91,25 @@ class TestTheCall:
         assert lines == ["go: downloading k8s.io/api v0.35.0"]
 
 
+class TestAfterAnInterruption:
+    def test_programs_are_linked_anew(self, tmp_path: Path) -> None:
+        """Go would take one that was cut off for up to date, by the build ID near its beginning."""
+        into = tmp_path / "out"
+        build(go_build, into)
+        with pytest.raises(CompileError):
+            build(failing("interrupted"), into)
+        (into / "pilot-discovery").write_bytes(make_elf("arm64")[:40])
+        there: list[bool] = []
+
+        def answer(call: Call) -> Completed:
+            there.append((into / "pilot-discovery").exists())
+            return go_build(call)
+
+        build(answer, into)
+        build(answer, into)
+        assert there == [False, True]
+
+
 class TestTheEnvironment:
     def test_nothing_of_the_machine_speaks_to_go_or_c(self) -> None:
         env = compiler_environment(STEP, TOOLCHAIN, MACHINE)

@@ -68,6 +68,20 @@ class TestDescribe:
         assert (state.dirty, state.modified) == (True, False)
         assert state.content != clean.content
 
+    def test_a_go_file_that_git_ignores_changes_the_content(self, git: Git, tree: Path) -> None:
+        (tree / ".git" / "info" / "exclude").write_text("local.go\n")
+        clean = git.describe(tree)
+        (tree / "local.go").write_text("package one\n")
+        one = git.describe(tree)
+        (tree / "local.go").write_text("package two\n")
+        assert len({clean.content, one.content, git.describe(tree).content}) == 3
+        assert not one.dirty
+
+    def test_a_hooks_variables_do_not_lead_elsewhere(self, tree: Path, tmp_path: Path) -> None:
+        environment = {**os.environ, "GIT_DIR": str(tmp_path / "other"), "GIT_INDEX_FILE": "/nowhere"}
+        git = Git(SubprocessRunner(Interruption()), environment, tmp_path / "releases")
+        assert git.describe(tree).tag == "1.29.0"
+
     def test_a_file_that_was_only_touched_is_clean(self, git: Git, tree: Path) -> None:
         os.utime(tree / "file", (1, 1))
         state = git.describe(tree)

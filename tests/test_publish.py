@@ -34,17 +34,17 @@ class Release:
     publications: tuple[Publication, ...]
     registry: FakeRegistry
     messages: list[str] = field(default_factory=list)
-    check_interrupted: Callable[[], None] = lambda: None
+    pause: Callable[[float], None] = lambda seconds: None
 
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
-        repositories = [str(reference.repository) for entry in self.publications for reference in entry.references]
+        repositories = [reference.repository for entry in self.publications for reference in entry.references]
         return publish(
             self.publications,
             registry=self.registry,
             registry_for_undoing=undoing or self.registry,
             journal=Journal(self.work / "journal", repositories),
             progress=Progress(self._observe),
-            check_interrupted=self.check_interrupted,
+            pause=self.pause,
         )
 
     def tags(self) -> dict[str, Digest]:
@@ -212,14 +212,23 @@ class TestAllOrNothing:
         release.publish()
         assert release.tags() == release.wanted()
 
+    def test_a_tag_that_may_not_be_moved_is_no_tag_that_was(self, new: Release) -> None:
+        """Immutable tags: the registry refuses the move, and refuses it again when it would be undone."""
+        before = new.tags()
+        new.registry.fail_on = _fail_tag("pilot:1.29")
+        with pytest.raises(PublishError, match="every tag is where it was before"):
+            new.publish()
+        assert new.tags() == before
+        assert list((new.work / "journal").glob("*.json")) == []
+
     def test_ctrl_c_between_two_tags_puts_all_back(self, new: Release) -> None:
         before = new.tags()
 
-        def interrupt_after_three() -> None:
+        def interrupt_after_three(seconds: float) -> None:
             if len([key for key in new.registry.operations("put_manifest")[-3:] if "@" not in key]) == 3:
                 raise Interrupted("interrupted")
 
-        new.check_interrupted = interrupt_after_three
+        new.pause = interrupt_after_three
         # The old release's own six tags were the last puts so far.
         new.registry.log.clear()
         with pytest.raises(Interrupted, match="every tag is where it was before"):
@@ -254,9 +263,28 @@ class TestAfterACrash:
         assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
         assert all(new.tags()[f"{image}:1.30"] for image in IMAGES)
 
+    def test_a_newer_release_of_another_machine_is_not_rolled_back(self, new: Release) -> None:
+        _kill_after(new, 3)
+        newer = make_release(new.work / "elsewhere", "newer", new.registry)
+        newer.publish()
+        make_release(new.work, "other", new.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == newer.wanted()
+
+    def test_some_images_alone_find_what_the_whole_set_left(self, old: Release, new: Release) -> None:
+        before = old.tags()
+        _kill_after(new, 5)
+        pilot = make_release(new.work, "pilot", new.registry)
+        pilot.publications = pilot.publications[1:2]
+        pilot.publish()
+        now = new.tags()
+        assert {name: digest for name, digest in now.items() if not name.startswith("pilot")} == {
+            name: digest for name, digest in before.items() if not name.startswith("pilot")
+        }
+        assert all(now[f"pilot:{tag}"] == pilot.publications[0].index.digest for tag in OLD_TAGS)
+
     def test_nothing_is_left_over_after_a_run_that_went_well(self, new: Release) -> None:
         new.publish()
-        assert list((new.work / "journal").glob("*")) == []
+        assert list((new.work / "journal").glob("*.json")) == []
 
 
 class TestVerify:
