@@ -1,14 +1,13 @@
 """Remembers what layers hold: a layer's digest decides its content, so each layer is read once and never again."""
 
 import json
-import os
-import threading
 from dataclasses import asdict
 from pathlib import Path
 
 from builder.layer import LayerEntry, read_layer
 from builder.layout import Layout
 from builder.oci import Descriptor
+from builder.whole_file import whole_file
 
 
 class LayerCatalogue:
@@ -27,7 +26,6 @@ class LayerCatalogue:
             pass
         entries = read_layer(layout.blob(layer.digest), layer.media_type)
         self._directory.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial")
-        partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
-        partial.replace(path)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
         return entries

@@ -1,10 +1,8 @@
 """Fetches artifacts into a cache keyed by content: what is there already is not fetched again, whoever asked first."""
 
 import gzip
-import os
 import shutil
 import tarfile
-import threading
 import zlib
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from builder.lock import LockedArtifact
 from builder.ports import Downloader
 from builder.progress import Task
 from builder.reference import Digest, redact_url
+from builder.whole_file import whole_file
 
 
 def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
@@ -37,19 +36,16 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
 
 def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
     """Take the one member that is wanted; nothing else of the archive touches the disk."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with tarfile.open(archive, "r:gz") as tar, whole_file(target) as partial, partial.open("wb") as file:
             source = tar.extractfile(_find(tar, artifact.member))
             assert source is not None
-            with partial.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
+            shutil.copyfileobj(source, file, 1 << 20)
     except (KeyError, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ArtifactError(
             f"{redact_url(artifact.url)} does not hold {artifact.member}: {error}",
             hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
         ) from error
-    partial.replace(target)
     return target
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from builder.file_lock import locked
 from builder.oci import Manifest
 from builder.reference import Digest, ImageReference, Repository
+from builder.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +66,10 @@ class Journal:
             for reference, move in moves.items()
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as file:
+        with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
             json.dump({"tags": entries}, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
 
 
 def _hub_of(repository: Repository) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from builder.errors import CheckError, RequestError
 from builder.oci import INDEX, Descriptor, Manifest, compose_index
 from builder.reference import Digest, Platform
+from builder.whole_file import whole_file
 
 _LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}'
 
@@ -108,6 +109,5 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(content)

@@ -25,6 +25,7 @@ VALUES = {
     "trust",
     "elf",
     "file_lock",
+    "whole_file",
 }
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {"errors", "reference", "oci", "lock", "request", "plan", "render", "bake", "plan_view", "report"}
