@@ -143,7 +143,7 @@ class Plan:
 
 def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe, tuple[str, ...]], ...]:
     """The recipes asked for, each with its variants. Raises RequestError, with the nearest name, for unknown ones."""
-    recipes = tuple(book.image(name) for name in request.images) if request.images else book.images
+    recipes = book.chosen(request.images)
     known = sorted({variant for recipe in book.images for variant in recipe.variants})
     for variant in request.variants:
         if variant not in known:
@@ -151,7 +151,7 @@ def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe
     chosen = []
     for recipe in recipes:
         variants = tuple(name for name in recipe.variants if not request.variants or name in request.variants)
-        if not variants:
+        if recipe.variants and not variants:
             raise RequestError(
                 f"image {recipe.image} has no variant {' or '.join(request.variants)}",
                 hint=f"It has {', '.join(recipe.variants)}.",

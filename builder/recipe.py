@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -23,6 +23,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$")]
 RelativePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]
 Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
+# Not `base`: that is the name of an image.
+Group = Literal["core", "mesh", "test", "bases"]
+EVERYTHING = "all"
 MainPackage = Annotated[str, StringConstraints(pattern=r"^\.(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$")]
 
 
@@ -54,19 +57,22 @@ class ArtifactFile(Schema):
 class Variant(Schema):
     """One way to build the image."""
 
-    base: str = Field(description="The base image, by its name in release.yaml (bases).")
+    base: str = Field(default="", description="The base image, by its name in release.yaml (bases); a mirror has none.")
 
 
 class ImageRecipe(Schema):
-    """What one image holds, and how it is run."""
+    """What one image holds, and how it is run; or, where `mirror` is set, which image of somebody else's it is."""
 
     image: Name = Field(description="The image's name at the hub.")
     summary: str = Field(default="", description="One line for people.")
-    template: str = Field(description="The Dockerfile template, a file of the templates directory.")
+    group: Group = Field(default="core", description="What it belongs to; the group core is built where no --image is given.")
+    mirror: str = Field(default="", description="The image to copy as it is, with every platform; nothing is built then.")
+    tags: tuple[str, ...] = Field(default=(), description="The tags of a mirror, in place of the release's own.")
+    template: str = Field(default="", description="The Dockerfile template, a file of the templates directory.")
     binaries: tuple[Binary, ...] = Field(default=(), description="Go programs, compiled for each platform.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
     artifacts: tuple[ArtifactFile, ...] = Field(default=(), description="Downloaded files.")
-    variants: dict[Name, Variant] = Field(min_length=1, description="The variants by name, such as debug and distroless.")
+    variants: dict[Name, Variant] = Field(default={}, description="The variants by name, such as debug and distroless.")
     user: str = Field(default="", description="USER; empty leaves the base image's.")
     entrypoint: tuple[str, ...] = Field(default=(), description="ENTRYPOINT; empty leaves the base image's.")
     command: tuple[str, ...] = Field(default=(), description="CMD.")
@@ -114,6 +120,7 @@ class RecipeBook:
     images: tuple[ImageRecipe, ...]
     templates: tuple[tuple[str, str], ...]
     origins: tuple[tuple[str, str], ...]
+    own: tuple[str, ...] = ()
 
     def image(self, name: str) -> ImageRecipe:
         """The recipe of this image. Raises RequestError, with the nearest name, where there is none."""
@@ -123,7 +130,30 @@ class RecipeBook:
         names = [recipe.image for recipe in self.images]
         close = get_close_matches(name, names, n=1, cutoff=0.4)
         suggestion = f"Did you mean {close[0]}? " if close else ""
-        raise RequestError(f"there is no image {name!r}", hint=f"{suggestion}Known images: {', '.join(names)}.")
+        groups = ", ".join((*get_args(Group), EVERYTHING))
+        raise RequestError(
+            f"there is no image {name!r}", hint=f"{suggestion}Known images: {', '.join(names)}. Groups of them: {groups}."
+        )
+
+    def chosen(self, words: tuple[str, ...]) -> tuple[ImageRecipe, ...]:
+        """The recipes that these words name: images, groups, or `all`; without any, the core and the user's own.
+
+        Raises RequestError for a word that is none of these.
+        """
+        if not words:
+            return tuple(recipe for recipe in self.images if recipe.group == "core" or recipe.image in self.own)
+        groups = (*get_args(Group), EVERYTHING)
+        named = [
+            self.images if word == EVERYTHING else self._of_group(word) if word in groups else (self.image(word),)
+            for word in words
+        ]
+        return tuple({recipe.image: recipe for recipes in named for recipe in recipes}.values())
+
+    def _of_group(self, group: str) -> tuple[ImageRecipe, ...]:
+        found = tuple(recipe for recipe in self.images if recipe.group == group)
+        if not found:
+            raise RequestError(f"no image belongs to the group {group}", hint=f"`--image {EVERYTHING}` takes every image.")
+        return found
 
     def origin(self, image: str) -> str:
         """The file that this image's recipe stands in."""
@@ -160,6 +190,7 @@ def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
     if release is None:
         raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
     for name, recipe in images.items():
+        _check_kind(recipe, documents[name])
         _check_names(recipe, documents[name], release, templates)
         _check_paths(recipe, documents[name])
     return RecipeBook(
@@ -167,6 +198,7 @@ def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
         images=tuple(images.values()),
         templates=tuple(sorted(templates.items())),
         origins=tuple((name, str(document.path)) for name, document in documents.items()),
+        own=tuple(name for name, document in documents.items() if document.path.parent in extra),
     )
 
 
@@ -174,6 +206,9 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of recipe files: an image's, or release.yaml."""
     image, release = ImageRecipe.model_json_schema(), ReleaseRecipe.model_json_schema()
     definitions = {**image.pop("$defs", {}), **release.pop("$defs", {})}
+    # What a field alone cannot say; `_check_kind` says the same, and what else may not stand beside `mirror`.
+    built = {"required": ["template", "variants"], "properties": {"variants": {"minProperties": 1}}}
+    image["anyOf"] = [{"required": ["mirror"]}, built]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "istio-build recipe",
@@ -202,8 +237,32 @@ def _read_template(path: Path) -> str:
         raise RecipeError(f"cannot read the template {path}: {error}") from error
 
 
+def _check_kind(recipe: ImageRecipe, document: YamlDocument) -> None:
+    """An image is built or mirrored. Raises RecipeError with the line of a key that is missing, or of the other kind."""
+    if recipe.image in (*get_args(Group), EVERYTHING):
+        raise RecipeError(f"{document.where(('image',))}: {recipe.image!r} is the name of a group of images")
+    given = recipe.model_fields_set - {"image", "summary", "group"}
+    if recipe.mirror:
+        for key in sorted(given - {"mirror", "tags", "variants"}):
+            raise RecipeError(f"{document.where((key,))}: a mirror is copied as it is, so it has no {key!r}")
+        for name in (name for name, variant in recipe.variants.items() if variant.base):
+            raise RecipeError(f"{document.where(('variants', name, 'base'))}: a mirror is copied as it is, so it has no base")
+        if recipe.tags and recipe.variants:
+            raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
+        return
+    for key in ("template", "variants"):
+        if key not in given:
+            raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is no 'mirror'")
+    if not recipe.variants:
+        raise RecipeError(f"{document.where(('variants',))}: variants: there should be at least 1")
+    if recipe.tags:
+        raise RecipeError(f"{document.where(('tags',))}: only a mirror has 'tags'")
+
+
 def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:
     """Every name that a recipe uses must exist. Raises RecipeError with the line of the first that does not."""
+    if recipe.mirror:
+        return
     uses: list[tuple[Location, str, str, Collection[str]]] = [(("template",), "template", recipe.template, templates)]
     uses += [(("variants", name, "base"), "base", variant.base, release.bases) for name, variant in recipe.variants.items()]
     uses += [(("binaries", i, "tags"), "tag set", binary.tags, release.go.tags) for i, binary in enumerate(recipe.binaries)]

@@ -341,7 +341,7 @@ class TestChoosing:
     def test_an_image_like_no_other_names_them_all(self) -> None:
         with pytest.raises(RequestError) as raised:
             make_sample_plan(images=("zzz",))
-        assert raised.value.hint == "Known images: istioctl, pilot, proxyv2."
+        assert raised.value.hint.startswith("Known images: istioctl, pilot, proxyv2. Groups of them: core, ")
 
     def test_an_unknown_variant_names_the_known(self) -> None:
         with pytest.raises(RequestError, match="no variant 'slim'") as raised:
