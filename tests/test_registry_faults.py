@@ -466,3 +466,78 @@ def test_no_message_shows_a_query(bench: Bench) -> None:
     with pytest.raises(BuilderError) as caught:
         bench.push_blob()
     assert not re.search(r"state=|digest=|\?", caught.value.message + caught.value.hint.replace("?", "", 1))
+
+
+class TestFetchingABlob:
+    @pytest.fixture
+    def into(self, bench: Bench, tmp_path: Path) -> Path:
+        bench.tiny.blobs.setdefault(bench.repository.path, {})[str(bench.blob.digest)] = BLOB
+        return tmp_path / "cache" / "blob"
+
+    def pull(self, bench: Bench, into: Path) -> None:
+        bench.client.pull_blob(bench.repository, bench.blob, into, on_bytes=bench.counted.append)
+
+    def test_goes_on_where_it_was_cut_off(self, bench: Bench, into: Path) -> None:
+        bench.server.inject("GET", "/blobs/", Reply(200, BLOB, sent=1_000_000))
+        rest = Reply(206, BLOB[1_000_000:], {"Content-Range": f"bytes 1000000-{len(BLOB) - 1}/{len(BLOB)}"})
+        bench.server.inject("GET", "/blobs/", rest)
+        self.pull(bench, into)
+        assert into.read_bytes() == BLOB
+        assert sum(bench.counted) == len(BLOB)
+        assert [r.headers.get("Range") for r in bench.server.requests("GET", "/blobs/")] == [None, "bytes=1000000-"]
+
+    def test_starts_again_where_the_registry_cannot_go_on(self, bench: Bench, into: Path) -> None:
+        bench.server.inject("GET", "/blobs/", Reply(200, BLOB, sent=1_000_000))
+        self.pull(bench, into)
+        assert into.read_bytes() == BLOB
+        assert sum(bench.counted) == len(BLOB)
+        assert min(bench.counted) < 0
+
+    def test_takes_up_what_an_earlier_run_left(self, bench: Bench, into: Path) -> None:
+        into.parent.mkdir()
+        into.with_name("blob.part").write_bytes(BLOB[:2_000_000])
+        rest = Reply(206, BLOB[2_000_000:], {"Content-Range": f"bytes 2000000-{len(BLOB) - 1}/{len(BLOB)}"})
+        bench.server.inject("GET", "/blobs/", rest)
+        self.pull(bench, into)
+        assert into.read_bytes() == BLOB
+
+    def test_a_damaged_beginning_gets_one_chance_from_the_start(self, bench: Bench, into: Path) -> None:
+        into.parent.mkdir()
+        into.with_name("blob.part").write_bytes(bytes(len(BLOB)))
+        self.pull(bench, into)
+        assert into.read_bytes() == BLOB
+        assert sum(bench.counted) == len(BLOB)
+
+    @pytest.mark.parametrize("fault", [Reply(500), Reply(429), Reset(), Reply(200, BLOB[:-1])])
+    def test_survives_a_fault(self, bench: Bench, into: Path, fault: Reply | Reset) -> None:
+        bench.server.inject("GET", "/blobs/", fault)
+        self.pull(bench, into)
+        assert into.read_bytes() == BLOB
+
+    def test_other_bytes_are_refused_and_not_kept(self, bench: Bench, into: Path) -> None:
+        bench.server.inject("GET", "/blobs/", *[Reply(200, bytes(len(BLOB)))] * 9)
+        with pytest.raises(RegistryError, match="the registry sent other bytes"):
+            self.pull(bench, into)
+        assert list(into.parent.iterdir()) == []
+        assert len(bench.server.requests("GET", "/blobs/")) == 1
+
+    def test_what_is_there_is_not_asked_for(self, bench: Bench, into: Path) -> None:
+        into.parent.mkdir()
+        into.write_bytes(BLOB)
+        self.pull(bench, into)
+        assert bench.server.requests("GET") == []
+        assert [entry.name for entry in into.parent.iterdir()] == ["blob"]
+
+    def test_ctrl_c_ends_it_and_keeps_what_has_come(self, make_bench: Callable[..., Bench], tmp_path: Path) -> None:
+        asked: list[int] = []
+
+        def interrupt_in_the_middle() -> None:
+            asked.append(1)
+            if len(asked) > 5:
+                raise Interrupted("interrupted")
+
+        bench = make_bench(check_interrupted=interrupt_in_the_middle)
+        bench.tiny.blobs.setdefault(bench.repository.path, {})[str(bench.blob.digest)] = BLOB
+        with pytest.raises(Interrupted):
+            self.pull(bench, tmp_path / "cache" / "blob")
+        assert 0 < (tmp_path / "cache" / "blob.part").stat().st_size < len(BLOB)

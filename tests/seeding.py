@@ -1,0 +1,17 @@
+"""Puts the image of a layout into a registry, fake or real, as another tool has done before us."""
+
+from builder.layout import Layout
+from builder.oci import Manifest
+from builder.ports import Registry
+from builder.reference import ImageReference
+
+
+def seed(registry: Registry, layout: Layout, reference: ImageReference) -> Manifest:
+    """Push what the layout is about under this reference; gives its index or manifest."""
+    root = layout.manifest(layout.root_descriptor()[0])
+    for manifest in [layout.manifest(child) for child in root.children()] if root.is_index else [root]:
+        for blob in (manifest.config(), *manifest.layers()):
+            registry.push_blob(reference.repository, blob, layout.blob(blob.digest))
+        registry.put_manifest(reference.repository, str(manifest.digest), manifest)
+    registry.put_manifest(reference.repository, reference.key, root)
+    return root
