@@ -45,8 +45,17 @@ def digest_of(registry: str, repository: str, tag: str) -> str:
 def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:
     run = f"mirror-{uuid.uuid4().hex[:8]}"
     repository = bases.partition("/")[2]
-    settings = ["--source", source, "--recipes", recipes, "--hub", f"{registry}/{run}", "--base-registry", bases]
-    arguments = ["push", *settings, "--image", "mesh,bases", "--output-format", "json"]
+    settings: list[str | Path] = [
+        "--source",
+        source,
+        "--recipes",
+        recipes,
+        "--hub",
+        f"{registry}/{run}",
+        "--base-registry",
+        bases,
+    ]
+    arguments: list[str | Path] = ["push", *settings, "--image", "mesh,bases", "--output-format", "json"]
     env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
 
     first = istio_build(*arguments, env=env)
@@ -68,7 +77,16 @@ def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: 
 def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:
     run = f"mirror-{uuid.uuid4().hex[:8]}"
     env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
-    settings = ["--source", source, "--recipes", recipes, "--hub", f"{registry}/{run}", "--base-registry", bases]
+    settings: list[str | Path] = [
+        "--source",
+        source,
+        "--recipes",
+        recipes,
+        "--hub",
+        f"{registry}/{run}",
+        "--base-registry",
+        bases,
+    ]
     built = istio_build("build", *settings, "--image", "mesh,bases", "--output", tmp_path / "images", env=env)
     assert built.code == 0, built.stderr
     digests = {path.name: str(Layout(path).index().digest) for path in (tmp_path / "images").iterdir()}
@@ -81,8 +99,8 @@ def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, re
 
 
 def test_a_plan_says_what_would_be_copied(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:
-    settings = ["--source", source, "--recipes", recipes, "--hub", f"{registry}/x", "--image", "base"]
-    named = ["--mirror-from", f"base={bases}/iptables:{BASE_VERSION}"]
+    settings: list[str | Path] = ["--source", source, "--recipes", recipes, "--hub", f"{registry}/x", "--image", "base"]
+    named: list[str | Path] = ["--mirror-from", f"base={bases}/iptables:{BASE_VERSION}"]
     env = {"ISTIO_BUILD_CACHE": str(tmp_path)}
     shown = istio_build("plan", *settings, *named, "--format", "json", env=env)
     assert shown.code == 0, shown.stderr
