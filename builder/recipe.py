@@ -1,22 +1,16 @@
 """Recipes: what an image holds, as data. One YAML file an image, one for what all images of a release share.
 
-Text in a recipe may hold Jinja2 expressions, filled in by the plan: `version`, `hub`, `tag`, `commit`, `base_registry`,
-`base_version`, `architecture`, and `dependencies.NAME` (the SHAs of Istio's `istio.deps`).
+Text in a recipe may hold Jinja2 expressions, filled in by the plan: `version`, `hub`, `tag`, `release`, `commit`,
+`base_registry`, `base_version`, `architecture`, `dependencies.NAME` (the SHAs of Istio's `istio.deps`), `pins.NAME` (base
+images that its Dockerfiles pin by digest). What differs between releases is written by range: builder.versioned_document.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from builder.errors import RecipeError, RequestError
-from builder.yaml_document import Location, Schema, YamlDocument, read_yaml, validate
-
-RELEASE_FILE = "release.yaml"
+from builder.versioned_document import schema_by_release
+from builder.yaml_document import Schema
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 # No component of a path begins with a dot: neither `..`, nor `.git`, nor `.wh.`, with which a layer removes files.
@@ -43,6 +37,13 @@ class TreeFile(Schema):
     mode: Mode = Field(default="0644", description="Its mode bits, four octal digits in quotes.")
 
 
+class TreeDirectory(Schema):
+    """A directory of Istio's source tree, with all that is below it, that the image holds."""
+
+    source: RelativePath = Field(description="The directory, relative to the root of Istio's source.")
+    path: AbsolutePath = Field(description="Where the directory goes in the image.")
+
+
 class ArtifactFile(Schema):
     """A downloaded file that the image holds."""
 
@@ -62,9 +63,13 @@ class ImageRecipe(Schema):
 
     image: Name = Field(description="The image's name at the hub.")
     summary: str = Field(default="", description="One line for people.")
+    group: Literal["core", "mesh", "test", "base"] = Field(
+        default="core", description="What it belongs to; `core` is what is built when no image is named."
+    )
     template: str = Field(description="The Dockerfile template, a file of the templates directory.")
     binaries: tuple[Binary, ...] = Field(default=(), description="Go programs, compiled for each platform.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
+    directories: tuple[TreeDirectory, ...] = Field(default=(), description="Directories of Istio's source tree.")
     artifacts: tuple[ArtifactFile, ...] = Field(default=(), description="Downloaded files.")
     variants: dict[Name, Variant] = Field(min_length=1, description="The variants by name, such as debug and distroless.")
     user: str = Field(default="", description="USER; empty leaves the base image's.")
@@ -91,7 +96,8 @@ class Go(Schema):
 
     flags: tuple[str, ...] = Field(description="Flags of `go build`.")
     ldflags: tuple[str, ...] = Field(description="Flags of the linker.")
-    stamp: dict[str, str] = Field(description="Variables set by the linker's -X, and their values.")
+    stamp_package: str = Field(description="The package whose variables are stamped.")
+    stamp: dict[str, str] = Field(description="Variables of that package set by the linker's -X, and their values.")
     tags: dict[str, tuple[str, ...]] = Field(description="Sets of build tags by name.")
     env: dict[str, str] = Field(default={}, description="More environment for the compiler.")
 
@@ -99,6 +105,7 @@ class Go(Schema):
 class ReleaseRecipe(Schema):
     """What all images of a release share."""
 
+    releases: str = Field(description="The releases of Istio that the built-in recipes were compared with.")
     default_variant: Name = Field(description="The variant that also gets the plain tag.")
     base_registry: str = Field(description="Where the base images come from unless the user says otherwise.")
     bases: dict[str, str] = Field(description="Base images by name.")
@@ -106,73 +113,9 @@ class ReleaseRecipe(Schema):
     go: Go = Field(description="How Go programs are compiled.")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeBook:
-    """All recipes and templates of a run: the built-in ones, and the user's on top."""
-
-    release: ReleaseRecipe
-    images: tuple[ImageRecipe, ...]
-    templates: tuple[tuple[str, str], ...]
-    origins: tuple[tuple[str, str], ...]
-
-    def image(self, name: str) -> ImageRecipe:
-        """The recipe of this image. Raises RequestError, with the nearest name, where there is none."""
-        for recipe in self.images:
-            if recipe.image == name:
-                return recipe
-        names = [recipe.image for recipe in self.images]
-        close = get_close_matches(name, names, n=1, cutoff=0.4)
-        suggestion = f"Did you mean {close[0]}? " if close else ""
-        raise RequestError(f"there is no image {name!r}", hint=f"{suggestion}Known images: {', '.join(names)}.")
-
-    def origin(self, image: str) -> str:
-        """The file that this image's recipe stands in."""
-        return dict(self.origins)[image]
-
-
-def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
-    """The built-in recipes, then each directory of `extra` adding to or replacing them.
-
-    A directory holds `*.yaml` recipes and `*.j2` templates side by side, or templates in a `dockerfiles/` below or
-    beside it. Raises RecipeError with file and line.
-    """
-    release: ReleaseRecipe | None = None
-    images: dict[str, ImageRecipe] = {}
-    documents: dict[str, YamlDocument] = {}
-    templates: dict[str, str] = {}
-    for directory in (_shipped("recipes"), *extra):
-        if not directory.is_dir():
-            raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
-        paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
-        if not paths and not own_templates:
-            raise RecipeError(f"{directory} holds no recipes and no templates", hint="They are its files *.yaml and *.j2.")
-        for path in paths:
-            document = read_yaml(path)
-            if path.name == RELEASE_FILE:
-                release = validate(ReleaseRecipe, document)
-                continue
-            recipe = validate(ImageRecipe, document)
-            known = documents.get(recipe.image)
-            if known and known.path.parent == directory:
-                raise RecipeError(f"{document.where(('image',))}: image {recipe.image!r} is in {known.path.name} already")
-            images[recipe.image], documents[recipe.image] = recipe, document
-        templates |= own_templates
-    if release is None:
-        raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
-    for name, recipe in images.items():
-        _check_names(recipe, documents[name], release, templates)
-        _check_paths(recipe, documents[name])
-    return RecipeBook(
-        release=release,
-        images=tuple(images.values()),
-        templates=tuple(sorted(templates.items())),
-        origins=tuple((name, str(document.path)) for name, document in documents.items()),
-    )
-
-
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of recipe files: an image's, or release.yaml."""
-    image, release = ImageRecipe.model_json_schema(), ReleaseRecipe.model_json_schema()
+    image, release = (schema_by_release(model.model_json_schema()) for model in (ImageRecipe, ReleaseRecipe))
     definitions = {**image.pop("$defs", {}), **release.pop("$defs", {})}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -180,53 +123,3 @@ def json_schema() -> dict[str, Any]:
         "anyOf": [image, release],
         "$defs": definitions,
     }
-
-
-def _shipped(folder: str) -> Path:
-    """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
-    package = Path(str(resources.files("builder")))
-    inside = package / folder
-    return inside if inside.is_dir() else package.parent / folder
-
-
-def _read_templates(directory: Path) -> dict[str, str]:
-    folders = [directory, directory / "dockerfiles", directory.parent / "dockerfiles"]
-    found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))]
-    return {path.name: _read_template(path) for path in found}
-
-
-def _read_template(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the template {path}: {error}") from error
-
-
-def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:
-    """Every name that a recipe uses must exist. Raises RecipeError with the line of the first that does not."""
-    uses: list[tuple[Location, str, str, Collection[str]]] = [(("template",), "template", recipe.template, templates)]
-    uses += [(("variants", name, "base"), "base", variant.base, release.bases) for name, variant in recipe.variants.items()]
-    uses += [(("binaries", i, "tags"), "tag set", binary.tags, release.go.tags) for i, binary in enumerate(recipe.binaries)]
-    uses += [
-        (("artifacts", i, "artifact"), "artifact", file.artifact, release.artifacts) for i, file in enumerate(recipe.artifacts)
-    ]
-    for location, kind, name, known in uses:
-        if name not in known:
-            close = get_close_matches(name, list(known), n=1, cutoff=0.4)
-            suggestion = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}."
-            raise RecipeError(f"{document.where(location)}: there is no {kind} {name!r}; {suggestion}")
-
-
-def _check_paths(recipe: ImageRecipe, document: YamlDocument) -> None:
-    """No two files may go to one place. Raises RecipeError with the line of the second."""
-    lists: dict[str, tuple[Binary | TreeFile | ArtifactFile, ...]] = {
-        "binaries": recipe.binaries,
-        "files": recipe.files,
-        "artifacts": recipe.artifacts,
-    }
-    taken: set[str] = set()
-    for kind, files in lists.items():
-        for index, file in enumerate(files):
-            if file.path in taken:
-                raise RecipeError(f"{document.where((kind, index, 'path'))}: another file goes to {file.path} already")
-            taken.add(file.path)

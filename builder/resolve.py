@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError
-from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
+from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import platform_values, recipe_values, select_images
 from builder.ports import Downloader, Registry
-from builder.recipe import RecipeBook
+from builder.recipe_book import RecipeBook
 from builder.reference import ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ArtifactOverride, Request
@@ -32,6 +32,7 @@ def resolve(
     find_go_version: Callable[[], str],
     registry: Registry,
     downloader: Downloader,
+    list_directory: Callable[[str], ListedDirectory],
 ) -> Lock:
     """The lock of this request. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …"""
     chosen = select_images(request, book)
@@ -39,6 +40,7 @@ def resolve(
     values = recipe_values(request, book.release, source)
     base_names = sorted({recipe.variants[variant].base for recipe, variants in chosen for variant in variants})
     artifact_names = sorted({file.artifact for recipe, _ in chosen for file in recipe.artifacts})
+    directory_names = sorted({directory.source for recipe, _ in chosen for directory in recipe.directories})
     needs_go = any(recipe.binaries for recipe, _ in chosen)
     # Threads because each look-up is a round trip or three to some registry or web server.
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -54,6 +56,7 @@ def resolve(
             go_version=go_version.result(),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
+            directories=tuple(list_directory(name) for name in directory_names),
         )
 
 
