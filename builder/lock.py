@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from builder.istio_release import IstioRelease
 from builder.oci import ImageConfig
 from builder.ports import TreeState
 from builder.reference import Digest, ImageReference, Platform
@@ -9,13 +10,18 @@ from builder.reference import Digest, ImageReference, Platform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFacts:
-    """What Istio's own tree says: its state in git, and what stands in its files."""
+    """What Istio's own tree says: its state in git, and what stands in its files.
+
+    `release` decides which shape of the recipes holds. `pins` are digests by image name, where the Dockerfiles pin a base.
+    """
 
     state: TreeState
     version: str
+    release: IstioRelease
     base_version: str
     go_directive: str
     dependencies: tuple[tuple[str, str], ...]
+    pins: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,14 @@ class LockedMirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedDirectory:
+    """A directory of the source tree: the files below it, relative to it, each with its mode (octal digits)."""
+
+    source: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
 
@@ -75,6 +89,11 @@ class Lock:
     bases: tuple[LockedBase, ...]
     artifacts: tuple[LockedArtifact, ...]
     mirrors: tuple[LockedMirror, ...] = ()
+    directories: tuple[ListedDirectory, ...] = ()
+
+    def directory(self, source: str) -> ListedDirectory:
+        """What is below this directory of the source tree."""
+        return next(directory for directory in self.directories if directory.source == source)
 
     def base(self, name: str) -> LockedBase:
         """The base of this name in release.yaml."""

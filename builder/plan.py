@@ -10,8 +10,10 @@ from typing import Any
 
 from builder import __version__
 from builder.errors import RecipeError, RequestError, ToolchainError
+from builder.istio_release import IstioRelease
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedMirror, SourceFacts
-from builder.recipe import ArtifactFile, Binary, ImageRecipe, RecipeBook, ReleaseRecipe, TreeFile
+from builder.recipe import ArtifactFile, Binary, ImageRecipe, ReleaseRecipe, TreeDirectory, TreeFile
+from builder.recipe_book import RecipeBook
 from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag
 from builder.render import render_dockerfile, render_text
 from builder.request import Request
@@ -20,6 +22,8 @@ FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
 _ARTIFACT_TIME = 0
+# What BuildKit takes for PATH where the base image has none (util/system/path.go).
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +220,7 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "version": version,
         "tag": version,
         "hub": str(request.hubs[0]),
+        "release": state.tag if IstioRelease.parse(state.tag) else str(source.release),
         "commit": state.commit,
         "revision": f"{state.commit}-dirty" if state.dirty else state.commit,
         "status": "Modified" if state.modified else "Clean",
@@ -223,6 +228,7 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "base_registry": request.base_registry or release.base_registry,
         "base_version": source.base_version,
         "dependencies": dict(source.dependencies),
+        "pins": dict(source.pins),
     }
 
 
@@ -312,7 +318,10 @@ def _plan_compiles(
     steps = []
     for platform in request.platforms:
         here = {**values, **platform_values(platform)}
-        stamp = [f"-X {name}={render_text(value, here, 'release.yaml: go.stamp')}" for name, value in go.stamp.items()]
+        stamp = [
+            f"-X {go.stamp_package}.{name}={render_text(value, here, f'release.yaml: go.stamp.{name}')}"
+            for name, value in go.stamp.items()
+        ]
         for tag_set, programs in sorted(used.items()):
             tags = go.tags[tag_set]
             packages = tuple(sorted(programs.values()))
@@ -417,7 +426,8 @@ def _plan_platform(
 ) -> PlatformImage:
     here = {**values, **platform_values(platform)}
     origin = book.origin(recipe.image)
-    env = tuple((name, render_text(value, here, f"{origin}: env.{name}")) for name, value in recipe.env.items())
+    for_env = {**here, "base_env": {"PATH": _DEFAULT_PATH, **dict(base.on(platform).config.env)}}
+    env = tuple((name, render_text(value, for_env, f"{origin}: env.{name}")) for name, value in recipe.env.items())
     labels = tuple((name, render_text(value, here, f"{origin}: labels.{name}")) for name, value in recipe.labels.items())
     layers = _plan_layers(recipe, lock, platform)
     values_for_template = {
@@ -436,7 +446,7 @@ def _plan_platform(
 
 
 def _plan_layers(recipe: ImageRecipe, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
-    """One layer a file, so that a change of one program leaves the layers of the others as they are."""
+    """One layer a file or directory, so that a change of one program leaves the layers of the others as they are."""
     committed_at = lock.source.state.committed_at
     entries: list[tuple[TreeFile | ArtifactFile | Binary, CompiledFile | SourceFile | FetchedFile, int]] = []
     entries += [(file, SourceFile(source=file.source), committed_at) for file in recipe.files]
@@ -449,13 +459,28 @@ def _plan_layers(recipe: ImageRecipe, lock: Lock, platform: Platform) -> tuple[P
         )
         for binary in recipe.binaries
     ]
+    contents = [_plan_directory(directory, lock) for directory in recipe.directories]
+    contents += [
+        (entry.path, (PlannedFile(origin=origin, path=entry.path, mode=entry.mode, mtime=mtime),))
+        for entry, origin, mtime in entries
+    ]
     return tuple(
-        PlannedLayer(
-            archive=f"{number}-{PurePosixPath(entry.path).name}.tar",
-            files=(PlannedFile(origin=origin, path=entry.path, mode=entry.mode, mtime=mtime),),
-        )
-        for number, (entry, origin, mtime) in enumerate(entries, start=1)
+        PlannedLayer(archive=f"{number}-{PurePosixPath(path).name}.tar", files=files)
+        for number, (path, files) in enumerate(contents, start=1)
     )
+
+
+def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[PlannedFile, ...]]:
+    files = tuple(
+        PlannedFile(
+            origin=SourceFile(source=f"{directory.source}/{name}"),
+            path=f"{directory.path}/{name}",
+            mode=mode,
+            mtime=lock.source.state.committed_at,
+        )
+        for name, mode in lock.directory(directory.source).files
+    )
+    return directory.path, files
 
 
 def _annotations(recipe: ImageRecipe, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
@@ -476,8 +501,15 @@ def image_references(
 
     Raises RequestError where a tag gets too long with the variant behind it.
     """
-    own = [name for tag in tags for name in ((tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",))]
+    own = [name for tag in tags for name in _tags_of_variant(tag, variant, is_default=is_default)]
     return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
+
+
+def _tags_of_variant(tag: str, variant: str, *, is_default: bool) -> tuple[str, ...]:
+    # Up to 1.11 the variant was called `default`, and had no tag of its own (tools/buildx-gen.sh@1.11.0).
+    if variant == "default":
+        return (tag,)
+    return (tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",)
 
 
 def mirror_references(

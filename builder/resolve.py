@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError
-from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
+from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import platform_values, recipe_values, select_images
 from builder.ports import Downloader, Registry
-from builder.recipe import RecipeBook
+from builder.recipe_book import RecipeBook
 from builder.reference import ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ArtifactOverride, Request
@@ -33,6 +33,7 @@ def resolve(
     find_go_version: Callable[[], str],
     registry: Registry,
     downloader: Downloader,
+    list_directory: Callable[[str], ListedDirectory],
 ) -> Lock:
     """The lock of this request. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …"""
     chosen = select_images(request, book)
@@ -42,6 +43,7 @@ def resolve(
     mirrors = [recipe for recipe, _ in chosen if recipe.mirror]
     base_names = sorted({recipe.variants[name].base for recipe, names in chosen for name in names if not recipe.mirror})
     artifact_names = sorted({file.artifact for recipe, _ in chosen for file in recipe.artifacts})
+    directory_names = sorted({directory.source for recipe, _ in chosen for directory in recipe.directories})
     needs_go = any(recipe.binaries for recipe, _ in chosen)
     # Threads because each look-up is a round trip or three to some registry or web server.
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -59,6 +61,7 @@ def resolve(
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(copy.result() for copy in copies),
+            directories=tuple(list_directory(name) for name in directory_names),
         )
 
 

@@ -7,7 +7,8 @@ from builder.errors import BaseImageError, RequestError
 from builder.lock import LockedMirror
 from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.ports import Registry
-from builder.recipe import ImageRecipe, RecipeBook
+from builder.recipe import ImageRecipe
+from builder.recipe_book import RecipeBook
 from builder.reference import ImageReference, Platform
 from builder.render import render_text
 from builder.request import Request

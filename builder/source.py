@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from builder.errors import SourceError
-from builder.lock import SourceFacts
+from builder.istio_release import IstioRelease
+from builder.lock import ListedDirectory, SourceFacts
 from builder.ports import TreeState
 
 _MODULE = "istio.io/istio"
@@ -14,6 +15,8 @@ _BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
 _VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
 _GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
+# Up to 1.22 the proxy's distroless base is pinned in its Dockerfile (pilot/docker/Dockerfile.proxyv2@1.22.0).
+_PIN = re.compile(r"^FROM \S+/([a-z-]+)@(sha256:[0-9a-f]{64})", re.MULTILINE)
 _LOCAL_REPLACE = re.compile(r"^[^/\n]*[^\n]*=>[ \t]*(?:\.{1,2}/|/)", re.MULTILINE)
 _MODULE_LINE = re.compile(r"""^module "?([^\s"]+)"?""", re.MULTILINE)
 
@@ -33,13 +36,48 @@ def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFact
             hint="--source names a checkout of istio/istio, or of a fork that keeps the module's name.",
         )
     makefile = _read(tree, "Makefile.core.mk")
+    version, state = _version(tree, makefile), describe(tree)
     return SourceFacts(
-        state=describe(tree),
-        version=_version(tree, makefile),
+        state=state,
+        version=version,
+        release=_release(version, state, tree),
         base_version=_find(_BASE_VERSION, makefile, tree / "Makefile.core.mk", "a line `BASE_VERSION ?= …`"),
         go_directive=_find(_GO_DIRECTIVE, go_mod, tree / "go.mod", "a `go` directive"),
         dependencies=_dependencies(tree),
+        pins=_pins(tree),
     )
+
+
+def list_directory(tree: Path, source: str) -> ListedDirectory:
+    """All files below a directory of the tree, with the modes that git knows. Raises SourceError."""
+    root = tree / source
+    paths = sorted(path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
+    links = [path for path in paths if not path.is_file() or path.is_symlink()]
+    if not paths or links:
+        what = f"{links[0]} is no ordinary file" if links else f"{root} is not there, or empty"
+        raise SourceError(f"{what}, and an image needs it", hint="Is this a complete checkout of an Istio release?")
+    # Only whether a file can be executed is the tree's own; the rest is the umask of whoever checked it out.
+    modes = [(str(path.relative_to(root)), "0755" if path.stat().st_mode & 0o100 else "0644") for path in paths]
+    return ListedDirectory(source=source, files=tuple(modes))
+
+
+def _release(version: str, state: TreeState, tree: Path) -> IstioRelease:
+    """The tag at HEAD or the nearest before it, where it is of the tree's own line; else the newest of that line."""
+    line = IstioRelease.of_line(version)
+    if line is None:
+        raise SourceError(
+            f"{tree}: {version!r} is no version of Istio", hint="Istio keeps its minor version in the file VERSION, such as 1.29."
+        )
+    for tag in (state.tag, re.sub(r"-\d+-g[0-9a-f]+$", "", state.description)):
+        tagged = IstioRelease.parse(tag)
+        if tagged and tagged.line == line.line:
+            return tagged
+    return line
+
+
+def _pins(tree: Path) -> tuple[tuple[str, str], ...]:
+    dockerfile = tree / "pilot" / "docker" / "Dockerfile.proxyv2"
+    return tuple(_PIN.findall(dockerfile.read_text(encoding="utf-8"))) if dockerfile.is_file() else ()
 
 
 def reaches_outside(tree: Path) -> bool:

@@ -20,12 +20,12 @@ from builder.plan import Plan, make_plan
 from builder.ports import GoToolchain
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress
-from builder.recipe import load_recipes
+from builder.recipe_book import load_recipes
 from builder.registry import HttpRegistry
 from builder.resolve import resolve
 from builder.retry import RetryPolicy
 from builder.settings import Job
-from builder.source import reaches_outside, read_source
+from builder.source import list_directory, reaches_outside, read_source
 from builder.workspace import Workspace, find_cache
 
 
@@ -88,11 +88,25 @@ class Tools:
 
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
-        book = load_recipes(job.recipes)
+        recipes = load_recipes(job.recipes)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
-            lock = resolve(job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader)
+            book = recipes.at(source.release)
+            lock = resolve(
+                job.request,
+                book,
+                source,
+                lambda: self.toolchain.version,
+                self.registry,
+                self.downloader,
+                lambda name: list_directory(tree, name),
+            )
             task.outcome = f"commit {source.state.commit[:12]}"
+        if recipes.is_ahead(source.release):
+            newest = book.release.releases.rpartition(" ")[2]
+            self.progress.warn(
+                f"Istio {source.release} is newer than {newest}, the newest that the recipes know: its shape is taken."
+            )
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
         outside = reaches_outside(tree)

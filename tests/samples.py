@@ -12,12 +12,13 @@ from typing import Any
 
 import zstandard
 
+from builder.istio_release import IstioRelease
 from builder.layout import Layout
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
 from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, ImageConfig
 from builder.plan import ImagePlan, Plan, make_plan
 from builder.ports import TreeState
-from builder.recipe import RecipeBook, load_recipes
+from builder.recipe_book import RecipeBook, load_recipes
 from builder.reference import Digest, Hub, ImageReference, Platform
 from builder.request import Request
 
@@ -27,12 +28,19 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 COMMITTED_AT = 1_772_000_000
 PROXY_SHA = "fedcba9876543210fedcba9876543210fedcba98"
 
+RELEASE = IstioRelease(1, 29, 0)
+
 _EM = {"amd64": 62, "arm64": 183, "386": 3, "s390x": 22, "riscv64": 243}
 
 
 def make_digest(text: str) -> Digest:
     """A digest that differs for each text."""
     return Digest.of(text.encode())
+
+
+def load_book(*extra: Path, release: IstioRelease = RELEASE) -> RecipeBook:
+    """The recipes as they hold for a release, 1.29.0 by default."""
+    return load_recipes(extra).at(release)
 
 
 def make_state(**changes: Any) -> TreeState:  # noqa: ANN401 - fields of the value
@@ -54,6 +62,7 @@ def make_source(state: TreeState | None = None, **changes: Any) -> SourceFacts: 
     facts = SourceFacts(
         state=state or make_state(),
         version="1.29",
+        release=RELEASE,
         base_version="1.29-2026-02-01T19-01-00",
         go_directive="1.25.0",
         dependencies=(("PROXY_REPO_SHA", PROXY_SHA), ("ZTUNNEL_REPO_SHA", "a" * 40)),
@@ -151,7 +160,7 @@ def make_sample_plan(
     **changes: Any,  # noqa: ANN401
 ) -> Plan:
     """The plan for `make_request(**changes)`, the built-in recipes and `make_lock()`."""
-    return make_plan(request or make_request(**changes), book or load_recipes(), lock or make_lock())
+    return make_plan(request or make_request(**changes), book or load_book(), lock or make_lock())
 
 
 def image_of(plan: Plan, key: str) -> ImagePlan:

@@ -13,9 +13,8 @@ from builder.errors import CheckError, CompileError
 from builder.layout import Layout
 from builder.oci import ImageConfig
 from builder.plan import ImagePlan, PlannedFile
-from builder.recipe import load_recipes
 from tests.fake_engine import FakeEngine
-from tests.samples import ARM64, COMMITTED_AT, change_template, make_elf, make_sample_plan
+from tests.samples import ARM64, COMMITTED_AT, change_template, load_book, make_elf, make_sample_plan
 
 PROXY = make_sample_plan(images=("proxyv2",)).images
 
@@ -162,7 +161,7 @@ def test_an_image_that_is_not_as_planned_is_refused(
 
 
 def test_a_template_that_sets_what_its_recipe_does_not_say_is_found(bench: Bench) -> None:
-    book = change_template(load_recipes(), "proxyv2.Dockerfile.j2", "USER 1337")
+    book = change_template(load_book(), "proxyv2.Dockerfile.j2", "USER 1337")
     with pytest.raises(CheckError, match="user is '1337', not ''") as raised:
         bench.assemble(make_sample_plan(images=("proxyv2",), book=book).images)
     assert "template" in raised.value.hint

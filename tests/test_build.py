@@ -18,14 +18,13 @@ from builder.lock import LockedArtifact
 from builder.plan import Plan
 from builder.ports import Completed, GoToolchain, ProcessFailed
 from builder.progress import Event, Progress, TaskFinished
-from builder.recipe import load_recipes
 from builder.reference import Digest
 from builder.release_directory import read_release
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
 from tests.fake_runner import Call, FakeRunner, go_build
-from tests.samples import AMD64, ARM64, change_image, make_elf, make_lock, make_sample_plan
+from tests.samples import AMD64, ARM64, change_image, load_book, make_elf, make_lock, make_sample_plan
 
 BOOTSTRAP = "tools/packaging/common/envoy_bootstrap.json"
 PATIENCE = 10
@@ -157,7 +156,7 @@ class TestWhatIsDone:
 
     def test_go_is_not_looked_for_where_nothing_is_compiled(self, site: Site) -> None:
         site.find_toolchain = lambda: pytest.fail("asked for Go")
-        book = change_image(load_recipes(), "proxyv2", binaries=())
+        book = change_image(load_book(), "proxyv2", binaries=())
         layouts = site.build(site.plan(book=book), ("proxyv2-debug",))
         assert list(layouts) == ["proxyv2-debug"]
 

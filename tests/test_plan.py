@@ -13,7 +13,8 @@ from builder.errors import RecipeError, RequestError, ToolchainError
 from builder.lock import Lock
 from builder.plan import CompiledFile, Plan, choose_version, make_plan
 from builder.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
-from builder.recipe import Binary, RecipeBook, TreeFile, Variant, load_recipes
+from builder.recipe import Binary, TreeFile, Variant
+from builder.recipe_book import RecipeBook
 from builder.reference import Hub, ImageReference, Platform
 from builder.request import Request
 from builder.settings import Setting
@@ -26,6 +27,7 @@ from tests.samples import (
     change_image,
     change_template,
     image_of,
+    load_book,
     make_artifact,
     make_base,
     make_digest,
@@ -36,7 +38,7 @@ from tests.samples import (
     make_state,
 )
 
-BOOK = load_recipes()
+BOOK = load_book()
 ALL = frozenset(f"{image}-{variant}" for image in ("istioctl", "pilot", "proxyv2") for variant in ("debug", "distroless"))
 SETTINGS = (
     Setting(name="hub", value="registry.corp.example/istio", origin="--hub"),
@@ -201,7 +203,7 @@ class TestPurity:
         monkeypatch.chdir(tmp_path)
         for name in ("HOME", "PATH", "USER", "TZ"):
             monkeypatch.delenv(name, raising=False)
-        assert make_sample_plan(book=load_recipes()) == first
+        assert make_sample_plan(book=load_book()) == first
 
     def test_a_plan_can_be_a_key(self) -> None:
         # Hashable means frozen all the way down: no list or dictionary anywhere in it.
@@ -341,7 +343,9 @@ class TestChoosing:
     def test_an_image_like_no_other_names_them_all(self) -> None:
         with pytest.raises(RequestError) as raised:
             make_sample_plan(images=("zzz",))
-        assert raised.value.hint.startswith("Known images: istioctl, pilot, proxyv2. Groups of them: core, ")
+        assert raised.value.hint.startswith(
+            "Known images: app, install-cni, istioctl, pilot, proxyv2, ztunnel. Groups of them: core, "
+        )
 
     def test_an_unknown_variant_names_the_known(self) -> None:
         with pytest.raises(RequestError, match="no variant 'slim'") as raised:

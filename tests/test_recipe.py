@@ -19,13 +19,13 @@ from builder.recipe import (
     Go,
     ImageRecipe,
     ReleaseRecipe,
+    TreeDirectory,
     TreeFile,
     Variant,
     json_schema,
-    load_recipes,
 )
 from builder.yaml_document import Schema
-from tests.samples import AMD64, image_of, make_lock, make_request, make_source
+from tests.samples import AMD64, image_of, load_book, make_lock, make_request, make_source
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -55,14 +55,14 @@ def write_recipe(directory: Path, text: str = RECIPE, name: str = "fourth.yaml")
 
 
 class TestBuiltIn:
-    def test_recipes_are_of_the_three_images_istioctl_install_needs(self) -> None:
-        book = load_recipes()
-        assert [recipe.image for recipe in book.images] == ["istioctl", "pilot", "proxyv2"]
-        assert all(set(recipe.variants) == {"debug", "distroless"} for recipe in book.images)
+    def test_without_a_name_the_three_images_are_built_that_istioctl_install_needs(self) -> None:
+        book = load_book()
+        assert [recipe.image for recipe in book.core_images] == ["istioctl", "pilot", "proxyv2"]
+        assert all(set(recipe.variants) == {"debug", "distroless"} for recipe in book.core_images)
         assert book.release.default_variant == "debug"
 
     def test_users_and_entrypoints_are_those_of_istios_dockerfiles(self) -> None:
-        found = {recipe.image: (recipe.user, recipe.entrypoint) for recipe in load_recipes().images}
+        found = {recipe.image: (recipe.user, recipe.entrypoint) for recipe in load_book().core_images}
         # istioctl/docker/Dockerfile.istioctl, pilot/docker/Dockerfile.pilot, pilot/docker/Dockerfile.proxyv2
         assert found == {
             "istioctl": ("1000:1000", ("/usr/local/bin/istioctl",)),
@@ -71,71 +71,71 @@ class TestBuiltIn:
         }
 
     def test_the_origin_of_a_recipe_is_its_file(self) -> None:
-        assert Path(load_recipes().origin("pilot")) == ROOT / "recipes" / "pilot.yaml"
+        assert Path(load_book().origin("pilot")) == ROOT / "recipes" / "pilot.yaml"
 
     def test_an_unknown_image_names_the_nearest(self) -> None:
         with pytest.raises(RequestError, match="no image 'istiocl'") as raised:
-            load_recipes().image("istiocl")
+            load_book().image("istiocl")
         assert raised.value.hint.startswith("Did you mean istioctl? ")
 
 
 class TestOfTheUser:
     def test_a_directory_adds_an_image(self, tmp_path: Path) -> None:
-        book = load_recipes((write_recipe(tmp_path / "own"),))
-        assert [recipe.image for recipe in book.images] == ["istioctl", "pilot", "proxyv2", "fourth"]
+        book = load_book(write_recipe(tmp_path / "own"))
+        assert [recipe.image for recipe in book.core_images] == ["istioctl", "pilot", "proxyv2", "fourth"]
         assert book.origin("fourth") == str(tmp_path / "own" / "fourth.yaml")
 
     def test_a_directory_replaces_an_image_whatever_its_file_is_called(self, tmp_path: Path) -> None:
-        book = load_recipes((write_recipe(tmp_path / "own", RECIPE.replace("image: fourth", "image: pilot")),))
-        assert [recipe.image for recipe in book.images] == ["istioctl", "pilot", "proxyv2"]
+        book = load_book(write_recipe(tmp_path / "own", RECIPE.replace("image: fourth", "image: pilot")))
+        assert [recipe.image for recipe in book.core_images] == ["istioctl", "pilot", "proxyv2"]
         assert book.image("pilot").template == "fourth.Dockerfile.j2"
 
     def test_a_directory_replaces_a_template(self, tmp_path: Path) -> None:
         (tmp_path / "pilot.Dockerfile.j2").write_text("FROM scratch\n")
-        templates = dict(load_recipes((tmp_path,)).templates)
+        templates = dict(load_book(tmp_path).templates)
         assert templates["pilot.Dockerfile.j2"] == "FROM scratch\n"
-        assert templates["proxyv2.Dockerfile.j2"] == dict(load_recipes().templates)["proxyv2.Dockerfile.j2"]
+        assert templates["proxyv2.Dockerfile.j2"] == dict(load_book().templates)["proxyv2.Dockerfile.j2"]
 
     def test_a_directory_replaces_what_all_images_share(self, tmp_path: Path) -> None:
         text = (ROOT / "recipes" / "release.yaml").read_text().replace("docker.io/istio", "registry.corp.example/mirror")
         (tmp_path / "release.yaml").write_text(text)
-        assert load_recipes((tmp_path,)).release.base_registry == "registry.corp.example/mirror"
-        assert [recipe.image for recipe in load_recipes((tmp_path,)).images] == ["istioctl", "pilot", "proxyv2"]
+        assert load_book(tmp_path).release.base_registry == "registry.corp.example/mirror"
+        assert [recipe.image for recipe in load_book(tmp_path).core_images] == ["istioctl", "pilot", "proxyv2"]
 
     def test_the_last_directory_wins(self, tmp_path: Path) -> None:
         first = write_recipe(tmp_path / "a", f"{RECIPE}summary: first\n")
         second = write_recipe(tmp_path / "b", f"{RECIPE}summary: second\n")
-        assert load_recipes((first, second)).image("fourth").summary == "second"
-        assert load_recipes((second, first)).image("fourth").summary == "first"
+        assert load_book(first, second).image("fourth").summary == "second"
+        assert load_book(second, first).image("fourth").summary == "first"
 
     @pytest.mark.parametrize("place", ["own/dockerfiles", "dockerfiles"])
     def test_templates_may_stand_below_or_beside_the_recipes(self, tmp_path: Path, place: str) -> None:
         own = write_recipe(tmp_path / "own")
         (tmp_path / place).mkdir()
         shutil.move(own / "fourth.Dockerfile.j2", tmp_path / place)
-        assert "fourth.Dockerfile.j2" in dict(load_recipes((own,)).templates)
+        assert "fourth.Dockerfile.j2" in dict(load_book(own).templates)
 
     def test_a_directory_that_is_none_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match="/gone is not a directory") as raised:
-            load_recipes((tmp_path / "gone",))
+            load_book(tmp_path / "gone")
         assert "--recipes" in raised.value.hint
 
     def test_a_directory_with_nothing_of_use_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "README.md").touch()
         with pytest.raises(RecipeError, match="holds no recipes and no templates"):
-            load_recipes((tmp_path,))
+            load_book(tmp_path)
 
     def test_one_image_in_two_files_of_a_directory_is_told(self, tmp_path: Path) -> None:
         own = write_recipe(tmp_path / "own")
         write_recipe(own, name="other.yaml")
         with pytest.raises(RecipeError, match=r"other\.yaml:1: image 'fourth' is in fourth\.yaml already"):
-            load_recipes((own,))
+            load_book(own)
 
     def test_a_template_that_is_no_text_is_told(self, tmp_path: Path) -> None:
         own = write_recipe(tmp_path / "own")
         (own / "fourth.Dockerfile.j2").write_bytes(b"FROM \xff")
         with pytest.raises(RecipeError, match=r"cannot read the template .*/fourth\.Dockerfile\.j2: .*utf-8"):
-            load_recipes((own,))
+            load_book(own)
 
 
 class TestMistakes:
@@ -173,13 +173,13 @@ class TestMistakes:
         assert RECIPE.count(old) == 1
         own = write_recipe(tmp_path / "own", RECIPE.replace(old, new))
         with pytest.raises(RecipeError, match=rf"/own/fourth\.yaml{told}"):
-            load_recipes((own,))
+            load_book(own)
 
     def test_a_file_of_the_tree_cannot_be_outside_of_it(self, tmp_path: Path) -> None:
         for source in ("/etc/passwd", "../secret", "a/../../secret", ".git/config"):
             own = write_recipe(tmp_path / "own", f"{RECIPE}files:\n  - source: {source}\n    path: /a\n")
             with pytest.raises(RecipeError, match=r"fourth\.yaml:13: files\.0\.source: String should match"):
-                load_recipes((own,))
+                load_book(own)
 
 
 class TestSchema:
@@ -217,6 +217,7 @@ class TestDocumentation:
         ("## An image", ImageRecipe),
         ("### A Go program", Binary),
         ("### A file of the source", TreeFile),
+        ("### A directory of the source", TreeDirectory),
         ("### A downloaded file", ArtifactFile),
         ("### A variant", Variant),
         ("## release.yaml", ReleaseRecipe),
@@ -245,7 +246,7 @@ class TestDocumentation:
         assert [name for name, field in model.model_fields.items() if not field.description] == []
 
     def test_has_every_name_that_expressions_may_use(self) -> None:
-        names = recipe_values(make_request(), load_recipes().release, make_source()) | platform_values(AMD64)
+        names = recipe_values(make_request(), load_book().release, make_source()) | platform_values(AMD64)
         assert set(self.keys("## Expressions")) == set(names)
 
     def test_shows_the_example_as_it_is(self) -> None:
@@ -255,7 +256,7 @@ class TestDocumentation:
 
 class TestTheFourthImage:
     def test_needs_no_python(self) -> None:
-        book = load_recipes((EXAMPLE,))
+        book = load_book(EXAMPLE)
         plan = make_plan(make_request(images=("echo",)), book, make_lock())
         image = image_of(plan, "echo-debug")
         assert [step.programs for step in plan.compiles] == [("echo",), ("echo",)]
@@ -267,6 +268,6 @@ class TestTheFourthImage:
         assert [layer.archive for layer in image.platforms[1].layers] == ["1-version.tar", "2-echo.tar"]
 
     def test_does_not_change_the_other_three(self) -> None:
-        alone = make_plan(make_request(), load_recipes(), make_lock()).images
-        beside = make_plan(make_request(), load_recipes((EXAMPLE,)), make_lock()).images
+        alone = make_plan(make_request(), load_book(), make_lock()).images
+        beside = make_plan(make_request(), load_book(EXAMPLE), make_lock()).images
         assert beside[:6] == alone

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from builder.errors import RecipeError
-from builder.recipe import load_recipes
 from builder.render import render_dockerfile, render_text
+from tests.samples import load_book
 
 IMAGE = {"base": "base:1", "user": "", "entrypoint": ("/bin/a b", 'say "hi"'), "env": (("A", "b"),)}
 
@@ -117,7 +117,7 @@ class TestDockerfile:
             "env": (("E", "x $y"),),
             "labels": (("l", 'x "y"'),),
         }
-        templates = dict(load_recipes().templates)
+        templates = dict(load_book().templates)
         for name in ("istioctl.Dockerfile.j2", "pilot.Dockerfile.j2", "proxyv2.Dockerfile.j2"):
             lines = render_dockerfile(templates, name, image).splitlines()
             assert 'LABEL l="x \\"y\\""' in lines

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError, ToolchainError
-from builder.lock import Lock
+from builder.lock import ListedDirectory, Lock
 from builder.oci import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
-from builder.recipe import RecipeBook, load_recipes
+from builder.recipe_book import RecipeBook
 from builder.reference import Digest, ImageReference, Platform
 from builder.request import ArtifactOverride, Request
 from builder.resolve import resolve
@@ -22,6 +23,7 @@ from tests.samples import (
     PROXY_SHA,
     change_image,
     config_json,
+    load_book,
     make_config,
     make_digest,
     make_request,
@@ -75,7 +77,15 @@ def look_up(registry: FakeRegistry, downloader: FakeDownloader) -> Callable[...,
     """Resolves a request for all images, or for what the test asks for."""
 
     def run(request: Request | None = None, book: RecipeBook | None = None, go: Callable[[], str] = lambda: "1.26.0") -> Lock:
-        return resolve(request or make_request(), book or load_recipes(), make_source(), go, registry, downloader)
+        return resolve(
+            request or make_request(),
+            book or load_book(),
+            make_source(),
+            go,
+            registry,
+            downloader,
+            lambda name: ListedDirectory(source=name, files=()),
+        )
 
     return run
 
@@ -221,10 +231,10 @@ class TestArtifacts:
             look_up()
 
     def test_of_which_the_recipe_says_nothing_for_a_platform_are_refused(self, look_up: Callable[..., Lock]) -> None:
-        book = load_recipes()
+        book = load_book()
         artifact = book.release.artifacts["envoy"].model_copy(update={"file": {"amd64": "envoy.tar.gz"}})
         release = book.release.model_copy(update={"artifacts": {"envoy": artifact}})
-        one_sided = RecipeBook(release=release, images=book.images, templates=book.templates, origins=book.origins)
+        one_sided = replace(book, release=release)
         with pytest.raises(RecipeError, match=r"release\.yaml: artifacts\.envoy\.file says nothing of arm64"):
             look_up(book=one_sided)
 
@@ -301,7 +311,7 @@ class TestGo:
         assert look_up(go=lambda: "1.26.3").go_version == "1.26.3"
 
     def test_is_not_looked_for_where_nothing_is_compiled(self, look_up: Callable[..., Lock]) -> None:
-        book = change_image(load_recipes(), "pilot", binaries=())
+        book = change_image(load_book(), "pilot", binaries=())
         lock = look_up(make_request(images=("pilot",)), book, lambda: pytest.fail("asked for Go"))
         assert lock.go_version == ""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import SourceError
+from builder.istio_release import IstioRelease
 from builder.lock import SourceFacts
 from builder.ports import TreeState
 from builder.source import read_source
@@ -49,6 +50,7 @@ def test_everything_is_read_from_the_tree(tree: Path) -> None:
     assert read(tree) == SourceFacts(
         state=make_state(),
         version="1.29",
+        release=IstioRelease(1, 29, 0),
         base_version="1.29-2026-02-01T19-01-00",
         go_directive="1.25.0",
         dependencies=(("PROXY_REPO_SHA", "a" * 40), ("ZTUNNEL_REPO_SHA", "b" * 40)),
