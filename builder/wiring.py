@@ -1,6 +1,6 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,16 @@ from builder.docker_engine import DockerEngine
 from builder.download import HttpDownloader
 from builder.git import Git
 from builder.go import InstalledGo
+from builder.go_choice import choose_go
 from builder.interruption import Interruption
-from builder.lock import Lock, SourceFacts
+from builder.lock import Lock, LockedGo, SourceFacts
+from builder.machine_compiler import MachineCompiler
 from builder.pipeline import Counter
 from builder.plan import Plan, make_plan
-from builder.ports import GoToolchain
+from builder.ports import Compiler
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress
-from builder.recipe import load_recipes
+from builder.recipe import RecipeBook, load_recipes
 from builder.registry import HttpRegistry
 from builder.resolve import resolve
 from builder.retry import RetryPolicy
@@ -59,6 +61,7 @@ class Tools:
         self.workspace = Workspace(find_cache(environment))
         self.run = SubprocessRunner(interruption)
         self.pause = interruption.wait
+        self._compiler: Compiler | None = None
         self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
 
     @cached_property
@@ -81,17 +84,13 @@ class Tools:
         """What layers hold."""
         return LayerCatalogue(self.workspace.layers)
 
-    @cached_property
-    def toolchain(self) -> GoToolchain:
-        """The Go compiler."""
-        return InstalledGo(self.run, self._environment).find()
-
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
         book = load_recipes(job.recipes)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
-            lock = resolve(job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader)
+            find_go = lambda: self._find_go(job, book, source, task.detail)  # noqa: E731 - reads best here
+            lock = resolve(job.request, book, source, find_go, self.registry, self.downloader)
             task.outcome = f"commit {source.state.commit[:12]}"
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
@@ -106,9 +105,7 @@ class Tools:
             tree=tree,
             work=work,
             downloads=self.workspace.downloads,
-            environment=self._environment,
-            find_toolchain=lambda: self.toolchain,
-            run=self.run,
+            find_compiler=self._found_compiler,
             downloader=self.downloader,
             engine=Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait),
             read_layer=self.layer_catalogue,
@@ -123,6 +120,17 @@ class Tools:
             registry_for_undoing=self._make_registry(undoing=True),
             journals=self.workspace.journals,
         )
+
+    def _find_go(self, job: Job, book: RecipeBook, source: SourceFacts, on_line: Callable[[str], None]) -> LockedGo:
+        """The Go of a plan; what runs it is kept for the workshop."""
+        machine = InstalledGo(self.run, self._environment, on_line)
+        chosen = choose_go(job.request.go.version, source.go_directive, book.release.go, machine, self.progress.warn)
+        self._compiler = MachineCompiler(chosen.toolchain, self._environment, self.run)
+        return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
+
+    def _found_compiler(self) -> Compiler:
+        assert self._compiler, "a plan that compiles has been resolved with a Go"
+        return self._compiler
 
     def _make_registry(self, *, undoing: bool) -> HttpRegistry:
         return HttpRegistry(

@@ -28,7 +28,20 @@ VALUES = {
     "whole_file",
 }
 # Decide and render: no clock, no environment, no disk, no network.
-PURE = {"errors", "reference", "oci", "lock", "request", "plan", "render", "bake", "plan_view", "report"}
+PURE = {
+    "errors",
+    "reference",
+    "oci",
+    "lock",
+    "request",
+    "plan",
+    "render",
+    "bake",
+    "go_build",
+    "go_version",
+    "plan_view",
+    "report",
+}
 ADAPTERS = {
     "buildx",
     "docker_credentials",
@@ -36,6 +49,7 @@ ADAPTERS = {
     "download",
     "git",
     "go",
+    "machine_compiler",
     "partial_file",
     "process",
     "registry",

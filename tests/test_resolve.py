@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError, ToolchainError
-from builder.lock import Lock
+from builder.lock import Lock, LockedGo
 from builder.oci import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
 from builder.recipe import RecipeBook, load_recipes
 from builder.reference import Digest, ImageReference, Platform
@@ -75,7 +75,14 @@ def look_up(registry: FakeRegistry, downloader: FakeDownloader) -> Callable[...,
     """Resolves a request for all images, or for what the test asks for."""
 
     def run(request: Request | None = None, book: RecipeBook | None = None, go: Callable[[], str] = lambda: "1.26.0") -> Lock:
-        return resolve(request or make_request(), book or load_recipes(), make_source(), go, registry, downloader)
+        return resolve(
+            request or make_request(),
+            book or load_recipes(),
+            make_source(),
+            lambda: LockedGo(version=go(), reason="go.mod says so"),
+            registry,
+            downloader,
+        )
 
     return run
 
