@@ -52,6 +52,13 @@ class InstalledGo:
         """See `ports.GoToolchains.installed`."""
         return self._installed
 
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Where modules come from, also where there is no Go: then as the environment alone says."""
+        try:
+            return self.installed().settings
+        except ToolchainError:
+            return tuple((name, self._environment[name]) for name in CALLER_SETTINGS if self._environment.get(name))
+
     def versions(self) -> tuple[str, ...]:
         """See `ports.GoToolchains.versions`."""
         text = self._ask(["list", "-m", "-versions", "go"], "local")

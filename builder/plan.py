@@ -19,6 +19,8 @@ from builder.render import render_dockerfile, render_text
 from builder.request import Request
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+# The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
+COMPILE_TEMPLATE = "compile.Dockerfile.j2"
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
 _ARTIFACT_TIME = 0
@@ -26,13 +28,17 @@ _ARTIFACT_TIME = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileStep:
-    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory."""
+    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
+
+    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
+    """
 
     key: str
     platform: Platform
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     packages: tuple[str, ...]
+    container: str = ""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -271,6 +277,8 @@ def _plan_compiles(
                     f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
                     hint="Give one of them another tag set.",
                 )
+    template = dict(book.templates)[COMPILE_TEMPLATE]
+    container = f"{lock.compile_image.digest} {Digest.of(template.encode())}" if lock.compile_image else ""
     steps = []
     for platform in request.platforms:
         here = {**values, **platform_values(platform)}
@@ -286,6 +294,7 @@ def _plan_compiles(
                     argv=(*argv, *packages),
                     env=tuple(sorted(go_environment(platform, lock.go_version, go, request.go).items())),
                     packages=packages,
+                    container=container,
                 )
             )
     return tuple(steps)
@@ -404,9 +413,13 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
         "tool": __version__,
         "compression": compression,
         "source": lock.source.state.content,
-        "go": _identify_go(lock) if used else "",
+        "go": lock.go_version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
-        "compiles": [[step.key, step.argv[: -len(step.packages)], step.env] for step in compiles if step.key in used],
+        "compiles": [
+            [step.key, step.argv[: -len(step.packages)], step.env, *([step.container] if step.container else [])]
+            for step in compiles
+            if step.key in used
+        ],
         "annotations": plan.annotations,
         "base": [[str(entry.platform), str(entry.manifest)] for entry in plan.base.platforms],
         "platforms": [
@@ -420,11 +433,6 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
     }
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()).text
-
-
-def _identify_go(lock: Lock) -> str:
-    """Its version, wherever it came from; an image by its digest, which decides more than the version that it tells."""
-    return str(lock.compile_image.digest) if lock.compile_image else lock.go_version
 
 
 def _identify(file: PlannedFile, mains: Mapping[tuple[str, str], str]) -> str:

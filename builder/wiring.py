@@ -8,6 +8,8 @@ from pathlib import Path
 from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
+from builder.compile_image import lock_compile_image
+from builder.container_compiler import ContainerCompiler
 from builder.docker_credentials import docker_credentials
 from builder.docker_engine import DockerEngine
 from builder.download import HttpDownloader
@@ -18,12 +20,13 @@ from builder.interruption import Interruption
 from builder.lock import Lock, LockedGo, SourceFacts
 from builder.machine_compiler import MachineCompiler
 from builder.pipeline import Counter
-from builder.plan import Plan, make_plan
+from builder.plan import COMPILE_TEMPLATE, Plan, make_plan
 from builder.ports import Compiler
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress
 from builder.recipe import RecipeBook, load_recipes
 from builder.registry import HttpRegistry
+from builder.render import render_dockerfile
 from builder.resolve import resolve
 from builder.retry import RetryPolicy
 from builder.settings import Job
@@ -75,6 +78,11 @@ class Tools:
         return DockerEngine(self._environment)
 
     @cached_property
+    def buildx(self) -> Buildx:
+        """What builds."""
+        return Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait)
+
+    @cached_property
     def downloader(self) -> HttpDownloader:
         """The downloader."""
         return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
@@ -107,7 +115,7 @@ class Tools:
             downloads=self.workspace.downloads,
             find_compiler=self._found_compiler,
             downloader=self.downloader,
-            engine=Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait),
+            engine=self.buildx,
             read_layer=self.layer_catalogue,
             progress=self.progress,
             interruption=self._interruption,
@@ -124,6 +132,15 @@ class Tools:
     def _find_go(self, job: Job, book: RecipeBook, source: SourceFacts, on_line: Callable[[str], None]) -> LockedGo:
         """The Go of a plan; what runs it is kept for the workshop."""
         machine = InstalledGo(self.run, self._environment, on_line)
+        if job.request.go.image:
+            locked = lock_compile_image(job.request.go.image, self.registry)
+            self._compiler = ContainerCompiler(
+                lambda env, command: _compile_dockerfile(book, str(locked.image), env, command),
+                machine.settings(),
+                self._environment,
+                self.buildx,
+            )
+            return locked
         chosen = choose_go(job.request.go.version, source.go_directive, book.release.go, machine, self.progress.warn)
         self._compiler = MachineCompiler(chosen.toolchain, self._environment, self.run)
         return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
@@ -148,3 +165,7 @@ class Tools:
         else:
             tree = git.checkout_release(job.source.url, job.source.release)
         return tree, read_source(tree, git.describe)
+
+
+def _compile_dockerfile(book: RecipeBook, base: str, env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:
+    return render_dockerfile(dict(book.templates), COMPILE_TEMPLATE, {"base": base, "env": env, "command": command})

@@ -44,6 +44,7 @@ PURE = {
 }
 ADAPTERS = {
     "buildx",
+    "container_compiler",
     "docker_credentials",
     "docker_engine",
     "download",
