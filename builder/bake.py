@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from builder.ports import AssemblyTarget
+from builder.ports import AssemblyTarget, GoBuild
 
 
 def bake_definition(targets: Sequence[AssemblyTarget]) -> dict[str, Any]:
@@ -18,6 +19,22 @@ def bake_definition(targets: Sequence[AssemblyTarget]) -> dict[str, Any]:
         "group": {"default": {"targets": [target.name for target in targets]}},
         "target": {target.name: _target(target) for target in targets},
     }
+
+
+def compile_definition(build: GoBuild, dockerfile: Path, secrets: Sequence[str], proxies: Mapping[str, str]) -> dict[str, Any]:
+    """The bake file of a `go build` in an image, as JSON values: what comes out is files, and no image."""
+    name = f"compile-{build.platform.slug}"
+    target = {
+        "context": _escape(str(build.tree)),
+        "dockerfile": _escape(str(dockerfile)),
+        "platforms": [str(build.platform)],
+        # These of BuildKit's own arguments are neither part of a cache's key nor kept in a history.
+        "args": {name: _escape(value) for name, value in proxies.items()},
+        "secret": [_escape(secret) for secret in secrets],
+        "attest": ["type=provenance,disabled=true"],
+        "output": [_comma_separated("type=local", f"dest={_escape(str(build.into))}")],
+    }
+    return {"group": {"default": {"targets": [name]}}, "target": {name: target}}
 
 
 def _target(target: AssemblyTarget) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from builder.layout import Layout, compose_layout
 from builder.lock import LockedArtifact
 from builder.mirror import mirror_image
 from builder.plan import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
-from builder.ports import Downloader, Engine, GoToolchain, ProcessRunner, Registry
+from builder.ports import Compiler, Downloader, Engine, Registry
 from builder.progress import Progress
 from builder.reference import Platform
 from builder.release_directory import LayoutNotes
@@ -27,14 +27,12 @@ from builder.release_directory import LayoutNotes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """What building needs of the world. `find_toolchain` is called only where something is to be compiled."""
+    """What building needs of the world. `find_compiler` is called only where something is to be compiled."""
 
     tree: Path
     work: Path
     downloads: Path
-    environment: Mapping[str, str]
-    find_toolchain: Callable[[], GoToolchain]
-    run: ProcessRunner
+    find_compiler: Callable[[], Compiler]
     downloader: Downloader
     registry: Registry
     engine: Engine
@@ -137,9 +135,7 @@ def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, worksh
             step,
             tree=workshop.tree,
             into=workshop.work / "programs" / step.key,
-            toolchain=workshop.find_toolchain(),
-            environment=workshop.environment,
-            run=workshop.run,
+            compiler=workshop.find_compiler(),
             on_line=task.detail,
         )
 

@@ -1,5 +1,6 @@
 """Assembles images with `docker buildx bake`: the plugin run directly, its progress read, its failures explained."""
 
+import base64
 import json
 import os
 import re
@@ -25,6 +26,8 @@ IMAGE_STORE_HINT = (
 )
 _BUILDX_URL = "https://github.com/docker/buildx#installing"
 _IDLE_SECONDS = 600.0
+_KEPT_OUTPUT = 1 << 16
+_PROGRAM_FAILED = "did not complete successfully"
 # Where the Docker CLI looks for plugins, after the user's own directory (docker/cli, cli-plugins/manager).
 PLUGIN_FOLDERS = (
     "/usr/local/lib/docker/cli-plugins",
@@ -61,6 +64,12 @@ class Buildx:
 
     def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
         """See `ports.Engine.assemble`."""
+        self.bake(bake_definition(targets), on_progress)
+
+    def bake(
+        self, definition: Mapping[str, Any], on_progress: Callable[[str], None], secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Build what a bake file says; `secrets` are variables that it may name. Raises what `assemble` raises."""
         plugin = self._ready_plugin()
         argv = [str(plugin), "bake", "--file", "-", "--progress", "rawjson"]
         if self._builder:
@@ -72,19 +81,22 @@ class Buildx:
             sleep=self._pause,
             reraise=True,
         )
-        definition = json.dumps(bake_definition(targets))
         try:
-            attempts(self._bake, argv, definition, on_progress)
+            attempts(self._bake, argv, json.dumps(definition), on_progress, {**self._environment, **(secrets or {})})
         except _TemporaryFailure as failure:
             raise failure.explained from failure
 
-    def _bake(self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None]) -> None:
+    def _bake(
+        self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None], environment: Mapping[str, str]
+    ) -> None:
         log = _BuildLog(on_progress)
         try:
-            self._run.run(argv, env=self._environment, stdin=definition, on_line=log.read_line, idle_timeout=_IDLE_SECONDS)
+            self._run.run(argv, env=environment, stdin=definition, on_line=log.read_line, idle_timeout=_IDLE_SECONDS)
         except ProcessFailed as error:
             explained = _explain(log, error)
-            if _TEMPORARY.search(log.cause(error.stderr)) and not isinstance(explained, BaseImageError):
+            cause = log.cause(error.stderr)
+            # Of a program that a RUN started, the command line stands there, too, and may hold anything.
+            if _TEMPORARY.search(cause) and not isinstance(explained, BaseImageError) and _PROGRAM_FAILED not in cause:
                 raise _TemporaryFailure(explained) from error
             raise explained from error
 
@@ -166,6 +178,7 @@ class _BuildLog:
     def __init__(self, on_progress: Callable[[str], None]) -> None:
         self._on_progress = on_progress
         self._plain: list[str] = []
+        self._output = b""
 
     def read_line(self, line: str) -> None:
         """Take one line of stderr."""
@@ -180,6 +193,19 @@ class _BuildLog:
         for vertex in status.get("vertexes") or ():
             if vertex.get("started") and not vertex.get("completed"):
                 self._on_progress(str(vertex.get("name", "")))
+        for log in status.get("logs") or ():
+            self._read_output(base64.b64decode(log.get("data") or ""))
+
+    def _read_output(self, data: bytes) -> None:
+        """What programs of the build print; the end of it is kept to explain a failure."""
+        self._output = (self._output + data)[-_KEPT_OUTPUT:]
+        for line in data.decode(errors="replace").splitlines():
+            if line.strip():
+                self._on_progress(line)
+
+    def output(self) -> str:
+        """The end of what programs printed."""
+        return self._output.decode(errors="replace")
 
     def cause(self, stderr: str) -> str:
         """The last `ERROR:`: other errors before it are of steps that were only cancelled."""
@@ -202,7 +228,7 @@ def _explain(log: _BuildLog, error: ProcessFailed) -> BuilderError:
         return EngineError(cause, hint=IMAGE_STORE_HINT)
     if "Cannot connect to the Docker daemon" in cause:
         return EngineError(cause, hint="Start Docker, or point DOCKER_HOST or DOCKER_CONTEXT at a running engine.")
-    return AssembleError(f"docker buildx bake failed: {cause}\n{log.excerpt()}".strip())
+    return AssembleError(f"docker buildx bake failed: {cause}\n{log.excerpt()}".strip(), output=log.output())
 
 
 def _last_line(text: str) -> str:

@@ -28,9 +28,22 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
-_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "envoy", "insecure_registry")
+_REPEATED = (
+    "hub",
+    "tag",
+    "image",
+    "variant",
+    "platform",
+    "recipes",
+    "base",
+    "mirror_from",
+    "envoy",
+    "insecure_registry",
+    "go_flags",
+    "go_env",
+)
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
-_SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression")
+_SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression", "go", "compile_in", "debug")
 
 
 def main() -> NoReturn:
@@ -98,6 +111,11 @@ _what = _options(
     _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
     _option("--builder", "The buildx builder to use.", metavar="NAME"),
     _option("--compression", "How layers are compressed.", type=click.Choice(["gzip", "zstd"])),
+    _option("--go", "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.", metavar="GO"),
+    _option("--compile-in", "An image to compile in, with its Go, instead of on this machine.", metavar="IMAGE"),
+    _option("--go-flags", "More flags of `go build`, such as -gcflags=-S. Repeatable.", metavar="FLAGS"),
+    _option("--go-env", "Go's environment: GOFIPS140, GOEXPERIMENT, CGO_ENABLED, … Repeatable.", metavar="NAME=VALUE"),
+    _option("--debug", "Compile for a debugger, as Istio's DEBUG=1 does.", is_flag=True),
     _option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR"),
     click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default."),
 )
@@ -306,7 +324,7 @@ def _given(context: click.Context) -> dict[str, Any]:
         if not _is_given(context, name):
             continue
         value = context.params[name]
-        words = value if isinstance(value, tuple) else (value,)
+        words = value if isinstance(value, tuple) else (str(value).lower() if isinstance(value, bool) else value,)
         if name in _LISTS:
             words = tuple(part.strip() for word in words for part in word.split(",") if part.strip())
         if not any(words):

@@ -6,14 +6,10 @@ from pathlib import Path
 from builder.elf import read_executable
 from builder.errors import CompileError, ToolchainError
 from builder.plan import CompileStep
-from builder.ports import GoToolchain, ProcessFailed, ProcessRunner
+from builder.ports import Compiler, GoBuild, ProcessFailed
 from builder.reference import Platform
 
 _SHOWN_LINES = 30
-_RESOURCE_SETTINGS = ("GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTMPDIR")
-# The compiler and the linker live for seconds: collecting garbage less often saves a seventh of their CPU time on
-# Istio 1.29 and, as the linker decides the peak, costs no memory (2.0 GB either way).
-_GOGC = "400"
 
 
 def compile_step(
@@ -21,15 +17,13 @@ def compile_step(
     *,
     tree: Path,
     into: Path,
-    toolchain: GoToolchain,
-    environment: Mapping[str, str],
-    run: ProcessRunner,
+    compiler: Compiler,
     on_line: Callable[[str], None],
 ) -> Mapping[str, Path]:
     """Build the programs of a step below `into`; gives each one's path by name.
 
-    `environment` is the machine's, of which nothing of Go's own is used. The directory is kept between runs: Go does
-    not link again what is there already and up to date. Raises CompileError, DiskFull, Interrupted.
+    The directory is kept between runs: Go does not link again what is there already and up to date. Raises CompileError,
+    ToolchainError, DiskFull, Interrupted, and what else the compiler raises.
     """
     into.mkdir(parents=True, exist_ok=True)
     programs = {name: into / name for name in step.programs}
@@ -40,23 +34,15 @@ def compile_step(
         for path in programs.values():
             path.unlink(missing_ok=True)
     unfinished.touch()
-    argv = [str(toolchain.program), *step.argv[1:2], "-o", f"{into}/", *step.argv[2:]]
+    build = GoBuild(argv=step.argv, env=step.env, platform=step.platform, tree=tree, into=into)
     try:
-        run.run(argv, cwd=tree, env=compiler_environment(step, toolchain, environment), on_line=on_line)
+        compiler.build(build, on_line)
     except ProcessFailed as error:
         raise _explain(step, tree, error) from error
     unfinished.unlink()
     for path in programs.values():
         check_executable(path, step.platform)
     return programs
-
-
-def compiler_environment(step: CompileStep, toolchain: GoToolchain, environment: Mapping[str, str]) -> dict[str, str]:
-    """The machine's environment without anything that speaks to Go or to a C compiler; then the caller's module
-    settings, then the plan's. What only says how much of the machine Go may use stays the caller's."""
-    ours = {name: value for name, value in environment.items() if not name.startswith(("GO", "CGO_", "BUILD_"))}
-    resources = {name: environment[name] for name in _RESOURCE_SETTINGS if name in environment}
-    return {**ours, "GOGC": _GOGC, **resources, **dict(toolchain.settings), **dict(step.env)}
 
 
 def check_executable(path: Path, platform: Platform) -> None:

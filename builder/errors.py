@@ -94,9 +94,13 @@ class BaseImageError(BuilderError):
 
 
 class AssembleError(BuilderError):
-    """buildx failed to build an image."""
+    """buildx failed to build an image. `output` is what the program printed that a RUN of it ended with."""
 
     exit_code = 11
+
+    def __init__(self, message: str, *, hint: str = "", output: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.output = output
 
 
 class CheckError(BuilderError):

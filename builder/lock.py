@@ -81,11 +81,25 @@ class ListedDirectory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedGo:
+    """The Go that compiles, and why this one; `image` is what it is taken from, bound to a digest.
+
+    `version` is "" where only the image knows.
+    """
+
+    version: str
+    reason: str = ""
+    image: ImageReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
 
     source: SourceFacts
     go_version: str
+    go_reason: str = ""
+    compile_image: ImageReference | None = None
     bases: tuple[LockedBase, ...]
     artifacts: tuple[LockedArtifact, ...]
     mirrors: tuple[LockedMirror, ...] = ()

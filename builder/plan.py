@@ -10,6 +10,8 @@ from typing import Any
 
 from builder import __version__
 from builder.errors import RecipeError, RequestError, ToolchainError
+from builder.go_build import check_go_request, go_build_argv, go_environment
+from builder.go_version import version_key
 from builder.istio_release import IstioRelease
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedMirror, SourceFacts
 from builder.recipe import ArtifactFile, Binary, ImageRecipe, ReleaseRecipe, TreeDirectory, TreeFile
@@ -19,6 +21,8 @@ from builder.render import render_dockerfile, render_text
 from builder.request import Request
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+# The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
+COMPILE_TEMPLATE = "compile.Dockerfile.j2"
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
 _ARTIFACT_TIME = 0
@@ -28,13 +32,17 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileStep:
-    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory."""
+    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
+
+    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
+    """
 
     key: str
     platform: Platform
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     packages: tuple[str, ...]
+    container: str = ""
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -160,6 +168,8 @@ class Plan:
     hub: str
     commit: str
     go_version: str
+    go_reason: str
+    compile_image: str
     source_date_epoch: int
     compression: str
     platforms: tuple[Platform, ...]
@@ -257,13 +267,15 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         if recipe.mirror
     )
     if compiles:
-        _check_go(lock)
+        _check_go(request, lock)
     _check_references((*images, *mirrors))
     return Plan(
         version=values["version"],
         hub=values["hub"],
         commit=lock.source.state.commit,
         go_version=lock.go_version,
+        go_reason=lock.go_reason,
+        compile_image=str(lock.compile_image or ""),
         source_date_epoch=lock.source.state.committed_at,
         compression=request.compression,
         platforms=request.platforms,
@@ -286,22 +298,16 @@ def _check_references(images: tuple[ImagePlan | MirrorPlan, ...]) -> None:
                 )
 
 
-def _check_go(lock: Lock) -> None:
+def _check_go(request: Request, lock: Lock) -> None:
+    """Of a Go that only its image knows, the go command itself says whether it is too old."""
     wanted, found = lock.source.go_directive, lock.go_version
-    if _version_key(found) < _version_key(wanted):
+    if found and version_key(found) < version_key(wanted):
         raise ToolchainError(
-            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer",
-            hint=f"Install Go {wanted} or newer, or `pip install 'istio-build[go]'`.",
+            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer ({lock.go_reason or 'this machine has it'})",
+            hint=f"Leave out --go and --compile-in for Go {wanted}, or install Go {wanted} or newer "
+            "(`pip install 'istio-build[go]'`).",
         )
-
-
-def _version_key(version: str) -> tuple[int, ...]:
-    """`1.26.0` as numbers; a release candidate counts as its release, a missing patch as 0."""
-    numbers = [
-        int("".join(digit for digit in part.partition("rc")[0].partition("beta")[0] if digit.isdigit()) or 0)
-        for part in version.split(".")[:3]
-    ]
-    return tuple(numbers + [0] * (3 - len(numbers)))
+    check_go_request(request.go, found)
 
 
 def _plan_compiles(
@@ -318,6 +324,8 @@ def _plan_compiles(
                     f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
                     hint="Give one of them another tag set.",
                 )
+    template = dict(book.templates)[COMPILE_TEMPLATE]
+    container = f"{lock.compile_image.digest} {Digest.of(template.encode())}" if lock.compile_image else ""
     steps = []
     for platform in request.platforms:
         here = {**values, **platform_values(platform)}
@@ -328,42 +336,18 @@ def _plan_compiles(
         for tag_set, programs in sorted(used.items()):
             tags = go.tags[tag_set]
             packages = tuple(sorted(programs.values()))
-            argv = ("go", "build", *go.flags, "-ldflags", " ".join([*go.ldflags, *stamp]))
+            argv = go_build_argv(go, request.go, stamp, tags)
             steps.append(
                 CompileStep(
                     key=f"{platform.slug}/{tag_set}",
                     platform=platform,
-                    argv=(*argv, *((f"-tags={','.join(tags)}",) if tags else ()), *packages),
-                    env=tuple(sorted({**_go_environment(platform, lock.go_version), **go.env}.items())),
+                    argv=(*argv, *packages),
+                    env=tuple(sorted(go_environment(platform, lock.go_version, go, request.go).items())),
                     packages=packages,
+                    container=container,
                 )
             )
     return tuple(steps)
-
-
-def _go_environment(platform: Platform, go_version: str) -> dict[str, str]:
-    """All of Go's environment that decides bytes; GOENV=off keeps the machine's own settings out.
-
-    Go's own stamp of the revision is off: it depends on how the tree was cloned (none in a git worktree, another module
-    version where tags are missing), so the same commit would not give the same bytes. Istio's stamp has the revision.
-    """
-    # Go before 1.18 has neither the stamp nor the flag.
-    flags = "-buildvcs=false" if _version_key(go_version) >= (1, 18, 0) else ""
-    return {
-        "CGO_ENABLED": "0",
-        "GO111MODULE": "on",
-        "GOAMD64": "v1",
-        "GOARCH": platform.architecture,
-        "GOARM64": "v8.0",
-        "GODEBUG": "",
-        "GOENV": "off",
-        "GOEXPERIMENT": "",
-        "GOFIPS140": "off",
-        "GOFLAGS": flags,
-        "GOOS": platform.os,
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
 
 
 def _plan_image(
@@ -548,7 +532,11 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
         "source": lock.source.state.content,
         "go": lock.go_version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
-        "compiles": [[step.key, step.argv[: -len(step.packages)], step.env] for step in compiles if step.key in used],
+        "compiles": [
+            [step.key, step.argv[: -len(step.packages)], step.env, *([step.container] if step.container else [])]
+            for step in compiles
+            if step.key in used
+        ],
         "annotations": plan.annotations,
         "base": [[str(entry.platform), str(entry.manifest)] for entry in plan.base.platforms],
         "platforms": [

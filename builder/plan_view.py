@@ -52,7 +52,7 @@ def plan_bake(plan: Plan) -> str:
 
 def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     """What would be done, for people."""
-    lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, Go {plan.go_version}, stamped for {plan.hub}", ""]
+    lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, {_go(plan)}stamped for {plan.hub}", ""]
     lines += ["Settings"]
     lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
     lines += ["", "Compile"]
@@ -68,6 +68,13 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     for mirror in plan.mirrors:
         lines += _mirror_lines(mirror)
     return "\n".join(lines)
+
+
+def _go(plan: Plan) -> str:
+    """`Go 1.25.0 (go.mod says 1.25.0), `; an image that does not tell its version is its own reason."""
+    if not plan.go_version:
+        return f"{plan.go_reason}, " if plan.go_reason else ""
+    return f"Go {plan.go_version} ({plan.go_reason}), " if plan.go_reason else f"Go {plan.go_version}, "
 
 
 def _image_lines(image: ImagePlan) -> list[str]:

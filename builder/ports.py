@@ -187,9 +187,43 @@ class GoToolchain:
     settings: tuple[tuple[str, str], ...]
 
 
-class GoFinder(Protocol):
-    """Finds the Go compiler to use."""
+class GoUnavailable(Exception):
+    """A version of Go cannot be had, or not be asked for; the text is the go command's own. Stages turn it into theirs."""
 
-    def find(self) -> GoToolchain:
+
+class GoToolchains(Protocol):
+    """The machine's Go, and through it every other version."""
+
+    def installed(self) -> GoToolchain:
         """The machine's Go, or one installed beside us. Raises ToolchainError where there is none."""
+        ...
+
+    def versions(self) -> tuple[str, ...]:
+        """All versions that are served, oldest first, candidates for release among them. Raises GoUnavailable."""
+        ...
+
+    def fetch(self, version: str) -> GoToolchain:
+        """This very version: from Go's module cache if it is there, else downloaded and verified. Raises GoUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoBuild:
+    """One `go build`: `argv` begins with `go` and lacks only `-o`; `into` is where its programs go."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    platform: Platform
+    tree: Path
+    into: Path
+
+
+class Compiler(Protocol):
+    """Runs `go build`, be it on this machine or elsewhere."""
+
+    def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
+        """Leave the programs in `into`; what is there already may be taken for what an earlier build left.
+
+        Raises ProcessFailed with what Go said, ToolchainError, EngineError, BaseImageError, DiskFull, Interrupted.
+        """
         ...

@@ -102,6 +102,8 @@ class Go(Schema):
     stamp: dict[str, str] = Field(description="Variables of that package set by the linker's -X, and their values.")
     tags: dict[str, tuple[str, ...]] = Field(description="Sets of build tags by name.")
     env: dict[str, str] = Field(default={}, description="More environment for the compiler.")
+    too_new: str | None = Field(default=None, description="The first Go that is known not to build this, such as 1.23.")
+    too_new_sign: str | None = Field(default=None, description="What a build with such a Go ends in.")
 
 
 class ReleaseRecipe(Schema):

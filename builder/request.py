@@ -5,6 +5,9 @@ from pathlib import Path
 
 from builder.reference import Hub, Platform
 
+# What --go may be besides a version; the first is the default.
+GO_WISHES = ("release", "machine", "newest")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactOverride:
@@ -13,6 +16,18 @@ class ArtifactOverride:
     artifact: str
     platform: Platform
     location: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoRequest:
+    """How Go programs are to be compiled: with which Go (`release`, `machine`, `newest` or a version) or in which image,
+    with which flags and environment besides the recipe's, and whether for a debugger."""
+
+    version: str = "release"
+    image: str = ""
+    flags: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +49,7 @@ class Request:
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
     compression: str = "gzip"
     mirror_sources: tuple[tuple[str, str], ...] = ()
+    go: GoRequest = GoRequest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

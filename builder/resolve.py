@@ -1,4 +1,4 @@
-"""Resolves a request into a lock: looks up base images and artifacts, reads the source, asks for the Go version.
+"""Resolves a request into a lock: looks up base images and artifacts, reads the source, asks which Go it is to be.
 
 Reads only, and only what the chosen images need.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError
-from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
+from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import platform_values, recipe_values, select_images
 from builder.ports import Downloader, Registry
@@ -30,7 +30,7 @@ def resolve(
     request: Request,
     book: RecipeBook,
     source: SourceFacts,
-    find_go_version: Callable[[], str],
+    find_go: Callable[[], LockedGo],
     registry: Registry,
     downloader: Downloader,
     list_directory: Callable[[str], ListedDirectory],
@@ -47,7 +47,7 @@ def resolve(
     needs_go = any(recipe.binaries for recipe, _ in chosen)
     # Threads because each look-up is a round trip or three to some registry or web server.
     with ThreadPoolExecutor(max_workers=8) as pool:
-        go_version = pool.submit(find_go_version if needs_go else str)
+        go = pool.submit(find_go if needs_go else lambda: LockedGo(version=""))
         bases = [pool.submit(_resolve_base, name, request, book, values, registry) for name in base_names]
         artifacts = [
             pool.submit(_resolve_artifact, name, platform, request, book, values, downloader)
@@ -57,7 +57,9 @@ def resolve(
         copies = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe in mirrors]
         return Lock(
             source=source,
-            go_version=go_version.result(),
+            go_version=go.result().version,
+            go_reason=go.result().reason,
+            compile_image=go.result().image,
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(copy.result() for copy in copies),

@@ -1,5 +1,6 @@
 """Settings of a job: flags, then environment, then the project file, then defaults; and where each value came from."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from builder.errors import RequestError
+from builder.go_build import parse_go_env, parse_go_flags
+from builder.go_version import is_version
 from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag, redact_url
-from builder.request import ArtifactOverride, Request, SourceRequest
+from builder.request import GO_WISHES, ArtifactOverride, GoRequest, Request, SourceRequest
 from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
 
 PROJECT_FILE = "istio-build.yaml"
@@ -43,6 +46,11 @@ class ProjectFile(Schema):
     builder: str = Field(default="", description="The buildx builder to use.")
     compression: Literal["", "gzip", "zstd"] = Field(default="", description="How layers are compressed; gzip by default.")
     insecure_registry: Words = Field(default=(), description="Registries that are spoken to over plain HTTP.")
+    go: str = Field(default="", description="Which Go compiles: release (the default), machine, newest, or a version.")
+    compile_in: str = Field(default="", description="An image to compile in, instead of with this machine's Go.")
+    go_flags: Words = Field(default=(), description="More flags of `go build`, added to the recipe's.")
+    go_env: dict[str, str] = Field(default={}, description="Go's environment, such as GOFIPS140: v1.0.0.")
+    debug: bool = Field(default=False, description="Compile for a debugger, as Istio's DEBUG=1 does.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         artifact_overrides=_overrides(merged),
         compression=merged.word("compression", "gzip"),
         mirror_sources=_pairs("mirror-from", merged.words("mirror_from"), "agentgateway=docker.io/me/agentgateway:1"),
+        go=_go(merged),
     )
     return Job(
         request=request,
@@ -169,6 +178,8 @@ class _Merged:
 
 
 def _as_words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a value of a checked YAML file
+    if isinstance(value, bool):
+        return (str(value).lower(),)
     if isinstance(value, Mapping):
         return tuple(f"{key}={entry}" for key, entry in value.items())
     return (value,) if isinstance(value, str) else tuple(str(entry) for entry in value)
@@ -191,6 +202,29 @@ def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
     return tuple(
         ArtifactOverride(artifact="envoy", platform=Platform.parse(platform), location=merged.location(location, "envoy"))
         for platform, location in pairs
+    )
+
+
+def _go(merged: _Merged) -> GoRequest:
+    version, image = merged.word("go"), merged.word("compile_in")
+    if version and image:
+        raise RequestError(
+            "--go cannot be used with --compile-in", hint="An image brings its own Go: name one with the Go you want."
+        )
+    version = version.removeprefix("go")
+    if version and version not in GO_WISHES and not is_version(version):
+        raise RequestError(f"--go {version!r} is malformed", hint=f"It is {', '.join(GO_WISHES)}, or a version such as 1.25.9.")
+    try:
+        # Joined first: a variable comes in words already, in which quotes stand as they were written.
+        flags = parse_go_flags(shlex.split(" ".join(merged.words("go_flags"))))
+    except ValueError as error:
+        raise RequestError(f"--go-flags is malformed: {error}", hint="Quote as for a shell.") from error
+    return GoRequest(
+        version=version or GO_WISHES[0],
+        image=image,
+        flags=flags,
+        env=parse_go_env(_pairs("go-env", merged.words("go_env"), "GOFIPS140=v1.0.0")),
+        debug=merged.word("debug") == "true",
     )
 
 

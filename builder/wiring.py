@@ -1,6 +1,6 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,20 +8,25 @@ from pathlib import Path
 from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
+from builder.compile_image import lock_compile_image
+from builder.container_compiler import ContainerCompiler
 from builder.docker_credentials import docker_credentials
 from builder.docker_engine import DockerEngine
 from builder.download import HttpDownloader
 from builder.git import Git
 from builder.go import InstalledGo
+from builder.go_choice import choose_go
 from builder.interruption import Interruption
-from builder.lock import Lock, SourceFacts
+from builder.lock import Lock, LockedGo, SourceFacts
+from builder.machine_compiler import MachineCompiler
 from builder.pipeline import Counter
-from builder.plan import Plan, make_plan
-from builder.ports import GoToolchain
+from builder.plan import COMPILE_TEMPLATE, Plan, make_plan
+from builder.ports import Compiler
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress
-from builder.recipe_book import load_recipes
+from builder.recipe_book import RecipeBook, load_recipes
 from builder.registry import HttpRegistry
+from builder.render import render_dockerfile
 from builder.resolve import resolve
 from builder.retry import RetryPolicy
 from builder.settings import Job
@@ -59,6 +64,7 @@ class Tools:
         self.workspace = Workspace(find_cache(environment))
         self.run = SubprocessRunner(interruption)
         self.pause = interruption.wait
+        self._compiler: Compiler | None = None
         self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
 
     @cached_property
@@ -72,6 +78,11 @@ class Tools:
         return DockerEngine(self._environment)
 
     @cached_property
+    def buildx(self) -> Buildx:
+        """What builds."""
+        return Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait)
+
+    @cached_property
     def downloader(self) -> HttpDownloader:
         """The downloader."""
         return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
@@ -80,11 +91,6 @@ class Tools:
     def layer_catalogue(self) -> LayerCatalogue:
         """What layers hold."""
         return LayerCatalogue(self.workspace.layers)
-
-    @cached_property
-    def toolchain(self) -> GoToolchain:
-        """The Go compiler."""
-        return InstalledGo(self.run, self._environment).find()
 
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
@@ -96,7 +102,7 @@ class Tools:
                 job.request,
                 book,
                 source,
-                lambda: self.toolchain.version,
+                lambda: self._find_go(job, book, source, task.detail),
                 self.registry,
                 self.downloader,
                 lambda name: list_directory(tree, name),
@@ -117,12 +123,10 @@ class Tools:
             tree=tree,
             work=work,
             downloads=self.workspace.downloads,
-            environment=self._environment,
-            find_toolchain=lambda: self.toolchain,
-            run=self.run,
+            find_compiler=self._found_compiler,
             downloader=self.downloader,
             registry=self.registry,
-            engine=Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait),
+            engine=self.buildx,
             read_layer=self.layer_catalogue,
             progress=self.progress,
             interruption=self._interruption,
@@ -135,6 +139,26 @@ class Tools:
             registry_for_undoing=self._make_registry(undoing=True),
             journals=self.workspace.journals,
         )
+
+    def _find_go(self, job: Job, book: RecipeBook, source: SourceFacts, on_line: Callable[[str], None]) -> LockedGo:
+        """The Go of a plan; what runs it is kept for the workshop."""
+        machine = InstalledGo(self.run, self._environment, on_line)
+        if job.request.go.image:
+            locked = lock_compile_image(job.request.go.image, self.registry)
+            self._compiler = ContainerCompiler(
+                lambda env, command: _compile_dockerfile(book, str(locked.image), env, command),
+                machine.settings(),
+                self._environment,
+                self.buildx,
+            )
+            return locked
+        chosen = choose_go(job.request.go.version, source.go_directive, book.release.go, machine, self.progress.warn)
+        self._compiler = MachineCompiler(chosen.toolchain, self._environment, self.run)
+        return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
+
+    def _found_compiler(self) -> Compiler:
+        assert self._compiler, "a plan that compiles has been resolved with a Go"
+        return self._compiler
 
     def _make_registry(self, *, undoing: bool) -> HttpRegistry:
         return HttpRegistry(
@@ -152,3 +176,7 @@ class Tools:
         else:
             tree = git.checkout_release(job.source.url, job.source.release)
         return tree, read_source(tree, git.describe)
+
+
+def _compile_dockerfile(book: RecipeBook, base: str, env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:
+    return render_dockerfile(dict(book.templates), COMPILE_TEMPLATE, {"base": base, "env": env, "command": command})

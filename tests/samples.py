@@ -142,6 +142,7 @@ def make_lock(source: SourceFacts | None = None, **changes: Any) -> Lock:  # noq
     lock = Lock(
         source=source or make_source(),
         go_version="1.26.0",
+        go_reason="this machine's: --go machine",
         bases=(make_base("base"), make_base("distroless"), make_base("iptables")),
         artifacts=(make_artifact(AMD64), make_artifact(ARM64)),
     )

@@ -15,8 +15,9 @@ from builder.errors import ArtifactError, AssembleError, BuilderError, CompileEr
 from builder.interruption import Interruption
 from builder.layout import Layout
 from builder.lock import LockedArtifact
+from builder.machine_compiler import MachineCompiler
 from builder.plan import Plan
-from builder.ports import Completed, GoToolchain, ProcessFailed
+from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.progress import Event, Progress, TaskFinished
 from builder.reference import Digest
 from builder.release_directory import read_release
@@ -28,6 +29,7 @@ from tests.samples import AMD64, ARM64, change_image, load_book, make_elf, make_
 
 BOOTSTRAP = "tools/packaging/common/envoy_bootstrap.json"
 PATIENCE = 10
+TOOLCHAIN = GoToolchain(program=Path("/go"), version="1.26.0", settings=())
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Site:
     interruption: Interruption = field(default_factory=Interruption)
     events: list[Event] = field(default_factory=list)
     observe: Callable[[Event], None] = lambda event: None
-    find_toolchain: Callable[[], GoToolchain] = lambda: GoToolchain(program=Path("/go"), version="1.26.0", settings=())
+    find_compiler: Callable[[], Compiler] | None = None
 
     def plan(self, **changes: Any) -> Plan:  # noqa: ANN401 - fields of the request
         """A plan whose Envoys are at hand."""
@@ -63,9 +65,7 @@ class Site:
             tree=tree,
             work=self.root / "work",
             downloads=self.root / "downloads",
-            environment={"PATH": "/usr/bin"},
-            find_toolchain=self.find_toolchain,
-            run=self.runner,
+            find_compiler=self.find_compiler or (lambda: MachineCompiler(TOOLCHAIN, {"PATH": "/usr/bin"}, self.runner)),
             downloader=self.downloader,
             registry=self.registry,
             engine=self.engine,
@@ -155,7 +155,7 @@ class TestWhatIsDone:
         assert (site.runner.calls, site.events) == ([], [])
 
     def test_go_is_not_looked_for_where_nothing_is_compiled(self, site: Site) -> None:
-        site.find_toolchain = lambda: pytest.fail("asked for Go")
+        site.find_compiler = lambda: pytest.fail("asked for Go")
         book = change_image(load_book(), "proxyv2", binaries=())
         layouts = site.build(site.plan(book=book), ("proxyv2-debug",))
         assert list(layouts) == ["proxyv2-debug"]

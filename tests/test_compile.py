@@ -1,19 +1,22 @@
 """How `go build` is called, that nothing of the machine gets into it, and what is said where it fails."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from builder.compile import check_executable, compile_step, compiler_environment
+from builder.compile import check_executable, compile_step
 from builder.errors import BuilderError, CompileError, ToolchainError
+from builder.machine_compiler import MachineCompiler, compiler_environment
 from builder.plan import CompileStep
-from builder.ports import Completed, GoToolchain, ProcessFailed
+from builder.ports import Completed, GoBuild, GoToolchain, ProcessFailed
 from tests.fake_runner import Call, FakeRunner, go_build
 from tests.samples import AMD64, ARM64, make_elf, make_sample_plan
 
 STEPS = {step.key: step for step in make_sample_plan().compiles}
 STEP = STEPS["linux_arm64/standard"]
+BUILD = GoBuild(argv=STEP.argv, env=STEP.env, platform=STEP.platform, tree=Path("/src"), into=Path("/out"))
 TOOLCHAIN = GoToolchain(
     program=Path("/usr/local/go/bin/go"),
     version="1.26.0",
@@ -43,7 +46,8 @@ MACHINE = {
 
 def build(answer: Callable[[Call], Completed], into: Path, step: CompileStep = STEP, tree: Path = Path("/src")) -> FakeRunner:
     runner = FakeRunner(answer)
-    compile_step(step, tree=tree, into=into, toolchain=TOOLCHAIN, environment=MACHINE, run=runner, on_line=lambda line: None)
+    compiler = MachineCompiler(TOOLCHAIN, MACHINE, runner)
+    compile_step(step, tree=tree, into=into, compiler=compiler, on_line=lambda line: None)
     return runner
 
 
@@ -67,9 +71,7 @@ class TestTheCall:
             STEP,
             tree=Path("/src"),
             into=tmp_path,
-            toolchain=TOOLCHAIN,
-            environment={},
-            run=FakeRunner(go_build),
+            compiler=MachineCompiler(TOOLCHAIN, {}, FakeRunner(go_build)),
             on_line=lambda line: None,
         )
         assert programs == {name: tmp_path / name for name in ("istioctl", "pilot-discovery")}
@@ -83,9 +85,7 @@ class TestTheCall:
             STEP,
             tree=tmp_path,
             into=tmp_path,
-            toolchain=TOOLCHAIN,
-            environment={},
-            run=FakeRunner(answer),
+            compiler=MachineCompiler(TOOLCHAIN, {}, FakeRunner(answer)),
             on_line=lines.append,
         )
         assert lines == ["go: downloading k8s.io/api v0.35.0"]
@@ -112,7 +112,7 @@ class TestAfterAnInterruption:
 
 class TestTheEnvironment:
     def test_nothing_of_the_machine_speaks_to_go_or_c(self) -> None:
-        env = compiler_environment(STEP, TOOLCHAIN, MACHINE)
+        env = compiler_environment(BUILD, TOOLCHAIN, MACHINE)
         decided = {**dict(TOOLCHAIN.settings), **dict(STEP.env)}
         of_go = {name: value for name, value in env.items() if name.startswith(("GO", "CGO_", "BUILD_"))}
         # How often garbage is collected decides nothing about what is built.
@@ -121,19 +121,37 @@ class TestTheEnvironment:
         assert (env["PATH"], env["HOME"]) == ("/usr/bin", "/home/me")
 
     def test_two_machines_differ_in_nothing_that_decides_bytes(self) -> None:
-        one = compiler_environment(STEP, TOOLCHAIN, MACHINE)
-        other = compiler_environment(STEP, TOOLCHAIN, {"PATH": "/usr/bin", "HOME": "/home/me"})
+        one = compiler_environment(BUILD, TOOLCHAIN, MACHINE)
+        other = compiler_environment(BUILD, TOOLCHAIN, {"PATH": "/usr/bin", "HOME": "/home/me"})
         assert one == other
 
     def test_the_plan_has_the_last_word(self) -> None:
         stubborn = GoToolchain(program=Path("go"), version="1.26.0", settings=(("GOOS", "plan9"), ("CGO_ENABLED", "1")))
-        env = compiler_environment(STEP, stubborn, MACHINE)
+        env = compiler_environment(BUILD, stubborn, MACHINE)
         assert (env["GOOS"], env["GOARCH"], env["CGO_ENABLED"]) == ("linux", "arm64", "0")
 
     def test_how_much_of_the_machine_go_may_use_is_the_callers(self) -> None:
         limits = {"GOMAXPROCS": "1", "GOMEMLIMIT": "1GiB", "GOGC": "50", "GOTMPDIR": "/scratch"}
-        env = compiler_environment(STEP, TOOLCHAIN, {**MACHINE, **limits})
+        env = compiler_environment(BUILD, TOOLCHAIN, {**MACHINE, **limits})
         assert {name: env[name] for name in limits} == limits
+
+
+class TestCgo:
+    STEP = replace(STEP, env=(*STEP.env, ("CC", "aarch64-linux-gnu-gcc")))
+
+    def test_without_a_c_compiler_for_the_platform_nothing_is_started(self, tmp_path: Path) -> None:
+        runner = FakeRunner(go_build)
+        compiler = MachineCompiler(TOOLCHAIN, {"PATH": str(tmp_path)}, runner)
+        with pytest.raises(ToolchainError, match="C compiler for linux/arm64, and there is no aarch64-linux-gnu-gcc") as raised:
+            compile_step(self.STEP, tree=tmp_path, into=tmp_path / "out", compiler=compiler, on_line=lambda line: None)
+        assert "gcc-aarch64-linux-gnu" in raised.value.hint
+        assert "--go-env CC_linux_arm64=" in raised.value.hint
+        assert runner.calls == []
+
+    def test_with_one_it_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / "aarch64-linux-gnu-gcc").touch(mode=0o755)
+        compiler = MachineCompiler(TOOLCHAIN, {"PATH": str(tmp_path)}, FakeRunner(go_build))
+        compile_step(self.STEP, tree=tmp_path, into=tmp_path / "out", compiler=compiler, on_line=lambda line: None)
 
 
 class TestWhatComesOut:

@@ -14,7 +14,8 @@ from builder.check import read_layer_of
 from builder.errors import BaseImageError, CheckError, RecipeError, RequestError
 from builder.interruption import Interruption
 from builder.layout import Layout
-from builder.lock import ListedDirectory
+from builder.lock import ListedDirectory, LockedGo
+from builder.machine_compiler import MachineCompiler
 from builder.oci import Manifest
 from builder.pipeline import Counter, build_plan, publish_release, push_plan
 from builder.plan import Plan, make_plan
@@ -111,7 +112,9 @@ class Site:
         request = request or make_request(images=("gateway",))
         book = book or self.book()
         source = make_source(dependencies=(("GATEWAY", "v1"),))
-        lock = resolve(request, book, source, lambda: "1.26.0", self.registry, FakeDownloader(), lambda name: EMPTY)
+        lock = resolve(
+            request, book, source, lambda: LockedGo(version="1.26.0"), self.registry, FakeDownloader(), lambda name: EMPTY
+        )
         return make_plan(request, book, lock)
 
     def workshop(self) -> Workshop:
@@ -119,9 +122,9 @@ class Site:
             tree=self.root,
             work=self.root / "work",
             downloads=self.root / "downloads",
-            environment={},
-            find_toolchain=lambda: GoToolchain(program=Path("/go"), version="1.26.0", settings=()),
-            run=FakeRunner(go_build),
+            find_compiler=lambda: MachineCompiler(
+                GoToolchain(program=Path("/go"), version="1.26.0", settings=()), {}, FakeRunner(go_build)
+            ),
             downloader=FakeDownloader(),
             registry=self.registry,
             engine=self.engine,

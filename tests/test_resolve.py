@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError, ToolchainError
-from builder.lock import ListedDirectory, Lock
+from builder.lock import ListedDirectory, Lock, LockedGo
 from builder.oci import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
 from builder.recipe_book import RecipeBook
 from builder.reference import Digest, ImageReference, Platform
@@ -81,7 +81,7 @@ def look_up(registry: FakeRegistry, downloader: FakeDownloader) -> Callable[...,
             request or make_request(),
             book or load_book(),
             make_source(),
-            go,
+            lambda: LockedGo(version=go(), reason="go.mod says so"),
             registry,
             downloader,
             lambda name: ListedDirectory(source=name, files=()),

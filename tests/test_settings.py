@@ -7,7 +7,7 @@ import pytest
 
 from builder.errors import RecipeError, RequestError
 from builder.reference import Hub
-from builder.request import ArtifactOverride, SourceRequest
+from builder.request import ArtifactOverride, GoRequest, SourceRequest
 from builder.settings import DEFAULT_GIT_URL, Given, Job, Setting, find_project, make_job, read_project
 from builder.yaml_document import YamlDocument
 from tests.samples import AMD64, ARM64
@@ -238,6 +238,42 @@ class TestValues:
         ],
     )
     def test_malformed_ones_are_refused_with_what_to_write(self, given: dict[str, Given], told: str) -> None:
+        with pytest.raises(RequestError) as raised:
+            job(given)
+        assert told in raised.value.message
+        assert raised.value.hint
+
+
+class TestGo:
+    def test_is_the_releases_unless_another_is_named(self, tmp_path: Path) -> None:
+        assert job({}).request.go == GoRequest()
+        assert job(flag("go", "go1.25.9")).request.go.version == "1.25.9"
+        assert job({}, project(tmp_path, "go: newest\n")).request.go.version == "newest"
+
+    @pytest.mark.parametrize("words", [("-v '-gcflags=all=-N -l'",), ("-v", "'-gcflags=all=-N", "-l'")])
+    def test_flags_are_split_as_a_shell_does_however_many_words_they_come_in(self, words: tuple[str, ...]) -> None:
+        assert job(flag("go_flags", *words)).request.go.flags == ("-v", "-gcflags=all=-N -l")
+
+    def test_environment_and_debug_of_the_file(self, tmp_path: Path) -> None:
+        file = project(tmp_path, "go_env: {GOFIPS140: v1.0.0}\ndebug: true\n")
+        assert job({}, file).request.go == GoRequest(env=(("GOFIPS140", "v1.0.0"),), debug=True)
+        assert not job(variable("debug", "false"), file).request.go.debug
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            (flag("go", "latest"), "--go 'latest' is malformed"),
+            ({**flag("go", "machine"), **flag("compile_in", "golang:1.25")}, "--go cannot be used with --compile-in"),
+            (flag("go_flags", "'-v"), "--go-flags is malformed: No closing quotation"),
+            (flag("go_flags", "-gcflags=-S ./evil"), "--go-flags: './evil' is no flag"),
+            (flag("go_flags", "--o=/etc/passwd"), "--go-flags: -o cannot be set"),
+            (flag("go_flags", "-tags"), "--go-flags: -tags lacks its value"),
+            (flag("go_env", "GOPROXY=x"), "--go-env: GOPROXY cannot be set"),
+            (flag("go_env", "CGO_ENABLED=yes"), "--go-env CGO_ENABLED='yes' is malformed"),
+            (flag("go_env", "GOAMD64"), "--go-env 'GOAMD64' is malformed"),
+        ],
+    )
+    def test_malformed_wishes_are_refused_with_what_to_write(self, given: dict[str, Given], told: str) -> None:
         with pytest.raises(RequestError) as raised:
             job(given)
         assert told in raised.value.message
