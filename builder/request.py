@@ -5,6 +5,11 @@ from pathlib import Path
 
 from builder.reference import Hub, Platform
 
+# Where an artifact may come from, in the order in which they are looked at unless the user says otherwise.
+ARTIFACT_SOURCES = ("file", "url", "image")
+# Those with flags of their own: --NAME, --NAME-url, --NAME-image, --NAME-from.
+ARTIFACTS_WITH_FLAGS = ("envoy", "ztunnel")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactOverride:
@@ -33,6 +38,9 @@ class Request:
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
     compression: str = "gzip"
+    artifact_sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    artifact_images: tuple[tuple[str, str], ...] = ()
+    debug_artifacts: tuple[str, ...] = ()
     mirror_sources: tuple[tuple[str, str], ...] = ()
 
 

@@ -111,7 +111,17 @@ class Site:
         request = request or make_request(images=("gateway",))
         book = book or self.book()
         source = make_source(dependencies=(("GATEWAY", "v1"),))
-        lock = resolve(request, book, source, lambda: "1.26.0", self.registry, FakeDownloader(), lambda name: EMPTY)
+        lock = resolve(
+            request,
+            book,
+            source,
+            lambda: "1.26.0",
+            self.registry,
+            FakeDownloader(),
+            lambda name: EMPTY,
+            cache=self.root / "downloads",
+            note=lambda text: None,
+        )
         return make_plan(request, book, lock)
 
     def workshop(self) -> Workshop:
