@@ -17,7 +17,7 @@ from builder.oci import Descriptor
 from builder.ports import Registry
 from builder.progress import Task
 from builder.reference import Digest, ImageReference
-from builder.whole_file import whole_file
+from builder.whole_file import has_sha256, whole_file
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -58,7 +58,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
 
 def _fetch_layer(reference: ImageReference, layer: Descriptor, cache: Path, registry: Registry, task: Task) -> Path:
     blob = cache / layer.digest.hex
-    if not blob.exists():
+    if not has_sha256(blob, layer.digest.hex):
         registry.pull_blob(reference.repository, layer, blob, on_bytes=lambda count: task.advance(count, layer.size))
     return blob
 

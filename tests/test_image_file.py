@@ -1,5 +1,6 @@
 """One file out of an image: from the topmost layer that has it, never over a link, never one that was removed."""
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -7,12 +8,23 @@ import pytest
 
 from builder.errors import ArtifactError, RegistryError
 from builder.image_file import fetch_from_image
+from builder.layout import Layout
 from builder.lock import LockedArtifact
-from builder.oci import Manifest
+from builder.oci import CONFIG, MANIFEST, Manifest
 from builder.progress import Progress
 from builder.reference import ImageReference
 from tests.fake_registry import FakeRegistry
-from tests.samples import ARM64, BASE_LAYER, SampleFile, make_config, make_tar, write_image
+from tests.samples import (
+    ARM64,
+    BASE_LAYER,
+    SampleFile,
+    add_blob,
+    config_json,
+    make_config,
+    make_tar,
+    set_root,
+    write_image,
+)
 from tests.seeding import seed
 
 REFERENCE = ImageReference.parse("docker.io/istio/proxyv2:1.29.0")
@@ -121,11 +133,22 @@ def test_an_image_without_it_is_told(tmp_path: Path) -> None:
         bench.fetch()
 
 
-def test_a_layer_that_is_damaged_is_told(tmp_path: Path) -> None:
+def test_a_cached_layer_that_somebody_changed_is_fetched_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [[ENVOY]])
     layer = bench.manifest.layers()[-1]
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / layer.digest.hex).write_bytes(b"\x1f\x8bnothing")
+    assert bench.fetch()[0] == b"envoy"
+
+
+def test_a_layer_that_is_no_archive_is_told(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "image")
+    config = add_blob(layout, config_json(make_config(ARM64), []), CONFIG)
+    layer = add_blob(layout, b"\x1f\x8bnothing", "application/vnd.oci.image.layer.v1.tar+gzip")
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_json(), "layers": [layer.to_json()]}
+    bench = Bench(tmp_path / "other", [[ENVOY]])
+    root = set_root(layout, add_blob(layout, json.dumps(document).encode(), MANIFEST))
+    bench.manifest = seed(bench.registry, root, REFERENCE)
     with pytest.raises(ArtifactError, match="is damaged"):
         bench.fetch()
 
