@@ -227,6 +227,28 @@ def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa:
     click.echo(show[view]())
 
 
+@cli.command("list")
+@_option("--istio", "Only what this release has, such as 1.29.0.", metavar="VERSION")
+@_option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR")
+@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
+    """List the images, the releases of Istio that have them, and what can be built on which platform."""
+    from builder.istio_release import IstioRelease
+    from builder.recipe_book import load_recipes
+    from builder.support import find_support, support_at, support_json, support_table
+
+    book = load_recipes(tuple(Path(directory) for directory in recipes))
+    release = IstioRelease.parse(istio) or IstioRelease.of_line(istio) if istio else None
+    if istio and not release:
+        raise RequestError(
+            f"--istio {istio}: that is no version of Istio", hint="Write it as 1.29.0, or 1.29 for its newest patch."
+        )
+    support = support_at(book.at(release)) if release else find_support(book)
+    click.echo(json.dumps(support_json(support), indent=2) if output_format == "json" else support_table(support))
+    if output_format == "table":
+        click.echo(f"\n{book.note(release)}", err=True)
+
+
 @cli.command()
 @click.option("--project", is_flag=True, help="The schema of istio-build.yaml instead.")
 def schema(project: bool) -> None:

@@ -185,6 +185,9 @@ def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe
     for recipe in recipes:
         variants = tuple(name for name in recipe.variants if not request.variants or name in request.variants)
         if recipe.variants and not variants:
+            # Of `--image all --variant distroless`, what has no such variant is simply not meant.
+            if request.images and recipe.image not in request.images:
+                continue
             raise RequestError(
                 f"image {recipe.image} has no variant {' or '.join(request.variants)}",
                 hint=f"It has {', '.join(recipe.variants)}.",

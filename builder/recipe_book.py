@@ -126,6 +126,16 @@ class Recipes:
         """Whether a release is newer than all that the recipes were compared with."""
         return not self.releases.covers(istio)
 
+    def note(self, istio: IstioRelease | None) -> str:
+        """What should be known of how far these recipes reach, for people."""
+        first, behind = self.releases.edges[0], self.releases.edges[-1]
+        newest = f"{behind[0]}.{behind[1] - 1}"
+        if istio and self.is_ahead(istio):
+            return f"Istio {istio} is newer than {newest}, the newest the recipes know: it gets that shape."
+        return (
+            f"Compared with Istio's own build from {IstioRelease(*first).line} to {newest}; newer releases get the newest shape."
+        )
+
     def turning_points(self) -> tuple[IstioRelease, ...]:
         """The oldest release, and each one at which a recipe changes: what holds for all of these holds for any."""
         versions = {self.releases.edges[0]}

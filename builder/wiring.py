@@ -105,10 +105,7 @@ class Tools:
             )
             task.outcome = f"commit {source.state.commit[:12]}"
         if recipes.is_ahead(source.release):
-            newest = book.release.releases.rpartition(" ")[2]
-            self.progress.warn(
-                f"Istio {source.release} is newer than {newest}, the newest that the recipes know: its shape is taken."
-            )
+            self.progress.warn(recipes.note(source.release))
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
         outside = reaches_outside(tree)

@@ -351,7 +351,7 @@ class TestWhatIsRefused:
     def test_another_source_for_what_is_no_mirror(self, site: Site, index: Manifest) -> None:
         with pytest.raises(RequestError, match="there is no mirror 'pilot'") as raised:
             site.plan(make_request(images=("gateway",), mirror_sources=(("pilot", "a.example/b"),)))
-        assert "Known mirrors: gateway." in raised.value.hint
+        assert "Known mirrors: agentgateway, gateway." in raised.value.hint
 
     @pytest.mark.parametrize(
         ("more", "told"),
