@@ -124,6 +124,6 @@ def _expect(entry: LayerEntry, platform: Platform, is_program: bool) -> Expected
         found = f"a program for {entry.architecture}" if entry.architecture else "no program at all"
         raise CompileError(
             f"{entry.path} should be for {platform}, but is {found}",
-            hint="Where it was given by hand (--envoy), it is the wrong file.",
+            hint="Where it was given by hand (--envoy, --envoy-image), it is the wrong file.",
         )
     return ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256)

@@ -14,6 +14,7 @@ from builder.check import ReadLayer, check_index
 from builder.compile import compile_step
 from builder.errors import Interrupted, SourceError
 from builder.fetch import fetch_artifact
+from builder.image_file import fetch_from_image
 from builder.interruption import Interruption
 from builder.layout import Layout, compose_layout
 from builder.lock import LockedArtifact
@@ -142,6 +143,8 @@ def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, worksh
 
 def _fetch(artifact: LockedArtifact, workshop: Workshop) -> Path:
     with workshop.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
+        if artifact.kind == "image":
+            return fetch_from_image(artifact, workshop.downloads, workshop.registry, task)
         return fetch_artifact(artifact, workshop.downloads, workshop.downloader, task)
 
 

@@ -29,21 +29,14 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 _REPEATED = (
-    "hub",
-    "tag",
-    "image",
-    "variant",
-    "platform",
-    "recipes",
-    "base",
-    "mirror_from",
-    "envoy",
-    "insecure_registry",
-    "go_flags",
-    "go_env",
+    *("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "insecure_registry"),
+    *("envoy", "envoy_from", "ztunnel", "ztunnel_from", "go_flags", "go_env"),
 )
-_LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
-_SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression", "go", "compile_in", "debug")
+_LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry", "envoy_from", "ztunnel_from")
+_SINGLE = (
+    *("istio", "source", "git_url", "base_registry", "builder", "compression", "go", "compile_in", "debug"),
+    *("envoy_url", "envoy_image", "debug_envoy", "ztunnel_url", "ztunnel_image"),
+)
 
 
 def main() -> NoReturn:
@@ -109,6 +102,13 @@ _what = _options(
     _option("--mirror-from", "Where to copy a mirrored image from. Repeatable.", metavar="IMAGE=REFERENCE"),
     _option("--envoy-url", "The URL below which Envoy's archives are: a mirror.", metavar="URL"),
     _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
+    _option("--envoy-image", "A proxyv2 image to take Envoy out of, where it is nowhere else.", metavar="REFERENCE"),
+    _option("--envoy-from", "Where to look for Envoy, in this order; file,url,image by default.", metavar="SOURCE,…"),
+    _option("--debug-envoy", "Take Envoy with its symbols, as Istio's DEBUG_IMAGE does.", is_flag=True, default=None),
+    _option("--ztunnel-url", "The URL below which ztunnel's programs are: a mirror.", metavar="URL"),
+    _option("--ztunnel", "A ztunnel of your own. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
+    _option("--ztunnel-image", "A ztunnel image to take the program out of.", metavar="REFERENCE"),
+    _option("--ztunnel-from", "Where to look for ztunnel, in this order; file,url,image by default.", metavar="SOURCE,…"),
     _option("--builder", "The buildx builder to use.", metavar="NAME"),
     _option("--compression", "How layers are compressed.", type=click.Choice(["gzip", "zstd"])),
     _option("--go", "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.", metavar="GO"),

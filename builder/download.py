@@ -77,6 +77,37 @@ class HttpDownloader:
             self._fetch(url, expected, part, on_bytes or _show_nothing)
             part.finish()
 
+    def exists(self, url: str) -> bool:
+        """See `ports.Downloader.exists`."""
+        path = _local_path(url)
+        return path.is_file() if path else self._retry.run(lambda: self._probe(url))
+
+    def download_unsummed(self, url: str, into: Path) -> str:
+        """See `ports.Downloader.download_unsummed`. Never resumed: with no sum, two halves could be of two files."""
+        with PartialFile.open(into, self._wait) as part:
+
+            def attempt() -> None:
+                part.clear()
+                self._continue(_Transfer(url, part, _show_nothing))
+
+            path = _local_path(url)
+            if path:
+                part.clear()
+                self._copy(path, part, _show_nothing)
+            else:
+                self._retry.run(attempt)
+            part.finish()
+            return part.hexdigest()
+
+    def _probe(self, url: str) -> bool:
+        """By the first byte, as a HEAD request is not what presigned URLs are signed for."""
+        with self._get(url, {"Range": "bytes=0-0"}) as response:
+            if response.status_code in _NOTHING_THERE:
+                return False
+            if response.status_code not in (200, 206):
+                raise _refusal(url, response)
+            return True
+
     def _wait(self, seconds: float) -> None:
         self._check_interrupted()
         self._retry.sleep(seconds)

@@ -1,6 +1,7 @@
 """The lock: everything a plan depends on that had to be looked up, frozen."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from builder.istio_release import IstioRelease
 from builder.oci import ImageConfig
@@ -54,13 +55,19 @@ class LockedBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedArtifact:
-    """A download, bound to its sha256 (64 hex digits). `member` is what to take of it where it is an archive."""
+    """A file that somebody else built, bound to a sha256 (64 hex digits).
+
+    `kind` is where it was found: `file` (named by the user), `url` (published), or `image`. The sum is that of the
+    download, and `member` what to take of it where it is an archive; with an image it is that of the manifest for the
+    platform, which `url` names, and `member` the path in the image.
+    """
 
     name: str
     platform: Platform
     url: str
     sha256: str
     member: str
+    kind: Literal["file", "url", "image"] = "url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from builder.ports import Registry
 from builder.progress import Task
 from builder.reference import Digest
 from builder.resolve_mirror import lacks_manifest
+from builder.whole_file import has_sha256
 
 _PARALLEL = 4
 
@@ -59,10 +60,10 @@ def _read_child(mirror: MirrorPlan, child: Descriptor, registry: Registry) -> Ma
 def _fetch_blobs(
     mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: Registry, task: Task
 ) -> dict[Digest, Path]:
-    """Configurations and layers. What is cached is of its digest: nothing gets there before its sum is checked."""
+    """Configurations and layers, from the cache where they are whole there."""
     wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
     paths = {digest: cache / digest.hex for digest in wanted}
-    missing = [blob for digest, blob in wanted.items() if not paths[digest].exists()]
+    missing = [blob for digest, blob in wanted.items() if not has_sha256(paths[digest], digest.hex)]
     total = sum(blob.size for blob in missing)
 
     def pull(blob: Descriptor) -> None:

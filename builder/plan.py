@@ -553,7 +553,8 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
 
 
 def _identify(file: PlannedFile, mains: Mapping[tuple[str, str], str]) -> str:
-    """What decides a file's content: downloads by their sum, wherever they came from; the rest by commit and command."""
+    """What decides a file's content: downloads by their sum, wherever they came from (what is taken from an image by the
+    manifest and the path there); the rest by commit and command."""
     if isinstance(file.origin, CompiledFile):
         return f"{file.origin.step} {mains[file.origin.step, file.origin.program]}"
     if isinstance(file.origin, FetchedFile):

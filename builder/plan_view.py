@@ -61,7 +61,9 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     )
     if plan.artifacts:
         lines += ["", "Fetch"]
-        lines += _indent([(a.name, str(a.platform), redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts])
+        lines += _indent(
+            [(a.name, str(a.platform), a.kind, redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts]
+        )
     lines += ["", "Images"]
     for image in plan.images:
         lines += _image_lines(image)

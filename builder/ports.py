@@ -120,6 +120,17 @@ class Downloader(Protocol):
         """
         ...
 
+    def exists(self, url: str) -> bool:
+        """Whether a file is there, found out without fetching it. Raises ArtifactError where that cannot be told."""
+        ...
+
+    def download_unsummed(self, url: str, into: Path) -> str:
+        """Fetch to this path a file of which nobody knows the checksum; gives its sha256.
+
+        Raises ArtifactError, DiskFull.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssemblyTarget:

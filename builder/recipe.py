@@ -82,15 +82,23 @@ class ImageRecipe(Schema):
     labels: dict[str, str] = Field(default={}, description="LABEL by name, added to the base image's.")
 
 
+FileByArchitecture = dict[Literal["amd64", "arm64"], str | None]
+
+
 class Artifact(Schema):
     """A file for each architecture that somebody else builds, such as Envoy."""
 
     base_urls: tuple[str, ...] = Field(min_length=1, description="Where to look, in this order.")
-    file: dict[Literal["amd64", "arm64"], str] = Field(description="The file below the base URL, by architecture.")
-    checksum: dict[Literal["amd64", "arm64"], str] = Field(
-        description="The file below the base URL whose first field is the sha256, by architecture."
+    file: FileByArchitecture = Field(description="The file below the base URL, by architecture; null where there is none.")
+    checksum: FileByArchitecture = Field(
+        default={}, description="The file below the base URL whose first field is the sha256, by architecture."
     )
     member: str = Field(default="", description="The member to take, where the file is a .tar.gz.")
+    debug_file: FileByArchitecture = Field(default={}, description="The same for a build with symbols, by architecture.")
+    debug_checksum: FileByArchitecture = Field(default={}, description="Its checksum, by architecture.")
+    image: str = Field(default="", description="A published image that holds it, where it is nowhere else.")
+    image_path: AbsolutePath | Literal[""] = Field(default="", description="Where it is in that image.")
+    beside: str = Field(default="", description="The artifact whose --NAME-url, --NAME-image and --NAME-from hold for this, too.")
 
 
 class Go(Schema):

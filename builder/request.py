@@ -7,6 +7,10 @@ from builder.reference import Hub, Platform
 
 # What --go may be besides a version; the first is the default.
 GO_WISHES = ("release", "machine", "newest")
+# Where an artifact may come from, in the order in which they are looked at unless the user says otherwise.
+ARTIFACT_SOURCES = ("file", "url", "image")
+# Those with flags of their own: --NAME, --NAME-url, --NAME-image, --NAME-from.
+ARTIFACTS_WITH_FLAGS = ("envoy", "ztunnel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,9 @@ class Request:
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
     compression: str = "gzip"
+    artifact_sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    artifact_images: tuple[tuple[str, str], ...] = ()
+    debug_artifacts: tuple[str, ...] = ()
     mirror_sources: tuple[tuple[str, str], ...] = ()
     go: GoRequest = GoRequest()
 

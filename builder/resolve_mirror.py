@@ -61,11 +61,15 @@ def _check_child(recipe: ImageRecipe, reference: ImageReference, child: Descript
     manifest = registry.get_manifest(reference.repository.at(child.digest))
     if manifest is None:
         raise lacks_manifest(recipe.image, reference, child)
+    if child.platform is None:
+        raise BaseImageError(
+            f"{recipe.image}: {reference} lists {child.digest} without saying for which platform", hint=_other_source(recipe)
+        )
     if manifest.is_index:
         raise BaseImageError(
             f"{recipe.image}: {reference} lists an index within its index, {child.digest}", hint=_other_source(recipe)
         )
-    if child.platform and child.is_runnable:
+    if child.is_runnable:
         _check_platform(recipe, reference, child.platform, manifest, registry)
 
 

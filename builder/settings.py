@@ -12,7 +12,7 @@ from builder.errors import RequestError
 from builder.go_build import parse_go_env, parse_go_flags
 from builder.go_version import is_version
 from builder.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag, redact_url
-from builder.request import GO_WISHES, ArtifactOverride, GoRequest, Request, SourceRequest
+from builder.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, GO_WISHES, ArtifactOverride, GoRequest, Request, SourceRequest
 from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
 
 PROJECT_FILE = "istio-build.yaml"
@@ -43,6 +43,13 @@ class ProjectFile(Schema):
     mirror_from: dict[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
     envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
     envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
+    envoy_image: str = Field(default="", description="A proxyv2 image to take Envoy out of, where it is nowhere else.")
+    envoy_from: Words = Field(default=(), description="Where to look for Envoy, in this order: file, url, image.")
+    debug_envoy: bool = Field(default=False, description="Take Envoy with its symbols.")
+    ztunnel_url: str = Field(default="", description="The URL below which ztunnel's programs are.")
+    ztunnel: dict[str, str] = Field(default={}, description="A ztunnel of your own by platform: a path or a URL.")
+    ztunnel_image: str = Field(default="", description="A ztunnel image to take the program out of.")
+    ztunnel_from: Words = Field(default=(), description="Where to look for ztunnel, in this order: file, url, image.")
     builder: str = Field(default="", description="The buildx builder to use.")
     compression: Literal["", "gzip", "zstd"] = Field(default="", description="How layers are compressed; gzip by default.")
     insecure_registry: Words = Field(default=(), description="Registries that are spoken to over plain HTTP.")
@@ -117,8 +124,11 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         variants=tuple(dict.fromkeys(merged.words("variant"))),
         base_registry=merged.word("base_registry").rstrip("/"),
         bases=_pairs("base", merged.words("base"), "base=docker.io/me/base:1"),
-        artifact_urls=(("envoy", merged.word("envoy_url")),) if merged.word("envoy_url") else (),
+        artifact_urls=_by_artifact(merged, "url"),
+        artifact_images=_by_artifact(merged, "image"),
+        artifact_sources=_artifact_sources(merged),
         artifact_overrides=_overrides(merged),
+        debug_artifacts=("envoy",) if merged.word("debug_envoy") == "true" else (),
         compression=merged.word("compression", "gzip"),
         mirror_sources=_pairs("mirror-from", merged.words("mirror_from"), "agentgateway=docker.io/me/agentgateway:1"),
         go=_go(merged),
@@ -198,10 +208,10 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
 
 
 def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
-    pairs = _pairs("envoy", merged.words("envoy"), "linux/arm64=PATH-or-URL")
     return tuple(
-        ArtifactOverride(artifact="envoy", platform=Platform.parse(platform), location=merged.location(location, "envoy"))
-        for platform, location in pairs
+        ArtifactOverride(artifact=name, platform=Platform.parse(platform), location=merged.location(location, name))
+        for name in ARTIFACTS_WITH_FLAGS
+        for platform, location in _pairs(name, merged.words(name), "linux/arm64=PATH-or-URL")
     )
 
 
@@ -226,6 +236,23 @@ def _go(merged: _Merged) -> GoRequest:
         env=parse_go_env(_pairs("go-env", merged.words("go_env"), "GOFIPS140=v1.0.0")),
         debug=merged.word("debug") == "true",
     )
+
+
+def _by_artifact(merged: _Merged, key: str) -> tuple[tuple[str, str], ...]:
+    """What --NAME-key says, by artifact."""
+    return tuple((name, word) for name in ARTIFACTS_WITH_FLAGS if (word := merged.word(f"{name}_{key}")))
+
+
+def _artifact_sources(merged: _Merged) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    orders = tuple((name, merged.words(f"{name}_from")) for name in ARTIFACTS_WITH_FLAGS)
+    for name, order in orders:
+        for source in order:
+            if source not in ARTIFACT_SOURCES:
+                raise RequestError(
+                    f"--{name}-from {source!r}: there is no such source",
+                    hint=f"It is {', '.join(ARTIFACT_SOURCES)}, or some of them in another order.",
+                )
+    return tuple((name, tuple(dict.fromkeys(order))) for name, order in orders if order)
 
 
 def _source(merged: _Merged) -> SourceRequest:

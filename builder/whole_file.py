@@ -1,5 +1,6 @@
 """Files that are whole or not there, whoever is cut off while writing them."""
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -16,3 +17,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def has_sha256(path: Path, sha256: str) -> bool:
+    """Whether the file is there and has this sum.
+
+    For what is cached and linked to places where others may write: what they change there is changed in the cache, too.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False

@@ -106,6 +106,8 @@ class Tools:
                 self.registry,
                 self.downloader,
                 lambda name: list_directory(tree, name),
+                cache=self.workspace.downloads,
+                note=self.progress.note,
             )
             task.outcome = f"commit {source.state.commit[:12]}"
         if recipes.is_ahead(source.release):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from builder.build import Workshop, build_images
-from builder.check import read_layer_of
+from builder.check import check_integrity, read_layer_of
 from builder.errors import ArtifactError, AssembleError, BuilderError, CompileError, EngineError, Interrupted, SourceError
 from builder.interruption import Interruption
 from builder.layout import Layout
@@ -19,13 +19,28 @@ from builder.machine_compiler import MachineCompiler
 from builder.plan import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.progress import Event, Progress, TaskFinished
-from builder.reference import Digest
+from builder.recipe import ArtifactFile
+from builder.reference import Digest, ImageReference
 from builder.release_directory import read_release
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
 from tests.fake_runner import Call, FakeRunner, go_build
-from tests.samples import AMD64, ARM64, change_image, load_book, make_elf, make_lock, make_sample_plan
+from tests.samples import (
+    AMD64,
+    ARM64,
+    BASE_LAYER,
+    SampleFile,
+    change_image,
+    load_book,
+    make_config,
+    make_elf,
+    make_lock,
+    make_sample_plan,
+    make_tar,
+    write_image,
+)
+from tests.seeding import seed
 
 BOOTSTRAP = "tools/packaging/common/envoy_bootstrap.json"
 PATIENCE = 10
@@ -202,6 +217,44 @@ class TestWhatIsDone:
         site.observe = observe
         site.build(site.plan(images=("pilot", "proxyv2")))
         assert assembled.is_set()
+
+    def test_envoy_is_taken_out_of_an_image(self, site: Site) -> None:
+        image = ImageReference.parse("docker.io/istio/proxyv2:1.29.0")
+        artifacts = []
+        for platform in (AMD64, ARM64):
+            program = SampleFile(path="/usr/local/bin/envoy", content=make_elf(platform.architecture))
+            layout = write_image(site.root / platform.slug, make_config(platform), [BASE_LAYER, make_tar([program])])
+            manifest = seed(site.registry, layout, image)
+            artifacts.append(
+                LockedArtifact(
+                    name="envoy",
+                    platform=platform,
+                    kind="image",
+                    url=str(image.pinned(manifest.digest)),
+                    sha256=manifest.digest.hex,
+                    member=program.path,
+                )
+            )
+        plan = make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)))
+        layouts = site.build(plan, ("proxyv2-debug",))
+        check_integrity(layouts["proxyv2-debug"])
+        assert site.downloader.asked == []
+
+    def test_a_download_that_is_not_to_be_run_need_not_be_a_program_and_may_be_one_for_all(self, site: Site) -> None:
+        """As Envoy's filters are, in WebAssembly."""
+        site.downloader.files["https://mirror.example/stats.wasm"] = b"\0asm"
+        sha256 = Digest.of(b"\0asm").hex
+        url = "https://mirror.example/stats.wasm"
+        wasm = tuple(
+            LockedArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member="") for platform in (AMD64, ARM64)
+        )
+        file = ArtifactFile(artifact="envoy", path="/etc/istio/extensions/stats-filter.wasm", mode="0644")
+        plan = make_sample_plan(book=change_image(load_book(), "proxyv2", artifacts=(file,)), lock=make_lock(artifacts=wasm))
+        layout = site.build(plan, ("proxyv2-debug",))["proxyv2-debug"]
+        for child in layout.index().children():
+            entries = [entry for layer in layout.manifest(child).layers() for entry in read_layer_of(layout, layer)]
+            [found] = [entry for entry in entries if entry.path == file.path]
+            assert (found.mode, found.sha256) == ("0644", sha256)
 
 
 class TestFailures:

@@ -36,7 +36,7 @@ class Files:
         wanted = received.headers.get("Range", "")
         if not wanted or not self.knows_ranges or received.headers.get("If-Range", self.etag) != self.etag:
             return whole
-        start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        start = int(wanted.removeprefix("bytes=").partition("-")[0])
         if start >= len(self.content):
             return Reply(416, headers={"Content-Range": f"bytes */{len(self.content)}"})
         where = f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
@@ -396,3 +396,53 @@ def test_what_is_no_small_text(server: FaultServer, downloader: HttpDownloader, 
     server.inject("GET", "/sum", Reply(200, body))
     with pytest.raises(ArtifactError, match=what):
         downloader.read_text(f"{server.url}/sum")
+
+
+class TestProbing:
+    @pytest.mark.parametrize("knows_ranges", [True, False])
+    def test_what_is_there_is_not_fetched(
+        self, server: FaultServer, files: Files, downloader: HttpDownloader, knows_ranges: bool
+    ) -> None:
+        files.knows_ranges = knows_ranges
+        assert downloader.exists(f"{server.url}/envoy")
+        assert ranges(server) == ["bytes=0-0"]
+
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    def test_what_is_gone_is_gone(self, server: FaultServer, downloader: HttpDownloader, status: int) -> None:
+        server.inject("GET", "/envoy", Reply(status))
+        assert not downloader.exists(f"{server.url}/envoy")
+
+    def test_a_passing_fault_is_waited_for_and_a_lasting_one_told(self, server: FaultServer, downloader: HttpDownloader) -> None:
+        server.inject("GET", "/envoy", Reply(503))
+        assert downloader.exists(f"{server.url}/envoy")
+        server.inject("GET", "/envoy", Reply(401))
+        with pytest.raises(ArtifactError, match="HTTP 401"):
+            downloader.exists(f"{server.url}/envoy")
+
+    def test_files_are_looked_for_on_the_disk(self, downloader: HttpDownloader, tmp_path: Path) -> None:
+        (tmp_path / "envoy").touch()
+        assert downloader.exists(f"{tmp_path}/envoy")
+        assert not downloader.exists((tmp_path / "gone").as_uri())
+
+
+class TestWithoutASum:
+    def test_the_sum_is_found_out(self, server: FaultServer, downloader: HttpDownloader, into: Path) -> None:
+        assert downloader.download_unsummed(f"{server.url}/envoy", into) == SUM
+        assert into.read_bytes() == CONTENT
+        assert os.listdir(into.parent) == ["envoy"]
+
+    def test_nothing_is_ever_resumed(self, server: FaultServer, downloader: HttpDownloader, into: Path) -> None:
+        """Two halves of two files would make a sum, too."""
+        part_of(into).write_bytes(b"half of something")
+        server.inject("GET", "/envoy", Reply(200, CONTENT, {"ETag": '"one"'}, sent=1_000_000))
+        assert downloader.download_unsummed(f"{server.url}/envoy", into) == SUM
+        assert ranges(server) == [None, None]
+
+    def test_from_the_disk(self, downloader: HttpDownloader, into: Path, tmp_path: Path) -> None:
+        (tmp_path / "own").write_bytes(CONTENT)
+        assert downloader.download_unsummed(str(tmp_path / "own"), into) == SUM
+
+    def test_what_is_not_there_is_told(self, server: FaultServer, downloader: HttpDownloader, into: Path) -> None:
+        with pytest.raises(ArtifactError, match="HTTP 404"):
+            downloader.download_unsummed(f"{server.url}/gone", into)
+        assert os.listdir(into.parent) == []

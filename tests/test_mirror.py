@@ -113,7 +113,15 @@ class Site:
         book = book or self.book()
         source = make_source(dependencies=(("GATEWAY", "v1"),))
         lock = resolve(
-            request, book, source, lambda: LockedGo(version="1.26.0"), self.registry, FakeDownloader(), lambda name: EMPTY
+            request,
+            book,
+            source,
+            lambda: LockedGo(version="1.26.0"),
+            self.registry,
+            FakeDownloader(),
+            lambda name: EMPTY,
+            cache=self.root / "downloads",
+            note=lambda text: None,
         )
         return make_plan(request, book, lock)
 
@@ -199,6 +207,16 @@ class TestWhatArrives:
         assert [image.state for image in site.push().images] == ["mirrored"]
         assert lost.digest in site.registry.blobs[there]
         assert site.registry.operations("pull_blob") == []
+
+    def test_a_cached_blob_that_somebody_changed_is_fetched_again(self, site: Site, index: Manifest) -> None:
+        """Layouts are linked to the cache, and may be where others write."""
+        site.push()
+        layer = Layout(site.root / "layouts" / "gateway").manifest(index.children()[0]).layers()[-1]
+        with (site.root / "downloads" / layer.digest.hex).open("r+b") as file:
+            file.write(b"!")
+        site.push(rebuild=True)
+        assert len(set(site.registry.operations("pull_blob"))) < len(site.registry.operations("pull_blob"))
+        assert site.tags()["1.29.0"] == index.digest
 
     def test_within_one_registry_blobs_are_mounted(self, site: Site, index: Manifest) -> None:
         report = site.push(site.plan(make_request(hub="cr.gateway.example/copies", images=("gateway",))))
@@ -314,6 +332,14 @@ class TestWhatIsRefused:
         with pytest.raises(CheckError, match="/gateway is a program for amd64, not for arm64"):
             site.push()
         assert site.tags() == {}
+
+    def test_an_entry_without_a_platform(self, site: Site) -> None:
+        layout = Layout(site.root / "source")
+        images = [add_image(layout, make_config(platform), [BASE_LAYER]) for platform in (AMD64, ARM64)]
+        children = [replace(image, platform=platform).to_json() for image, platform in zip(images, (AMD64, ARM64), strict=True)]
+        seed(site.registry, set_root(layout, add_index(layout, [*children, images[0].to_json()])), SOURCE)
+        with pytest.raises(BaseImageError, match="without saying for which platform"):
+            site.plan()
 
     def test_a_platform_that_is_another_one(self, site: Site) -> None:
         layout = Layout(site.root / "source")

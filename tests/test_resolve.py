@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeError, RequestError, ToolchainError
+from builder.errors import ArtifactError, BaseImageError, ChecksumError, RequestError, ToolchainError
 from builder.lock import ListedDirectory, Lock, LockedGo
 from builder.oci import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
 from builder.recipe_book import RecipeBook
@@ -69,11 +69,18 @@ def registry() -> FakeRegistry:
 def downloader() -> FakeDownloader:
     # As Istio's own: the sum, and a path on the builder's machine behind it.
     sums = {f"{FIRST}/{envoy(platform)}.sha256": f"{text}  /home/builder/envoy.tar.gz\n" for platform, text in SUMS.items()}
-    return FakeDownloader({url: text.encode() for url, text in sums.items()})
+    archives = {url.replace(".sha256", ".tar.gz"): "an archive" for url in sums}
+    return FakeDownloader({url: text.encode() for url, text in (sums | archives).items()})
 
 
 @pytest.fixture
-def look_up(registry: FakeRegistry, downloader: FakeDownloader) -> Callable[..., Lock]:
+def notes() -> list[str]:
+    """What people were told."""
+    return []
+
+
+@pytest.fixture
+def look_up(registry: FakeRegistry, downloader: FakeDownloader, notes: list[str], tmp_path: Path) -> Callable[..., Lock]:
     """Resolves a request for all images, or for what the test asks for."""
 
     def run(request: Request | None = None, book: RecipeBook | None = None, go: Callable[[], str] = lambda: "1.26.0") -> Lock:
@@ -85,6 +92,8 @@ def look_up(registry: FakeRegistry, downloader: FakeDownloader) -> Callable[...,
             registry,
             downloader,
             lambda name: ListedDirectory(source=name, files=()),
+            cache=tmp_path / "cache",
+            note=notes.append,
         )
 
     return run
@@ -204,9 +213,11 @@ class TestArtifacts:
         assert look_up().artifact("envoy", AMD64).url == f"{SECOND}/{envoy(AMD64)}.tar.gz"
 
     def test_of_a_mirror_are_looked_for_nowhere_else(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
-        request = make_request(artifact_urls=(("envoy", "https://user:hunter2@mirror.example/proxy/"),))
+        request = make_request(
+            artifact_urls=(("envoy", "https://user:hunter2@mirror.example/proxy/"),), artifact_sources=(("envoy", ("url",)),)
+        )
         with pytest.raises(
-            ArtifactError, match=r"envoy for linux/amd64 is not published: https://mirror\.example/proxy/"
+            ArtifactError, match=r"envoy for linux/amd64 cannot be had:\n  https://mirror\.example/proxy/"
         ) as raised:
             look_up(request)
         assert all(url.startswith("https://user:hunter2@mirror.example/proxy/envoy-alpha-") for url in downloader.asked)
@@ -218,7 +229,11 @@ class TestArtifacts:
         downloader.files.clear()
         with pytest.raises(ArtifactError) as raised:
             look_up()
-        assert f"{FIRST}/{envoy(AMD64)}.sha256 and {SECOND}/{envoy(AMD64)}.sha256" in raised.value.message
+        assert raised.value.message.splitlines()[1:] == [
+            f"  {FIRST}/{envoy(AMD64)}.sha256 is not there",
+            f"  {SECOND}/{envoy(AMD64)}.sha256 is not there",
+            "  image docker.io/istio/proxyv2:1.29.0 does not exist",
+        ]
         assert "--envoy-url" in raised.value.hint
         assert "--envoy linux/amd64=" in raised.value.hint
 
@@ -230,13 +245,18 @@ class TestArtifacts:
         with pytest.raises(ArtifactError, match=r"-arm64\.sha256 does not hold a sha256 checksum"):
             look_up()
 
-    def test_of_which_the_recipe_says_nothing_for_a_platform_are_refused(self, look_up: Callable[..., Lock]) -> None:
+    @pytest.mark.parametrize("files", [{"amd64": "envoy.tar.gz"}, {"amd64": "envoy.tar.gz", "arm64": None}])
+    def test_that_nobody_publishes_for_a_platform_name_the_ways_out(
+        self, look_up: Callable[..., Lock], files: dict[str, str | None]
+    ) -> None:
         book = load_book()
-        artifact = book.release.artifacts["envoy"].model_copy(update={"file": {"amd64": "envoy.tar.gz"}})
+        artifact = book.release.artifacts["envoy"].model_copy(update={"file": files})
         release = book.release.model_copy(update={"artifacts": {"envoy": artifact}})
         one_sided = replace(book, release=release)
-        with pytest.raises(RecipeError, match=r"release\.yaml: artifacts\.envoy\.file says nothing of arm64"):
-            look_up(book=one_sided)
+        with pytest.raises(ArtifactError, match="nobody publishes envoy for linux/arm64 in this release") as raised:
+            look_up(make_request(platforms=(ARM64,)), one_sided)
+        for way in ("--envoy linux/arm64=PATH-or-URL", "--envoy-image an image that has linux/arm64", "--platform linux/amd64"):
+            assert way in raised.value.hint
 
 
 class TestArtifactsOfOnesOwn:

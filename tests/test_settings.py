@@ -209,6 +209,18 @@ class TestValues:
         assert found.builder == "farm"
         assert found.insecure_registries == ("a:5000", "b")
 
+    def test_where_programs_of_others_come_from(self, tmp_path: Path) -> None:
+        text = "envoy_from: [url, image]\nenvoy_image: a/envoy:1\nztunnel_from: file\ndebug_envoy: true\n"
+        more = "ztunnel: {linux/amd64: bin/ztunnel}\nztunnel_url: https://z.example\nmirror_from: {agentgateway: a/b:1}\n"
+        found = job({}, project(tmp_path, text + more)).request
+        assert found.artifact_sources == (("envoy", ("url", "image")), ("ztunnel", ("file",)))
+        assert found.artifact_images == (("envoy", "a/envoy:1"),)
+        assert found.artifact_urls == (("ztunnel", "https://z.example"),)
+        assert [(own.artifact, own.location) for own in found.artifact_overrides] == [("ztunnel", str(tmp_path / "bin/ztunnel"))]
+        assert found.debug_artifacts == ("envoy",)
+        assert found.mirror_sources == (("agentgateway", "a/b:1"),)
+        assert job(flag("debug_envoy", "false"), project(tmp_path, text)).request.debug_artifacts == ()
+
     def test_a_mapping_of_the_file_is_pairs(self, tmp_path: Path) -> None:
         found = job({}, project(tmp_path, "base:\n  base: docker.io/me/base:1\n  distroless: docker.io/me/d\n"))
         assert found.request.bases == (("base", "docker.io/me/base:1"), ("distroless", "docker.io/me/d"))
@@ -230,6 +242,9 @@ class TestValues:
             (flag("base", "base="), "--base 'base=' is malformed"),
             (flag("base", "base=a", "base=b"), "--base base is given twice"),
             (flag("envoy", "/opt/envoy"), "--envoy '/opt/envoy' is malformed"),
+            (flag("ztunnel", "/opt/ztunnel"), "--ztunnel '/opt/ztunnel' is malformed"),
+            (flag("envoy_from", "url", "cache"), "--envoy-from 'cache': there is no such source"),
+            (flag("mirror_from", "agentgateway"), "--mirror-from 'agentgateway' is malformed"),
             (flag("envoy", "arm64=/opt/envoy"), "platform 'arm64' is not one"),
             (flag("envoy", "linux/arm/v7=/opt/envoy"), "platform 'linux/arm/v7' is not one"),
             (flag("platform", "linux/arm/v7"), "platform 'linux/arm/v7' is not one"),
