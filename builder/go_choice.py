@@ -108,7 +108,8 @@ def _hint(cause: str) -> str:
             "Go takes no other toolchain without the checksum database: set GOSUMDB=sum.golang.org (a GOPROXY may "
             "serve it, too), or say --go machine."
         )
-    if "GOPROXY" in cause:
+    # What Go says of a proxy without that version, and with GOPROXY=off.
+    if "GOPROXY" in cause or "toolchain not available" in cause:
         return "Let GOPROXY name a proxy that serves golang.org/toolchain, or say --go machine."
     return ""
 

@@ -1,6 +1,7 @@
 """Which Go is found, and which of its owner's settings are kept."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 
 from builder.errors import ToolchainError
 from builder.go import InstalledGo
+from builder.interruption import Interruption
 from builder.ports import Completed, GoUnavailable, ProcessFailed
+from builder.process import SubprocessRunner
 from tests.fake_runner import Call, FakeRunner
 
 
@@ -112,3 +115,14 @@ class TestOthers:
         with pytest.raises(GoUnavailable) as raised:
             go.fetch("1.25.0")
         assert str(raised.value) == "download go1.25.0: reading https://proxy/x: 403"
+
+
+@pytest.mark.process
+def test_what_gos_own_refusal_says(go: Path, tmp_path: Path) -> None:
+    """The hints go by these words of the go command."""
+    environment = {**os.environ, "GOPROXY": "off", "GOMODCACHE": str(tmp_path)}
+    real = InstalledGo(SubprocessRunner(Interruption()), environment)
+    with pytest.raises(GoUnavailable, match="toolchain not available"):
+        real.fetch("1.21.1")
+    with pytest.raises(GoUnavailable, match="GOPROXY=off"):
+        real.versions()

@@ -102,6 +102,11 @@ class TestWhereItCannotBeHad:
         _, [warning] = choose("release", "1.25.0", FakeToolchains(refusal="checksum database disabled by GOSUMDB=off"))
         assert "GOSUMDB=sum.golang.org" in warning
 
+    @pytest.mark.parametrize("cause", ["module lookup disabled by GOPROXY=off", "download go1.25.0: toolchain not available"])
+    def test_without_a_proxy_that_has_it_the_way_out_is_told(self, cause: str) -> None:
+        _, [warning] = choose("release", "1.25.0", FakeToolchains(refusal=cause))
+        assert "Let GOPROXY name a proxy that serves golang.org/toolchain" in warning
+
     def test_a_go_before_1_21_cannot_switch_and_is_not_asked_to(self) -> None:
         toolchains = FakeToolchains(machine="1.20.14")
         chosen, [warning] = choose("release", "1.16", toolchains)

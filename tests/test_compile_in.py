@@ -1,0 +1,219 @@
+"""Compiling in an image: how BuildKit is told, that no credential is left behind, and the programs that come out."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder.buildx import Buildx, find_plugin
+from builder.compile_image import lock_compile_image
+from builder.container_compiler import ContainerCompiler
+from builder.errors import AssembleError, BaseImageError
+from builder.oci import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
+from builder.plan import COMPILE_TEMPLATE, make_plan
+from builder.ports import Completed, GoBuild, ProcessFailed
+from builder.recipe import load_recipes
+from builder.reference import Digest, ImageReference, Platform
+from builder.render import render_dockerfile
+from tests.fake_registry import FakeRegistry
+from tests.fake_runner import Call, FakeRunner
+from tests.running import istio_build
+from tests.samples import (
+    AMD64,
+    change_template,
+    config_json,
+    make_config,
+    make_digest,
+    make_lock,
+    make_request,
+    make_sample_plan,
+)
+
+BOOK = load_recipes()
+IMAGE = ImageReference.parse(f"registry.corp.example/golang:1.26@{make_digest('golang')}")
+STEP = make_sample_plan().compiles[0]
+
+
+def render(env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:
+    return render_dockerfile(dict(BOOK.templates), COMPILE_TEMPLATE, {"base": str(IMAGE), "env": env, "command": command})
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    plugin = tmp_path / "docker" / "cli-plugins" / "docker-buildx"
+    plugin.parent.mkdir(parents=True)
+    plugin.touch(mode=0o755)
+    (tmp_path / ".netrc").write_text("machine proxy.corp.example login me password hunter2\n")
+    proxy = "http://me:hunter2@proxy.corp.example:3128"
+    return {"DOCKER_CONFIG": str(tmp_path / "docker"), "PATH": "", "HOME": str(tmp_path), "HTTPS_PROXY": proxy}
+
+
+def buildx(failure: str = "") -> FakeRunner:
+    def answer(call: Call) -> Completed:
+        if call.argv[1] == "bake" and failure:
+            raise ProcessFailed(call.argv, 1, "", failure)
+        return Completed(stdout="v0.29.1" if call.argv[1] == "version" else "Driver: docker\n", stderr="")
+
+    return FakeRunner(answer)
+
+
+def compile_in(tmp_path: Path, environment: dict[str, str], runner: FakeRunner) -> Path:
+    """Compile with these settings of the owner; gives the directory of the Dockerfile."""
+    settings = (("GOMODCACHE", "/root/go/pkg/mod"), ("GOPROXY", "https://me:hunter2@proxy.corp.example,direct"))
+    into = tmp_path / "programs" / "standard"
+    engine = Buildx(runner, environment, lambda: None, pause=lambda seconds: None)
+    compiler = ContainerCompiler(render, settings, environment, engine)
+    build = GoBuild(argv=STEP.argv, env=STEP.env, platform=STEP.platform, tree=Path("/src/${x}"), into=into)
+    compiler.build(build, lambda line: None)
+    return into.with_name("standard.image")
+
+
+class TestTheBuild:
+    def test_is_the_plans_own_command_and_environment(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        dockerfile = (compile_in(tmp_path, environment, buildx()) / "Dockerfile").read_text()
+        command = dockerfile[dockerfile.index('["go"') : dockerfile.index("]\n") + 1]
+        assert json.loads(command) == [*STEP.argv[:2], "-o", "/istio-build/programs/", *STEP.argv[2:]]
+        # GOENV is off on a machine; here it is the file in which the owner's settings of modules come.
+        for name, value in dict(STEP.env).items() - {("GOENV", "off")}:
+            assert f'ENV {name}="{value}"\n' in dockerfile
+        assert f"FROM --platform=$BUILDPLATFORM {IMAGE} AS compile\n" in dockerfile
+
+    def test_takes_the_tree_as_it_is_and_gives_files(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        runner = buildx()
+        folder = compile_in(tmp_path, environment, runner)
+        [target] = json.loads(runner.calls[-1].stdin)["target"].values()
+        assert target["context"] == "/src/$${x}"
+        assert target["dockerfile"] == str(folder / "Dockerfile")
+        assert target["platforms"] == [str(STEP.platform)]
+        assert target["output"] == [f"type=local,dest={tmp_path / 'programs' / 'standard'}"]
+        # The tree's own .dockerignore is meant for other builds.
+        assert (folder / "Dockerfile.dockerignore").read_text() == ".git\n"
+
+    def test_leaves_no_credential_on_disk_or_in_the_dockerfile(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        runner = buildx()
+        folder = compile_in(tmp_path, environment, runner)
+        assert all("hunter2" not in path.read_text() for path in folder.iterdir())
+        [call] = [call for call in runner.calls if call.argv[1] == "bake"]
+        [target] = json.loads(call.stdin)["target"].values()
+        assert target["secret"] == ["id=goenv,env=ISTIO_BUILD_GOENV", f"id=netrc,src={tmp_path / '.netrc'}"]
+        # BuildKit keeps its own proxy arguments out of keys and histories.
+        assert target["args"] == {"HTTPS_PROXY": environment["HTTPS_PROXY"]}
+        assert call.env["ISTIO_BUILD_GOENV"] == "GOPROXY=https://me:hunter2@proxy.corp.example,direct\n"
+
+    def test_that_fails_is_gos_failure(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        cause = 'ERROR: failed to solve: process "go build" did not complete successfully: exit code: 137'
+        with pytest.raises(ProcessFailed) as raised:
+            compile_in(tmp_path, environment, buildx(cause))
+        assert (raised.value.argv[0], raised.value.returncode) == ("go", 137)
+
+    def test_that_never_ran_is_the_engines(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        with pytest.raises(AssembleError, match="something else"):
+            compile_in(tmp_path, environment, buildx("ERROR: something else"))
+
+
+class TestTheImage:
+    def registry(self, **changes: object) -> FakeRegistry:
+        registry = FakeRegistry()
+        repository = IMAGE.repository
+        content = config_json(make_config(AMD64, **changes), [])
+        config = Descriptor(media_type=CONFIG, digest=Digest.of(content), size=len(content))
+        registry.blobs[repository][config.digest] = content
+        manifest = Manifest(media_type=MANIFEST, content=json.dumps({"config": config.to_json(), "layers": []}).encode())
+        registry.manifests[repository][str(manifest.digest)] = manifest
+        child = Descriptor(media_type=MANIFEST, digest=manifest.digest, size=len(manifest.content), platform=AMD64)
+        attestation = Descriptor(media_type=MANIFEST, digest=make_digest("a"), size=1, platform=Platform("unknown", "unknown"))
+        registry.manifests[repository]["1.26"] = compose_index((attestation, child), {})
+        return registry
+
+    def test_is_bound_to_its_digest_and_tells_its_go(self) -> None:
+        registry = self.registry(env=(("GOLANG_VERSION", "1.26.8"),))
+        digest = registry.manifests[IMAGE.repository]["1.26"].digest
+        found = lock_compile_image("registry.corp.example/golang:1.26", registry)
+        pinned = f"registry.corp.example/golang:1.26@{digest}"
+        assert (found.version, str(found.image), found.reason) == ("1.26.8", pinned, f"GOLANG_VERSION of {pinned}")
+
+    def test_may_not_tell_its_go(self) -> None:
+        found = lock_compile_image("registry.corp.example/golang:1.26", self.registry())
+        assert (found.version, found.reason) == ("", f"Go of {found.image}")
+
+    def test_that_does_not_exist_is_told(self) -> None:
+        with pytest.raises(BaseImageError, match=r"the image to compile in, registry\.corp\.example/golang:2, does not exist"):
+            lock_compile_image("registry.corp.example/golang:2", self.registry())
+
+
+class TestThePlan:
+    LOCK = make_lock(go_version="", go_reason=f"Go of {IMAGE}", compile_image=IMAGE)
+
+    def test_takes_any_go_that_the_image_does_not_tell(self) -> None:
+        plan = make_plan(make_request(), BOOK, self.LOCK)
+        assert (plan.go_version, plan.compile_image) == ("", str(IMAGE))
+
+    def test_has_fingerprints_of_the_images_digest_and_of_the_template(self) -> None:
+        other = self.LOCK.compile_image.repository.at(make_digest("another")) if self.LOCK.compile_image else None
+        prints = {
+            make_plan(make_request(), book, lock).images[0].fingerprint
+            for book, lock in [
+                (BOOK, make_lock()),
+                (BOOK, self.LOCK),
+                (BOOK, make_lock(go_version="", compile_image=other)),
+                (change_template(BOOK, COMPILE_TEMPLATE, "# more"), self.LOCK),
+            ]
+        }
+        assert len(prints) == 4
+        same = make_lock(go_version="", compile_image=ImageReference.parse(f"mirror.corp.example/go@{IMAGE.digest}"))
+        assert make_plan(make_request(), BOOK, same).images[0].fingerprint in prints
+
+
+@pytest.fixture(scope="module")
+def go_image(registry: str, bases: str, go: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with this machine's Go, as golang's own are; it needs no network to compile the sample tree."""
+    context = tmp_path_factory.mktemp("go-image")
+    asked = [str(go), "env", "GOROOT", "GOVERSION"]
+    root, version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()[:2]
+    parts = ("VERSION", "go.env", "bin/go", "pkg/include", "pkg/tool", "src", "lib")
+    skipped = ("--exclude=*_test.go", "--exclude=testdata")
+    subprocess.run(["tar", "-C", root, *skipped, "-cf", context / "go.tar", *parts], check=True)
+    (context / "Dockerfile").write_text(
+        f"FROM {bases}/base:1.29-2026-02-04T19-02-21\nADD go.tar /usr/local/go/\n"
+        f"ENV PATH=/usr/local/go/bin:/usr/bin:/bin GOLANG_VERSION={version.removeprefix('go')}\n"
+    )
+    name = f"{registry}/compile-in/golang:1"
+    output = f"type=image,name={name},push=true,compression=zstd,compression-level=1"
+    argv = [str(find_plugin(os.environ)), "build", "--provenance=false", "--output", output, str(context)]
+    subprocess.run(argv, check=True, capture_output=True)
+    return name
+
+
+@pytest.mark.engine
+class TestForReal:
+    def settings(self, source: Path, bases: str, output: Path) -> list[str | Path]:
+        image = ("--image", "pilot", "--variant", "distroless", "--platform", "linux/arm64")
+        return ["build", "--source", source, "--hub", "localhost:1/x", "--base-registry", bases, *image, "--output", output]
+
+    def programs(self, cache: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in cache.glob("jobs/*/programs/linux_arm64/standard/*")}
+
+    def test_the_program_is_the_very_one_that_the_machines_go_makes(
+        self, source: Path, bases: str, go_image: str, tmp_path: Path
+    ) -> None:
+        made = []
+        for way in (("--go", "machine"), ("--compile-in", go_image)):
+            cache = tmp_path / way[0].strip("-")
+            ended = istio_build(*self.settings(source, bases, tmp_path / "out"), *way, env={"ISTIO_BUILD_CACHE": str(cache)})
+            assert ended.code == 0, ended.stderr
+            made.append(self.programs(cache))
+        assert made[0] == made[1]
+        assert list(made[0]) == ["pilot-discovery"]
+
+    def test_what_go_says_of_a_mistake_is_shown(self, source: Path, bases: str, go_image: str, tmp_path: Path) -> None:
+        tree = tmp_path / "tree"
+        shutil.copytree(source, tree)
+        (tree / "pilot/cmd/pilot-discovery/mistake.go").write_text("package main\n\nvar x int = nothing\n")
+        (tree / ".dockerignore").write_text("pilot\n")
+        env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
+        ended = istio_build(*self.settings(tree, bases, tmp_path / "out"), "--compile-in", go_image, env=env)
+        assert ended.code == 7, ended.stderr
+        assert "mistake.go:3:13: undefined: nothing" in ended.stderr
