@@ -15,7 +15,6 @@ from builder.errors import AssembleError, BaseImageError
 from builder.oci import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
 from builder.plan import COMPILE_TEMPLATE, make_plan
 from builder.ports import Completed, GoBuild, ProcessFailed
-from builder.recipe import load_recipes
 from builder.reference import Digest, ImageReference, Platform
 from builder.render import render_dockerfile
 from tests.fake_registry import FakeRegistry
@@ -25,6 +24,7 @@ from tests.samples import (
     AMD64,
     change_template,
     config_json,
+    load_book,
     make_config,
     make_digest,
     make_lock,
@@ -32,7 +32,7 @@ from tests.samples import (
     make_sample_plan,
 )
 
-BOOK = load_recipes()
+BOOK = load_book()
 IMAGE = ImageReference.parse(f"registry.corp.example/golang:1.26@{make_digest('golang')}")
 STEP = make_sample_plan().compiles[0]
 
