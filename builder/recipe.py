@@ -4,7 +4,7 @@ Text in a recipe may hold Jinja2 expressions, filled in by the plan: `version`, 
 `base_version`, `architecture`, and `dependencies.NAME` (the SHAs of Istio's `istio.deps`).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, StringConstraints
 
 from builder.errors import RecipeError, RequestError
+from builder.rootfs_recipe import Distribution, Rootfs
 from builder.yaml_document import Location, Schema, YamlDocument, read_yaml, validate
 
 RELEASE_FILE = "release.yaml"
+# Below recipes/: the base images made of packages.
+BUILT_BASES = "built-bases"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 # No component of a path begins with a dot: neither `..`, nor `.git`, nor `.wh.`, with which a layer removes files.
@@ -67,7 +70,8 @@ class ImageRecipe(Schema):
     summary: str = Field(default="", description="One line for people.")
     group: Group = Field(default="core", description="What it belongs to; the group core is built where no --image is given.")
     mirror: str = Field(default="", description="The image to copy as it is, with every platform; nothing is built then.")
-    tags: tuple[str, ...] = Field(default=(), description="The tags of a mirror, in place of the release's own.")
+    tags: tuple[str, ...] = Field(default=(), description="The tags of a mirror or a base image, in place of the release's own.")
+    rootfs: Rootfs | None = Field(default=None, description="What it is made of, where it has no base image.")
     template: str = Field(default="", description="The Dockerfile template, a file of the templates directory.")
     binaries: tuple[Binary, ...] = Field(default=(), description="Go programs, compiled for each platform.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
@@ -110,6 +114,8 @@ class ReleaseRecipe(Schema):
     bases: dict[str, str] = Field(description="Base images by name.")
     artifacts: dict[str, Artifact] = Field(default={}, description="Downloads by name.")
     go: Go = Field(description="How Go programs are compiled.")
+    base_distribution: str = Field(default="", description="What base images are built from: distribution and suite.")
+    distributions: dict[str, Distribution] = Field(default={}, description="Where packages come from, by distribution.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +166,10 @@ class RecipeBook:
         return dict(self.origins)[image]
 
 
-def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
+def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> RecipeBook:
     """The built-in recipes, then each directory of `extra` adding to or replacing them.
+
+    With `build_bases`, those that make Istio's base images of packages replace those that copy them.
 
     A directory holds `*.yaml` recipes and `*.j2` templates side by side, or templates in a `dockerfiles/` below or
     beside it. Raises RecipeError with file and line.
@@ -170,7 +178,8 @@ def load_recipes(extra: tuple[Path, ...] = ()) -> RecipeBook:
     images: dict[str, ImageRecipe] = {}
     documents: dict[str, YamlDocument] = {}
     templates: dict[str, str] = {}
-    for directory in (_shipped("recipes"), *extra):
+    built_in = (_shipped("recipes"), _shipped("recipes") / BUILT_BASES) if build_bases else (_shipped("recipes"),)
+    for directory in (*built_in, *extra):
         if not directory.is_dir():
             raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
         paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
@@ -208,7 +217,7 @@ def json_schema() -> dict[str, Any]:
     definitions = {**image.pop("$defs", {}), **release.pop("$defs", {})}
     # What a field alone cannot say; `_check_kind` says the same, and what else may not stand beside `mirror`.
     built = {"required": ["template", "variants"], "properties": {"variants": {"minProperties": 1}}}
-    image["anyOf"] = [{"required": ["mirror"]}, built]
+    image["anyOf"] = [{"required": ["mirror"]}, {"required": ["rootfs", "template", "tags"]}, built]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "istio-build recipe",
@@ -250,13 +259,24 @@ def _check_kind(recipe: ImageRecipe, document: YamlDocument) -> None:
         if recipe.tags and recipe.variants:
             raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
         return
+    if recipe.rootfs:
+        _check_rootfs(given, document)
+        return
     for key in ("template", "variants"):
         if key not in given:
             raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is no 'mirror'")
     if not recipe.variants:
         raise RecipeError(f"{document.where(('variants',))}: variants: there should be at least 1")
     if recipe.tags:
-        raise RecipeError(f"{document.where(('tags',))}: only a mirror has 'tags'")
+        raise RecipeError(f"{document.where(('tags',))}: only a mirror or a 'rootfs' has 'tags'")
+
+
+def _check_rootfs(given: Set[str], document: YamlDocument) -> None:
+    for key in sorted(given & {"binaries", "files", "artifacts", "variants"}):
+        raise RecipeError(f"{document.where((key,))}: an image with a 'rootfs' has no {key!r}")
+    for key in ("template", "tags"):
+        if key not in given:
+            raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is a 'rootfs'")
 
 
 def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:
