@@ -17,8 +17,9 @@ from builder.fetch import fetch_artifact
 from builder.interruption import Interruption
 from builder.layout import Layout, compose_layout
 from builder.lock import LockedArtifact
-from builder.plan import CompiledFile, CompileStep, FetchedFile, ImagePlan, Plan, PlannedFile
-from builder.ports import Downloader, Engine, GoToolchain, ProcessRunner
+from builder.mirror import mirror_image
+from builder.plan import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
+from builder.ports import Downloader, Engine, GoToolchain, ProcessRunner, Registry
 from builder.progress import Progress
 from builder.reference import Platform
 from builder.release_directory import LayoutNotes
@@ -35,25 +36,30 @@ class Workshop:
     find_toolchain: Callable[[], GoToolchain]
     run: ProcessRunner
     downloader: Downloader
+    registry: Registry
     engine: Engine
     read_layer: ReadLayer
     progress: Progress
     interruption: Interruption
 
 
-def build_images(plan: Plan, images: Sequence[ImagePlan], layouts: Path, workshop: Workshop) -> dict[str, Layout]:
-    """Build these images of the plan; gives each one's checked layout, a directory below `layouts`, by its key.
+def build_images(
+    plan: Plan, images: Sequence[ImagePlan], layouts: Path, workshop: Workshop, mirrors: Sequence[MirrorPlan] = ()
+) -> dict[str, Layout]:
+    """Build these images of the plan and copy these mirrors; gives each one's checked layout, a directory below
+    `layouts`, by its key.
 
     The first task that fails ends the others; its error is raised.
     """
-    if not images:
+    if not images and not mirrors:
         return {}
     steps = _needed_steps(plan, images)
     artifacts = _needed_artifacts(images)
     groups = _group_by_image(images)
-    workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms)
+    workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms) + len(mirrors)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        ready = pool.submit(workshop.engine.prepare)
+        ready = pool.submit(workshop.engine.prepare if images else lambda: None)
+        copied = {mirror.key: pool.submit(_mirror, mirror, plan, layouts, workshop) for mirror in mirrors}
         fetched = {artifact: pool.submit(_fetch, artifact, workshop) for artifact in artifacts}
         compiled = _submit_compiles(steps, workshop, pool)
         assembled = [
@@ -61,9 +67,11 @@ def build_images(plan: Plan, images: Sequence[ImagePlan], layouts: Path, worksho
             for platform in plan.platforms
             for group in groups
         ]
-        _finish_or_end([ready, *fetched.values(), *compiled.values(), *assembled], workshop.interruption)
+        every: list[Future[Any]] = [ready, *fetched.values(), *compiled.values(), *assembled, *copied.values()]
+        _finish_or_end(every, workshop.interruption)
     parts = [part for future in assembled for part in future.result()]
-    return {image.key: _compose(image, plan, parts, layouts) for image in images}
+    built = {image.key: _compose(image, plan, parts, layouts) for image in images}
+    return built | {key: copy.result() for key, copy in copied.items()}
 
 
 def _finish_or_end(futures: Sequence[Future[Any]], interruption: Interruption) -> None:
@@ -139,6 +147,20 @@ def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, worksh
 def _fetch(artifact: LockedArtifact, workshop: Workshop) -> Path:
     with workshop.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
         return fetch_artifact(artifact, workshop.downloads, workshop.downloader, task)
+
+
+def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, workshop: Workshop) -> Layout:
+    with workshop.progress.task("mirror", mirror.image) as task:
+        return mirror_image(
+            mirror,
+            layouts / mirror.key,
+            LayoutNotes.of_mirror(mirror, plan).to_json(),
+            # Blobs are named by their sha256 just as downloads are.
+            cache=workshop.downloads,
+            registry=workshop.registry,
+            read_layer=workshop.read_layer,
+            task=task,
+        )
 
 
 def _assemble(

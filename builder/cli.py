@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
-_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "envoy", "insecure_registry")
+_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "envoy", "insecure_registry")
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
 _SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression")
 
@@ -88,11 +88,12 @@ _what = _options(
     _option("--istio", "The release of Istio to fetch and build, such as 1.29.0.", metavar="VERSION"),
     _option("--source", "A checkout of Istio to build instead.", metavar="DIR"),
     _option("--git-url", "Where --istio fetches from.", metavar="URL"),
-    _option("--image", "An image to build; all by default. Repeatable.", metavar="NAME"),
+    _option("--image", "An image or group (core, mesh, test, bases, all); core by default. Repeatable.", metavar="NAME"),
     _option("--variant", "A variant to build: debug, distroless; all by default. Repeatable.", metavar="NAME"),
     _option("--platform", "A platform; linux/amd64 and linux/arm64 by default. Repeatable.", metavar="OS/ARCH"),
     _option("--base-registry", "Where base images come from.", metavar="REGISTRY"),
     _option("--base", "A base image of your own. Repeatable.", metavar="NAME=REFERENCE"),
+    _option("--mirror-from", "Where to copy a mirrored image from. Repeatable.", metavar="IMAGE=REFERENCE"),
     _option("--envoy-url", "The URL below which Envoy's archives are: a mirror.", metavar="URL"),
     _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
     _option("--builder", "The buildx builder to use.", metavar="NAME"),

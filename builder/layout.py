@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,13 +86,35 @@ def compose_layout(
         children.append(
             Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
         )
-    index = compose_index(tuple(children), annotations)
+    _finish(layout, compose_index(tuple(children), annotations), notes)
+    return layout
+
+
+def copy_layout(
+    index: Manifest, manifests: Sequence[Manifest], blobs: Mapping[Digest, Path], into: Path, notes: Mapping[str, str]
+) -> Layout:
+    """A layout with this very index; `blobs` are the files of all that its manifests name, and are linked.
+
+    A layout that is there already is replaced. `notes` annotate the entry of index.json, as in `compose_layout`.
+    """
+    layout = Layout(into)
+    if (into / "oci-layout").exists():
+        shutil.rmtree(into)
+    (into / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    for digest, path in blobs.items():
+        _link(path, layout.blob(digest))
+    for manifest in manifests:
+        _write(layout.blob(manifest.digest), manifest.content)
+    _finish(layout, index, notes)
+    return layout
+
+
+def _finish(layout: Layout, index: Manifest, notes: Mapping[str, str]) -> None:
     _write(layout.blob(index.digest), index.content)
-    _write(into / "oci-layout", _LAYOUT_VERSION.encode())
+    _write(layout.root / "oci-layout", _LAYOUT_VERSION.encode())
     entry = {**index.descriptor.to_json(), "annotations": dict(notes)}
     # Last, so that a layout with an index.json is a whole one.
-    _write(into / "index.json", json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode())
-    return layout
+    _write(layout.root / "index.json", json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode())
 
 
 def _link(source: Path, target: Path) -> None:
@@ -105,7 +127,8 @@ def _link(source: Path, target: Path) -> None:
             raise
         except OSError:
             # Another file system, or one without links.
-            _write(target, source.read_bytes())
+            with whole_file(target) as partial:
+                shutil.copyfile(source, partial)
 
 
 def _write(path: Path, content: bytes) -> None:

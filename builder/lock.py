@@ -58,6 +58,15 @@ class LockedArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedMirror:
+    """An image to copy, bound to the digest of its index; `platforms` are all that it has, asked for or not."""
+
+    image: str
+    source: ImageReference
+    platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
 
@@ -65,6 +74,7 @@ class Lock:
     go_version: str
     bases: tuple[LockedBase, ...]
     artifacts: tuple[LockedArtifact, ...]
+    mirrors: tuple[LockedMirror, ...] = ()
 
     def base(self, name: str) -> LockedBase:
         """The base of this name in release.yaml."""
@@ -73,3 +83,7 @@ class Lock:
     def artifact(self, name: str, platform: Platform) -> LockedArtifact:
         """The artifact of this name in release.yaml, for this platform."""
         return next(artifact for artifact in self.artifacts if (artifact.name, artifact.platform) == (name, platform))
+
+    def mirror(self, image: str) -> LockedMirror:
+        """What is copied for this image."""
+        return next(mirror for mirror in self.mirrors if mirror.image == image)

@@ -41,6 +41,11 @@ class Descriptor:
             platform=Platform(platform["os"], platform["architecture"]) if platform else None,
         )
 
+    @property
+    def is_runnable(self) -> bool:
+        """Whether an index lists it as an image for some platform. Attestations are listed as unknown/unknown."""
+        return self.platform is not None and self.platform.os != "unknown"
+
     def to_json(self) -> dict[str, Any]:
         """The descriptor object, keys in the order of the specification."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": str(self.digest), "size": self.size}

@@ -11,12 +11,12 @@ from builder.errors import RegistryError, VerifyError
 from builder.journal import Journal
 from builder.layout import Layout
 from builder.oci import ImageConfig, Manifest
-from builder.plan import ImagePlan, Plan
+from builder.plan import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry
 from builder.progress import Progress
 from builder.publish import Publication, Traffic, publish
 from builder.report import ImageReport, PlatformReport, Report
-from builder.verify import PulledImage, find_published, verify_published
+from builder.verify import PulledImage, find_mirrored, find_published, verify_published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,11 @@ class Counter:
 
 def push_plan(plan: Plan, layouts: Path, workshop: Workshop, counter: Counter, *, rebuild: bool, started: float) -> Report:
     """Build what the hubs lack, publish it as one release, read it back. `started`: time.monotonic() of the run."""
-    found = {} if rebuild else _find_published(plan.images, counter.registry, workshop.progress)
-    built = build_images(plan, [image for image in plan.images if image.key not in found], layouts, workshop)
-    publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.images]
-    states = dict.fromkeys(found, "unchanged") | dict.fromkeys(built, "built")
+    found = {} if rebuild else _find_published(plan.everything, counter.registry, workshop.progress)
+    missing = [image for image in plan.images if image.key not in found]
+    built = build_images(plan, missing, layouts, workshop, [mirror for mirror in plan.mirrors if mirror.key not in found])
+    publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything]
+    states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
     return publish_release(publications, states, plan.version, plan.hub, workshop, counter, started)
 
 
@@ -70,8 +71,8 @@ def publish_release(
 
 def build_plan(plan: Plan, layouts: Path, workshop: Workshop, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
-    built = build_images(plan, plan.images, layouts, workshop)
-    images = tuple(_report_layout(image, built[image.key]) for image in plan.images)
+    built = build_images(plan, plan.images, layouts, workshop, plan.mirrors)
+    images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return _finish(plan.version, plan.hub, images, None, workshop.progress, started)
 
 
@@ -93,17 +94,25 @@ def _finish(
     )
 
 
-def _find_published(images: Sequence[ImagePlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
+def _state_of(plan: Plan, key: str) -> str:
+    return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
+
+
+def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
 
     with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(images, pool.map(lambda image: find_published(image, registry), images), strict=True))
+        found = dict(zip(images, pool.map(lambda image: _find(image, registry), images), strict=True))
         known = {image.key: manifest for image, manifest in found.items() if manifest}
         task.outcome = f"{len(known)} unchanged"
     return known
 
 
-def _publication(image: ImagePlan, found: Manifest | None, layout: Layout | None) -> Publication:
+def _find(image: ImagePlan | MirrorPlan, registry: Registry) -> Manifest | None:
+    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
+
+
+def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None) -> Publication:
     if found:
         return Publication(key=image.key, index=found, references=image.references, layout=None)
     assert layout is not None
@@ -112,7 +121,7 @@ def _publication(image: ImagePlan, found: Manifest | None, layout: Layout | None
         index=layout.index(),
         references=image.references,
         layout=layout,
-        mount_from=(image.base.reference.repository,),
+        mount_from=(image.source.repository if isinstance(image, MirrorPlan) else image.base.reference.repository,),
     )
 
 
@@ -132,14 +141,14 @@ def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str
     )
 
 
-def _report_layout(image: ImagePlan, layout: Layout) -> ImageReport:
+def _report_layout(image: ImagePlan | MirrorPlan, layout: Layout, state: str) -> ImageReport:
     index = layout.index()
     return ImageReport(
         key=image.key,
         references=image.references,
         digest=index.digest,
         platforms=layout_platforms(layout),
-        state="built",
+        state=state,
         layout=str(layout.root),
     )
 
@@ -147,7 +156,7 @@ def _report_layout(image: ImagePlan, layout: Layout) -> ImageReport:
 def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:
     """The platforms of a layout with their sizes."""
     reports = []
-    for child in layout.index().children():
+    for child in (child for child in layout.index().children() if child.is_runnable):
         manifest = layout.manifest(child)
         config = ImageConfig.parse(layout.read(manifest.config()))
         size = sum(layer.size for layer in manifest.layers())

@@ -10,7 +10,7 @@ from typing import Any
 
 from builder import __version__
 from builder.errors import RecipeError, RequestError, ToolchainError
-from builder.lock import Lock, LockedArtifact, LockedBase, SourceFacts
+from builder.lock import Lock, LockedArtifact, LockedBase, LockedMirror, SourceFacts
 from builder.recipe import ArtifactFile, Binary, ImageRecipe, RecipeBook, ReleaseRecipe, TreeFile
 from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag
 from builder.render import render_dockerfile, render_text
@@ -126,6 +126,29 @@ class ImagePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPlan:
+    """An image that is copied as it is. `platforms` are those that it must have; `fixed_tags` are no `--tag`'s."""
+
+    image: str
+    source: ImageReference
+    platforms: tuple[Platform, ...]
+    variants: tuple[tuple[str, bool], ...]
+    fixed_tags: tuple[str, ...]
+    references: tuple[ImageReference, ...]
+
+    @property
+    def key(self) -> str:
+        """The image's name: its variants are one image."""
+        return self.image
+
+    @property
+    def digest(self) -> Digest:
+        """The digest that it has at its source, and is to have at the hubs."""
+        assert self.source.digest is not None
+        return self.source.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One release: all images of a run."""
 
@@ -139,6 +162,12 @@ class Plan:
     compiles: tuple[CompileStep, ...]
     artifacts: tuple[LockedArtifact, ...]
     images: tuple[ImagePlan, ...]
+    mirrors: tuple[MirrorPlan, ...] = ()
+
+    @property
+    def everything(self) -> tuple[ImagePlan | MirrorPlan, ...]:
+        """All that goes to the hubs, built or copied."""
+        return (*self.images, *self.mirrors)
 
 
 def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe, tuple[str, ...]], ...]:
@@ -208,11 +237,19 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     chosen = select_images(request, book)
     compiles = _plan_compiles(request, book, lock, values, tuple(recipe for recipe, _ in chosen))
     images = tuple(
-        _plan_image(request, book, lock, values, compiles, recipe, variant) for recipe, variants in chosen for variant in variants
+        _plan_image(request, book, lock, values, compiles, recipe, variant)
+        for recipe, variants in chosen
+        for variant in variants
+        if not recipe.mirror
+    )
+    mirrors = tuple(
+        _plan_mirror(request, book, lock.mirror(recipe.image), values, recipe, variants)
+        for recipe, variants in chosen
+        if recipe.mirror
     )
     if compiles:
         _check_go(lock)
-    _check_references(images)
+    _check_references((*images, *mirrors))
     return Plan(
         version=values["version"],
         hub=values["hub"],
@@ -224,10 +261,11 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         compiles=compiles,
         artifacts=lock.artifacts,
         images=images,
+        mirrors=mirrors,
     )
 
 
-def _check_references(images: tuple[ImagePlan, ...]) -> None:
+def _check_references(images: tuple[ImagePlan | MirrorPlan, ...]) -> None:
     """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
     owners: dict[ImageReference, str] = {}
     for image in images:
@@ -347,6 +385,28 @@ def _plan_image(
     return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
 
 
+def _plan_mirror(
+    request: Request,
+    book: RecipeBook,
+    lock: LockedMirror,
+    values: Mapping[str, Any],
+    recipe: ImageRecipe,
+    variants: tuple[str, ...],
+) -> MirrorPlan:
+    origin = book.origin(recipe.image)
+    fixed = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
+    named = tuple((variant, variant == book.release.default_variant) for variant in variants)
+    tags = request.tags or (values["version"],)
+    return MirrorPlan(
+        image=recipe.image,
+        source=lock.source,
+        platforms=request.platforms,
+        variants=named,
+        fixed_tags=fixed,
+        references=mirror_references(request.hubs, tags, recipe.image, named, fixed),
+    )
+
+
 def _plan_platform(
     book: RecipeBook,
     lock: Lock,
@@ -418,6 +478,28 @@ def image_references(
     """
     own = [name for tag in tags for name in ((tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",))]
     return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
+
+
+def mirror_references(
+    hubs: tuple[Hub, ...],
+    tags: tuple[str, ...],
+    image: str,
+    variants: tuple[tuple[str, bool], ...],
+    fixed_tags: tuple[str, ...],
+) -> tuple[ImageReference, ...]:
+    """All tags of a mirror: its fixed ones, else those of each variant (its name, and whether it is the default one).
+
+    Raises RequestError where a tag gets too long with a variant behind it.
+    """
+    if fixed_tags or not variants:
+        own = dict.fromkeys(fixed_tags or tags)
+        return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in own)
+    found = [
+        reference
+        for variant, is_default in variants
+        for reference in image_references(hubs, tags, image, variant, is_default=is_default)
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:

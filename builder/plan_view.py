@@ -7,7 +7,7 @@ from typing import Any
 
 from builder.bake import bake_definition
 from builder.lock import LockedArtifact
-from builder.plan import CompiledFile, ImagePlan, Plan
+from builder.plan import CompiledFile, ImagePlan, MirrorPlan, Plan
 from builder.ports import AssemblyTarget
 from builder.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.report import format_table
@@ -28,6 +28,7 @@ def plan_dockerfiles(plan: Plan) -> str:
     parts = [
         f"# ---- {image.key} {platform.platform}\n{platform.dockerfile}" for image in plan.images for platform in image.platforms
     ]
+    parts += [f"# ---- {mirror.key}: a copy of {mirror.source}, which no Dockerfile makes\n" for mirror in plan.mirrors]
     return "\n".join(parts).rstrip()
 
 
@@ -64,6 +65,8 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     lines += ["", "Images"]
     for image in plan.images:
         lines += _image_lines(image)
+    for mirror in plan.mirrors:
+        lines += _mirror_lines(mirror)
     return "\n".join(lines)
 
 
@@ -73,6 +76,12 @@ def _image_lines(image: ImagePlan) -> list[str]:
     for layer in image.platforms[0].layers:
         lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
+
+
+def _mirror_lines(mirror: MirrorPlan) -> list[str]:
+    platforms = ", ".join(str(platform) for platform in mirror.platforms)
+    lines = [f"  {mirror.image}, a copy with every platform, {platforms} among them", f"    of     {mirror.source}"]
+    return [*lines, *(f"    push   {reference}" for reference in mirror.references)]
 
 
 def _origin(origin: object) -> str:

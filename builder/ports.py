@@ -68,6 +68,19 @@ class Registry(Protocol):
         """A small blob such as an image configuration, checked against its digest."""
         ...
 
+    def pull_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        into: Path,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """Fetch a blob of any size to this path, resuming what an earlier try left beside it; a file is there only once
+        it is whole and of its digest. `on_bytes` is given what has come, negative where it comes again. Raises DiskFull.
+        """
+        ...
+
     def push_blob(
         self,
         repository: Repository,

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from builder.errors import AccessDenied, CheckError, RegistryError
+from builder.blob_pull import BlobPull
+from builder.errors import AccessDenied, RegistryError
 from builder.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
+from builder.partial_file import PartialFile, file_sha256
 from builder.ports import UploadOutcome
 from builder.reference import Digest, ImageReference, Repository
 from builder.registry_answer import Answer, media_type_of
 from builder.registry_auth import CredentialSource
+from builder.registry_checks import check_digest, check_size, check_stored
 from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload
 from builder.retry import RetryPolicy
 from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
@@ -82,7 +85,7 @@ class HttpRegistry:
             return None if answer.says_not_found else self._refuse(repository, call, answer)
         manifest = Manifest(media_type=media_type_of(answer), content=answer.content)
         if reference.digest:
-            _check_digest(call.act, reference.digest, answer.content)
+            check_digest(call.act, reference.digest, answer.content)
         if manifest.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES):
             raise RegistryError(
                 f"cannot {call.act}: it is {manifest.media_type or 'of no type'}, not an image index or manifest",
@@ -101,8 +104,27 @@ class HttpRegistry:
             limit=_LARGEST_DOCUMENT,
         )
         content = self._retry.run(lambda: self._send(repository, call, accept=(200,))).content
-        _check_digest(call.act, descriptor.digest, content)
+        check_digest(call.act, descriptor.digest, content)
         return content
+
+    def pull_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        into: Path,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """See `ports.Registry.pull_blob`. `into` is left as it is where it is that blob already."""
+        act = f"fetch blob {descriptor.digest.short} ({descriptor.size} bytes) from {repository}"
+        with PartialFile.open(into, self._wait) as part:
+            # Another process may have fetched it while we waited for it.
+            if file_sha256(into) == descriptor.digest.hex:
+                part.clear()
+                return
+            pull = BlobPull(act, descriptor, part, on_bytes or (lambda _: None))
+            self._retry.run(lambda: self._pull(repository, descriptor, act, pull))
+            part.finish()
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """See `ports.Registry.has_blob`."""
@@ -123,7 +145,7 @@ class HttpRegistry:
         so the sum is the blob's size after UPLOADED, and 0 after PRESENT or MOUNTED. Raises CheckError where the file
         is not of the descriptor's size.
         """
-        _check_size(descriptor, content)
+        check_size(descriptor, content)
         body = Upload(content, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
         def attempt() -> UploadOutcome:
@@ -150,7 +172,7 @@ class HttpRegistry:
             body=manifest.content,
         )
         answer = self._retry.run(lambda: self._send(repository, call, accept=(201, 200, 202)))
-        _check_stored(call.act, manifest.digest, answer)
+        check_stored(call.act, manifest.digest, answer)
 
     def delete_tag(self, reference: ImageReference) -> bool:
         """See `ports.Registry.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
@@ -170,6 +192,23 @@ class HttpRegistry:
             # Either the tag is gone, perhaps by a try whose answer was lost, or this is one more way to say "cannot".
             return self.get_manifest(repository.at(reference.tag)) is None
         return answer.status not in cannot
+
+    def _pull(self, repository: Repository, descriptor: Descriptor, act: str, pull: BlobPull) -> None:
+        if not pull.is_complete:
+            call = Call(
+                act=act,
+                method="GET",
+                url=f"{repository.path}/blobs/{descriptor.digest}",
+                scopes=_pull(repository),
+                headers=pull.range_headers(),
+                receiver=pull,
+            )
+            self._send(repository, call, accept=(200, 206))
+        pull.check()
+
+    def _wait(self, seconds: float) -> None:
+        self._check_interrupted()
+        self._retry.sleep(seconds)
 
     def _find_blob(self, repository: Repository, digest: Digest, scopes: tuple[str, ...]) -> bool:
         call = Call(
@@ -236,7 +275,7 @@ class HttpRegistry:
             location = self._locate_upload(repository, started, patched)
             end = replace(whole, url=_with_digest(location, digest), body=None)
             answer = self._send(repository, end, accept=(201, 204))
-        _check_stored(started.act, digest, answer)
+        check_stored(started.act, digest, answer)
 
     def _locate_upload(self, repository: Repository, started: Call, session: Answer) -> str:
         location = self._connections.to(repository).resolve_location(session)
@@ -272,26 +311,3 @@ def _with_digest(location: str, digest: Digest) -> str:
     parts = urllib.parse.urlsplit(location)
     query = f"{parts.query}&" if parts.query else ""
     return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()
-
-
-def _check_digest(act: str, expected: Digest, content: bytes) -> None:
-    if Digest.of(content) != expected:
-        raise RegistryError(
-            f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
-            hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
-        )
-
-
-def _check_stored(act: str, expected: Digest, answer: Answer) -> None:
-    stored = answer.headers.get("Docker-Content-Digest", "")
-    if stored and stored != str(expected):
-        raise RegistryError(f"cannot {act}: the registry stored it as {stored}, not as {expected}", status=answer.status)
-
-
-def _check_size(descriptor: Descriptor, content: Path) -> None:
-    try:
-        size = content.stat().st_size
-    except OSError as error:
-        raise CheckError(f"cannot read blob {descriptor.digest.short}: {content}: {error.strerror}") from error
-    if size != descriptor.size:
-        raise CheckError(f"{content} has {size} bytes, its descriptor says {descriptor.size}")

@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import requests
 import urllib3
@@ -61,11 +62,24 @@ class Upload:
             self._on_bytes(number)
 
 
+class Receiver(Protocol):
+    """Takes a body that is too large to be kept in memory."""
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """A body comes now, whole (200) or in part (206)."""
+        ...
+
+    def take(self, chunk: bytes) -> None:
+        """Some more of it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request. `act` says what it is for, as in `cannot <act>: …`; `scopes` are those of a token for it.
 
-    `url` is a path below /v2/, or an absolute URL that the registry gave. At most `limit` bytes of the body are read.
+    `url` is a path below /v2/, or an absolute URL that the registry gave. At most `limit` bytes of the body are read; a
+    `receiver` is given the body of an answer that holds what was asked for.
     """
 
     act: str
@@ -76,6 +90,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Upload | bytes | None = None
     limit: int = _ERROR_BYTES
+    receiver: Receiver | None = None
 
 
 class _Authorization(requests.auth.AuthBase):
@@ -166,6 +181,7 @@ class RegistryConnection:
                 auth=_Authorization(authorization),
             ),
             limit=call.limit,
+            receiver=call.receiver,
         )
 
     def _request_token(
@@ -181,14 +197,25 @@ class RegistryConnection:
         request = requests.Request(method, url, params=query, data=form, auth=_Authorization(authorization))
         return self._request(act, request, limit=_ERROR_BYTES, redirects=method == "GET")
 
-    def _request(self, act: str, request: requests.Request, *, limit: int, redirects: bool = True) -> Answer:
+    def _request(
+        self,
+        act: str,
+        request: requests.Request,
+        *,
+        limit: int,
+        redirects: bool = True,
+        receiver: Receiver | None = None,
+    ) -> Answer:
         self._check_interrupted()
         method, url = str(request.method), str(request.url)
         try:
             prepared = self._session.prepare_request(request)
             settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
             with self._session.send(prepared, timeout=self._timeouts, allow_redirects=redirects, **settings) as response:
-                content = self._read(response, limit)
+                if receiver and response.status_code in (200, 206):
+                    content = self._hand_over(response, receiver)
+                else:
+                    content = self._read(response, limit)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise lost(act, method, url, explain_failure(error)) from error
         return Answer(
@@ -199,6 +226,14 @@ class RegistryConnection:
             headers=response.headers,
             content=content,
         )
+
+    def _hand_over(self, response: requests.Response, receiver: Receiver) -> bytes:
+        """Gives all to the receiver, and nothing back."""
+        receiver.start(response.status_code, response.headers)
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+            self._check_interrupted()
+            receiver.take(chunk)
+        return b""
 
     def _read(self, response: requests.Response, limit: int) -> bytes:
         """The body, one byte past the limit at most."""

@@ -8,11 +8,41 @@ from typing import Self
 from builder.check import ReadLayer, check_integrity
 from builder.errors import CheckError, RequestError
 from builder.layout import Layout
-from builder.plan import ImagePlan, Plan, image_references
+from builder.plan import ImagePlan, MirrorPlan, Plan, image_references, mirror_references
 from builder.publish import Publication
 from builder.reference import Hub, ImageReference
 
 _PREFIX = "dev.istio-build."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorNotes:
+    """What a layout says besides where it is a mirror: of what, and how its tags are made (see `MirrorPlan`)."""
+
+    source: ImageReference
+    variants: tuple[tuple[str, bool], ...]
+    fixed_tags: tuple[str, ...]
+
+    @classmethod
+    def read(cls, notes: Mapping[str, str]) -> Self | None:
+        """From the notes of a layout, None where it is no mirror."""
+        if f"{_PREFIX}mirror" not in notes:
+            return None
+        default = notes.get(f"{_PREFIX}default-variant", "")
+        return cls(
+            source=ImageReference.parse(notes[f"{_PREFIX}mirror"]),
+            variants=tuple((name, name == default) for name in notes.get(f"{_PREFIX}variants", "").split()),
+            fixed_tags=tuple(notes.get(f"{_PREFIX}tags", "").split()),
+        )
+
+    def to_json(self) -> Mapping[str, str]:
+        """As annotations."""
+        return {
+            f"{_PREFIX}default-variant": "".join(name for name, is_default in self.variants if is_default),
+            f"{_PREFIX}mirror": str(self.source),
+            f"{_PREFIX}tags": " ".join(self.fixed_tags),
+            f"{_PREFIX}variants": " ".join(name for name, _ in self.variants),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +55,25 @@ class LayoutNotes:
     version: str
     hub: str
     references: tuple[ImageReference, ...]
+    mirror: "MirrorNotes | None" = None
+
+    @property
+    def key(self) -> str:
+        """`pilot-distroless`, or the name of a mirror."""
+        return self.image if self.mirror else f"{self.image}-{self.variant}"
+
+    @classmethod
+    def of_mirror(cls, mirror: MirrorPlan, plan: Plan) -> Self:
+        """The notes for a mirror of a plan."""
+        return cls(
+            image=mirror.image,
+            variant="",
+            is_default=False,
+            version=plan.version,
+            hub=plan.hub,
+            references=mirror.references,
+            mirror=MirrorNotes(source=mirror.source, variants=mirror.variants, fixed_tags=mirror.fixed_tags),
+        )
 
     @classmethod
     def of(cls, image: ImagePlan, plan: Plan) -> Self:
@@ -50,6 +99,7 @@ class LayoutNotes:
                 version=notes[f"{_PREFIX}version"],
                 hub=notes[f"{_PREFIX}hub"],
                 references=tuple(ImageReference.parse(text) for text in notes[f"{_PREFIX}references"].split()),
+                mirror=MirrorNotes.read(notes),
             )
         except KeyError as error:
             raise CheckError(f"{layout.root} was not made by `istio-build build`: it lacks the note {error}") from error
@@ -63,6 +113,7 @@ class LayoutNotes:
             f"{_PREFIX}references": " ".join(str(reference) for reference in self.references),
             f"{_PREFIX}variant": self.variant,
             f"{_PREFIX}version": self.version,
+            **(self.mirror.to_json() if self.mirror else {}),
         }
 
 
@@ -95,10 +146,11 @@ def read_release(directory: Path, hubs: tuple[Hub, ...], tags: tuple[str, ...], 
     version, hub = releases[0]
     publications = tuple(
         Publication(
-            key=f"{note.image}-{note.variant}",
+            key=note.key,
             index=check_integrity(layout, read_layer),
             references=_references(note, hubs, tags),
             layout=layout,
+            mount_from=(note.mirror.source.repository,) if note.mirror else (),
         )
         for layout, note in zip(layouts, notes, strict=True)
     )
@@ -108,6 +160,7 @@ def read_release(directory: Path, hubs: tuple[Hub, ...], tags: tuple[str, ...], 
 def _references(note: LayoutNotes, hubs: tuple[Hub, ...], tags: tuple[str, ...]) -> tuple[ImageReference, ...]:
     if not hubs and not tags:
         return note.references
-    return image_references(
-        hubs or (Hub.parse(note.hub),), tags or (note.version,), note.image, note.variant, is_default=note.is_default
-    )
+    hubs, tags = hubs or (Hub.parse(note.hub),), tags or (note.version,)
+    if note.mirror:
+        return mirror_references(hubs, tags, note.image, note.mirror.variants, note.mirror.fixed_tags)
+    return image_references(hubs, tags, note.image, note.variant, is_default=note.is_default)

@@ -19,7 +19,8 @@ class PlatformReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport:
-    """One image: where it is, and whether this run built it (`built`), found it there (`unchanged`) or was given it."""
+    """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
+    (`unchanged`) or was `given` it."""
 
     key: str
     references: tuple[ImageReference, ...]

@@ -33,6 +33,7 @@ class Request:
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
     compression: str = "gzip"
+    mirror_sources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

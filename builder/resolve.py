@@ -19,6 +19,7 @@ from builder.recipe import RecipeBook
 from builder.reference import ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ArtifactOverride, Request
+from builder.resolve_mirror import check_mirror_names, resolve_mirror
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _HASH_CHUNK = 1 << 20
@@ -37,7 +38,9 @@ def resolve(
     chosen = select_images(request, book)
     _check_base_names(request, book)
     values = recipe_values(request, book.release, source)
-    base_names = sorted({recipe.variants[variant].base for recipe, variants in chosen for variant in variants})
+    check_mirror_names(request, book)
+    mirrors = [recipe for recipe, _ in chosen if recipe.mirror]
+    base_names = sorted({recipe.variants[name].base for recipe, names in chosen for name in names if not recipe.mirror})
     artifact_names = sorted({file.artifact for recipe, _ in chosen for file in recipe.artifacts})
     needs_go = any(recipe.binaries for recipe, _ in chosen)
     # Threads because each look-up is a round trip or three to some registry or web server.
@@ -49,11 +52,13 @@ def resolve(
             for name in artifact_names
             for platform in request.platforms
         ]
+        copies = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe in mirrors]
         return Lock(
             source=source,
             go_version=go_version.result(),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
+            mirrors=tuple(copy.result() for copy in copies),
         )
 
 

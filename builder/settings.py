@@ -31,12 +31,13 @@ class ProjectFile(Schema):
     istio: str = Field(default="", description="The release of Istio to fetch, such as 1.29.0.")
     source: str = Field(default="", description="A checkout of Istio, relative to this file, instead of a release.")
     git_url: str = Field(default="", description="Where releases are fetched from.")
-    image: Words = Field(default=(), description="The images to build; all that there are recipes for by default.")
+    image: Words = Field(default=(), description="The images to build, or groups of them; the core by default.")
     variant: Words = Field(default=(), description="The variants to build; all by default.")
     platform: Words = Field(default=(), description="The platforms; linux/amd64 and linux/arm64 by default.")
     recipes: Words = Field(default=(), description="Directories of recipes of your own, relative to this file.")
     base_registry: str = Field(default="", description="Where base images come from.")
     base: dict[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
+    mirror_from: dict[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
     envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
     envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
     builder: str = Field(default="", description="The buildx builder to use.")
@@ -111,6 +112,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         artifact_urls=(("envoy", merged.word("envoy_url")),) if merged.word("envoy_url") else (),
         artifact_overrides=_overrides(merged),
         compression=merged.word("compression", "gzip"),
+        mirror_sources=_pairs("mirror-from", merged.words("mirror_from"), "agentgateway=docker.io/me/agentgateway:1"),
     )
     return Job(
         request=request,

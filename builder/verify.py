@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from builder.errors import RegistryError, VerifyError
 from builder.oci import Descriptor, ImageConfig, Manifest
-from builder.plan import FINGERPRINT_ANNOTATION, ImagePlan
+from builder.plan import FINGERPRINT_ANNOTATION, ImagePlan, MirrorPlan
 from builder.ports import Registry
 from builder.publish import Publication
 from builder.reference import ImageReference, Platform
@@ -69,20 +69,33 @@ def _pull_platform(
         problems.append(f"{child.platform or 'an entry without platform'}: its manifest {child.digest} is missing")
         return None
     try:
-        config = ImageConfig.parse(registry.get_blob(repository, manifest.config()))
+        content = registry.get_blob(repository, manifest.config())
+        # An attestation is there for who asks for it, and no platform to pull; its configuration may be anything.
+        config = ImageConfig.parse(content) if child.platform is None or child.is_runnable else None
     except RegistryError as error:
         if error.status != 404:
             raise
         problems.append(f"{child.platform}: its configuration is missing")
         return None
-    if config.platform != child.platform:
+    if config and config.platform != child.platform:
         problems.append(f"the index says {child.platform}, the image itself {config.platform}")
     problems += [
         f"{child.platform}: layer {layer.digest} is missing"
         for layer in manifest.layers()
         if not registry.has_blob(repository, layer.digest)
     ]
-    return PulledPlatform(platform=config.platform, manifest=manifest, config=config)
+    return PulledPlatform(platform=config.platform, manifest=manifest, config=config) if config else None
+
+
+def find_mirrored(plan: MirrorPlan, registry: Registry) -> Manifest | None:
+    """The index of a mirror that every hub already holds, whole, whatever its tags are; else None."""
+    found = None
+    for repository in dict.fromkeys(reference.repository for reference in plan.references):
+        image = pull(repository.at(plan.digest), registry)
+        if image.problems or image.index is None:
+            return None
+        found = image.index
+    return found
 
 
 def find_published(plan: ImagePlan, registry: Registry) -> Manifest | None:

@@ -110,6 +110,7 @@ class Tools:
             find_toolchain=lambda: self.toolchain,
             run=self.run,
             downloader=self.downloader,
+            registry=self.registry,
             engine=Buildx(self.run, self._environment, self.docker.check, self._builder, self._interruption.wait),
             read_layer=self.layer_catalogue,
             progress=self.progress,

@@ -49,6 +49,25 @@ class FakeRegistry:
                 raise RegistryError(f"BLOB_UNKNOWN: {descriptor.digest}", status=404)
             return self.blobs[repository][descriptor.digest]
 
+    def pull_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        into: Path,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        with self._call("pull_blob", str(repository.at(descriptor.digest))):
+            if descriptor.digest not in self.blobs[repository]:
+                raise RegistryError(f"BLOB_UNKNOWN: {descriptor.digest}", status=404)
+            data = self.blobs[repository][descriptor.digest]
+            if Digest.of(data) != descriptor.digest:
+                raise RegistryError("the registry sent other bytes")
+            into.parent.mkdir(parents=True, exist_ok=True)
+            into.write_bytes(data)
+            if on_bytes:
+                on_bytes(len(data))
+
     def push_blob(
         self,
         repository: Repository,

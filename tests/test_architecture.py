@@ -30,6 +30,7 @@ VALUES = {
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {"errors", "reference", "oci", "lock", "request", "plan", "render", "bake", "plan_view", "report"}
 ADAPTERS = {
+    "blob_pull",
     "buildx",
     "docker_credentials",
     "docker_engine",
@@ -41,6 +42,7 @@ ADAPTERS = {
     "registry",
     "registry_answer",
     "registry_auth",
+    "registry_checks",
     "registry_connection",
     "retry",
     "transport",

@@ -23,6 +23,7 @@ from builder.reference import Digest
 from builder.release_directory import read_release
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
+from tests.fake_registry import FakeRegistry
 from tests.fake_runner import Call, FakeRunner, go_build
 from tests.samples import AMD64, ARM64, change_image, make_elf, make_lock, make_sample_plan
 
@@ -38,6 +39,7 @@ class Site:
     runner: FakeRunner = field(default_factory=lambda: FakeRunner(go_build))
     engine: FakeEngine = field(default_factory=FakeEngine)
     downloader: FakeDownloader = field(default_factory=FakeDownloader)
+    registry: FakeRegistry = field(default_factory=FakeRegistry)
     interruption: Interruption = field(default_factory=Interruption)
     events: list[Event] = field(default_factory=list)
     observe: Callable[[Event], None] = lambda event: None
@@ -66,6 +68,7 @@ class Site:
             find_toolchain=self.find_toolchain,
             run=self.runner,
             downloader=self.downloader,
+            registry=self.registry,
             engine=self.engine,
             read_layer=read_layer_of,
             progress=Progress(self._observe),

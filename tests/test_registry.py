@@ -100,6 +100,32 @@ def test_uploads_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
     assert subject.registry.has_blob(subject.repository, descriptor.digest)
 
 
+def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    descriptor, path = make_blob(tmp_path, content)
+    subject.registry.push_blob(subject.repository, descriptor, path)
+    counted: list[int] = []
+    into = tmp_path / "cache" / "blob"
+    subject.registry.pull_blob(subject.repository, descriptor, into, on_bytes=counted.append)
+    assert (into.read_bytes(), sum(counted)) == (content, len(content))
+    assert [entry.name for entry in into.parent.iterdir()] == ["blob"]
+
+
+def test_fetches_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"")
+    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.pull_blob(subject.repository, descriptor, tmp_path / "empty")
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+def test_leaves_nothing_of_a_blob_that_is_not_there(subject: Subject, tmp_path: Path) -> None:
+    nothing = Descriptor(media_type=LAYER, digest=Digest.of(b"nothing"), size=7)
+    with pytest.raises(RegistryError) as caught:
+        subject.registry.pull_blob(subject.repository, nothing, tmp_path / "cache" / "blob")
+    assert caught.value.status == 404
+    assert not list((tmp_path / "cache").glob("*")) if (tmp_path / "cache").exists() else True
+
+
 def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"shared")
     source = Repository(subject.repository.registry, f"{subject.repository.path}/base")

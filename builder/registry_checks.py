@@ -1,0 +1,34 @@
+"""What is sent and what comes back must be what was meant: digests and sizes."""
+
+from pathlib import Path
+
+from builder.errors import CheckError, RegistryError
+from builder.oci import Descriptor
+from builder.reference import Digest
+from builder.registry_answer import Answer
+
+
+def check_digest(act: str, expected: Digest, content: bytes) -> None:
+    """Raises RegistryError where a registry sent other bytes than were asked for."""
+    if Digest.of(content) != expected:
+        raise RegistryError(
+            f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
+            hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+        )
+
+
+def check_stored(act: str, expected: Digest, answer: Answer) -> None:
+    """Raises RegistryError where a registry says that it stored something else."""
+    stored = answer.headers.get("Docker-Content-Digest", "")
+    if stored and stored != str(expected):
+        raise RegistryError(f"cannot {act}: the registry stored it as {stored}, not as {expected}", status=answer.status)
+
+
+def check_size(descriptor: Descriptor, content: Path) -> None:
+    """Raises CheckError where a file is not of its descriptor's size."""
+    try:
+        size = content.stat().st_size
+    except OSError as error:
+        raise CheckError(f"cannot read blob {descriptor.digest.short}: {content}: {error.strerror}") from error
+    if size != descriptor.size:
+        raise CheckError(f"{content} has {size} bytes, its descriptor says {descriptor.size}")
