@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
-_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "envoy", "insecure_registry")
+_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "apt_mirror", "envoy", "insecure_registry")
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
-_SINGLE = ("istio", "source", "git_url", "base_registry", "envoy_url", "builder", "compression")
+_SINGLE = ("istio", "source", "git_url", "base_registry", "bases", "base_distribution", "envoy_url", "builder", "compression")
 
 
 def main() -> NoReturn:
@@ -94,6 +94,9 @@ _what = _options(
     _option("--base-registry", "Where base images come from.", metavar="REGISTRY"),
     _option("--base", "A base image of your own. Repeatable.", metavar="NAME=REFERENCE"),
     _option("--mirror-from", "Where to copy a mirrored image from. Repeatable.", metavar="IMAGE=REFERENCE"),
+    _option("--bases", "How the images of group bases come about.", type=click.Choice(["copy", "build"])),
+    _option("--base-distribution", "What bases are built from, such as ubuntu:noble.", metavar="NAME:SUITE"),
+    _option("--apt-mirror", "A mirror of a package archive. Repeatable.", metavar="NAME=URL"),
     _option("--envoy-url", "The URL below which Envoy's archives are: a mirror.", metavar="URL"),
     _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
     _option("--builder", "The buildx builder to use.", metavar="NAME"),

@@ -32,6 +32,8 @@ class Request:
     bases: tuple[tuple[str, str], ...] = ()
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
+    base_distribution: str = ""
+    apt_mirrors: tuple[tuple[str, str], ...] = ()
     compression: str = "gzip"
     mirror_sources: tuple[tuple[str, str], ...] = ()
 

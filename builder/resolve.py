@@ -14,11 +14,12 @@ from builder.errors import ArtifactError, BaseImageError, ChecksumError, RecipeE
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import platform_values, recipe_values, select_images
-from builder.ports import Downloader, Registry
+from builder.ports import Downloader, PackageFinder, Registry
 from builder.recipe import RecipeBook
 from builder.reference import ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ArtifactOverride, Request
+from builder.resolve_packages import resolve_packages
 from builder.resolve_mirror import check_mirror_names, resolve_mirror
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -33,6 +34,7 @@ def resolve(
     find_go_version: Callable[[], str],
     registry: Registry,
     downloader: Downloader,
+    packages: PackageFinder | None = None,
 ) -> Lock:
     """The lock of this request. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …"""
     chosen = select_images(request, book)
@@ -53,12 +55,19 @@ def resolve(
             for platform in request.platforms
         ]
         copies = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe in mirrors]
+        made = [
+            pool.submit(resolve_packages, recipe, platform, request, book, packages)
+            for recipe, _ in chosen
+            for platform in request.platforms
+            if recipe.rootfs
+        ]
         return Lock(
             source=source,
             go_version=go_version.result(),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(copy.result() for copy in copies),
+            packages=tuple(locked.result() for locked in made),
         )
 
 

@@ -62,9 +62,14 @@ class RootTree:
         self._spool.seek(node.offset)
         return self._spool.read(node.size)
 
-    def unpack(self, archive: tarfile.TarFile) -> None:
-        """Put the files of a package's archive in; a later package's file takes the place of an earlier one's."""
+    def unpack(self, archive: tarfile.TarFile) -> tuple[str, ...]:
+        """Put the files of a package's archive in; gives their paths as they are in the package.
+
+        A later package's file takes the place of an earlier one's.
+        """
+        paths = []
         for member in archive:
+            paths.append(posixpath.normpath(f"/{member.name}"))
             path = merged(member.name)
             if path == "/" or _is_merged_directory(path, member):
                 continue
@@ -80,6 +85,7 @@ class RootTree:
             elif member.isdir() and not (path in self._nodes and self._nodes[path].kind == tarfile.SYMTYPE):
                 # A directory over a link to one: dpkg keeps the link, too.
                 self._nodes[path] = node
+        return tuple(path for path in paths if path != "/")
 
     def write_file(self, path: str, content: bytes, *, mode: int, mtime: int, uid: int = 0, gid: int = 0) -> None:
         """Put a file there, whatever was there before."""
@@ -141,7 +147,7 @@ class RootTree:
 
 def merged(name: str) -> str:
     """The path that `./lib/x` of a package has where /lib is a link to /usr/lib."""
-    path = posixpath.normpath(f"/{name.lstrip('./') if name.startswith('./') else name.lstrip('/')}")
+    path = posixpath.normpath(f"/{name.lstrip('/')}")
     top, _, rest = path[1:].partition("/")
     return f"/usr/{top}/{rest}" if top in _MERGED and rest else path
 

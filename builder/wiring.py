@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from builder.apt import Apt
 from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
@@ -77,6 +78,11 @@ class Tools:
         return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
 
     @cached_property
+    def apt(self) -> Apt:
+        """What packages there are."""
+        return Apt(self.run, self._environment, self.workspace.packages, self._interruption.wait)
+
+    @cached_property
     def layer_catalogue(self) -> LayerCatalogue:
         """What layers hold."""
         return LayerCatalogue(self.workspace.layers)
@@ -88,10 +94,12 @@ class Tools:
 
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
-        book = load_recipes(job.recipes)
+        book = load_recipes(job.recipes, build_bases=job.build_bases)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
-            lock = resolve(job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader)
+            lock = resolve(
+                job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader, self.apt
+            )
             task.outcome = f"commit {source.state.commit[:12]}"
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
