@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from builder.errors import PackageError
+from builder.errors import BaseImageError
 from builder.file_lock import locked
 from builder.ports import FoundPackage, PackageSources, PackageWishes, ProcessFailed, ProcessRunner
 from builder.reference import redact_url
@@ -22,9 +22,7 @@ class Apt:
     not fetched again.
     """
 
-    def __init__(
-        self, run: ProcessRunner, environment: Mapping[str, str], root: Path, pause: Callable[[float], None]
-    ) -> None:
+    def __init__(self, run: ProcessRunner, environment: Mapping[str, str], root: Path, pause: Callable[[float], None]) -> None:
         self._run = run
         self._environment = environment
         self._root = root
@@ -35,7 +33,7 @@ class Apt:
     def find(self, sources: PackageSources, wishes: PackageWishes) -> tuple[FoundPackage, ...]:
         """See `ports.PackageFinder.find`."""
         if not Path(sources.keyring).is_file():
-            raise PackageError(
+            raise BaseImageError(
                 f"there is no keyring {sources.keyring}, so nothing can tell whether packages are genuine",
                 hint=f"Install {sources.keyring_package} (the name of the Debian package).",
             )
@@ -60,7 +58,9 @@ class Apt:
             (state / directory).mkdir(parents=True, exist_ok=True)
         # As if nothing were installed: whatever this machine has must not count.
         (state / "status").write_text("")
-        lines = [line.replace("deb ", f"deb [arch={sources.architecture} signed-by={sources.keyring}] ", 1) for line in sources.lines]
+        lines = [
+            line.replace("deb ", f"deb [arch={sources.architecture} signed-by={sources.keyring}] ", 1) for line in sources.lines
+        ]
         (state / "etc/sources.list").write_text("\n".join(lines) + "\n")
         (state / "apt.conf").write_text(_configuration(state, sources.architecture))
         self._call(sources, "update", "--error-on=any")
@@ -70,7 +70,7 @@ class Apt:
         answer = self._call(sources, *words)
         matches = [_LINE.match(line) for line in answer.splitlines() if line.startswith("'")]
         if None in matches or not matches:
-            raise PackageError(f"apt names packages without a sha256: {answer[:_SHOWN]}")
+            raise BaseImageError(f"apt names packages without a sha256: {answer[:_SHOWN]}")
         return tuple(
             FoundPackage(url=found["url"], file=found["file"], sha256=found["sha256"]) for found in matches if found is not None
         )
@@ -106,16 +106,16 @@ def _configuration(state: Path, architecture: str) -> str:
     return lists + "".join(f'{name} "{value}";\n' for name, value in settings.items())
 
 
-def _explain(sources: PackageSources, error: ProcessFailed) -> PackageError:
+def _explain(sources: PackageSources, error: ProcessFailed) -> BaseImageError:
     if error.returncode == 127:
-        return PackageError(
+        return BaseImageError(
             "there is no apt-get on this machine, and base images are built from packages that it finds",
             hint="Install apt (Debian and Ubuntu have it, Fedora and Arch package it), or copy the bases: --bases copy.",
         )
     lines = [line for line in error.stderr.splitlines() if line.startswith(("E:", "W:", "Err:")) or "Depends:" in line]
     lines += [line for line in error.stdout.splitlines() if "Depends:" in line]
     shown = redact_url("\n".join(lines or error.stderr.splitlines())[:_SHOWN])
-    return PackageError(
+    return BaseImageError(
         f"apt cannot find the packages for {sources.architecture}:\n{shown}",
         hint="Are the mirror (--apt-mirror), the suite (--base-distribution) and the names in the recipe right?",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.check import ExpectedFile, ReadLayer, check_platform
 from builder.errors import CompileError
-from builder.layer import LayerEntry, LayerFile, read_layer as read_archive, write_layer
+from builder.layer import LayerEntry, LayerFile, read_layer, write_layer
 from builder.layout import Layout
 from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
 from builder.ports import AssemblyTarget, Engine
@@ -80,9 +80,7 @@ def _empty(directory: Path) -> Path:
     return directory
 
 
-def _pack_layers(
-    image: PlatformImage, context: Path, locate: LocateFile, locate_rootfs: LocateRootfs
-) -> list[ExpectedFile]:
+def _pack_layers(image: PlatformImage, context: Path, locate: LocateFile, locate_rootfs: LocateRootfs) -> list[ExpectedFile]:
     context.mkdir(parents=True, exist_ok=True)
     packed = [
         _take_rootfs(locate_rootfs(layer.rootfs), context / layer.archive)
@@ -97,10 +95,8 @@ def _take_rootfs(rootfs: Path, archive: Path) -> tuple[ExpectedFile, ...]:
     """An archive that is ready: every entry of it must be in the image."""
     rootfs.replace(archive)
     return tuple(
-        ExpectedFile(
-            path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256, owner=entry.owner, kind=entry.kind
-        )
-        for entry in read_archive(archive, "application/vnd.oci.image.layer.v1.tar")
+        ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256, owner=entry.owner, kind=entry.kind)
+        for entry in read_layer(archive, "application/vnd.oci.image.layer.v1.tar")
         if entry.kind != "directory"
     )
 

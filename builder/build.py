@@ -26,7 +26,6 @@ from builder.release_directory import LayoutNotes
 from builder.rootfs import MadeRootfs, make_rootfs
 from builder.rootfs_step import RootfsStep
 
-
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
 
@@ -163,9 +162,7 @@ def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
     return [layer.rootfs for layer in layers if layer.rootfs]
 
 
-def _submit_roots(
-    steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadPoolExecutor
-) -> dict[str, Future[MadeRootfs]]:
+def _submit_roots(steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
     """Packages first, each once: images share most of theirs, and platforms those that are for all."""
     packages = {package.sha256: package for step in steps for package in step.packages}
     fetched = {sha256: pool.submit(_fetch_package, package, workshop) for sha256, package in packages.items()}

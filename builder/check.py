@@ -11,6 +11,9 @@ from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.plan import ImagePlan, PlatformImage
 from builder.reference import SUPPORTED_PLATFORMS, Platform
 
+# Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
+_FOR_EVERY_KERNEL = "EM_BPF"
+
 ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
 
 
@@ -165,7 +168,7 @@ def _foreign_programs(entries: Sequence[LayerEntry], platform: Platform) -> list
     return [
         f"{entry.path} is a program for {entry.architecture}, not for {platform.architecture}"
         for entry in entries
-        if entry.architecture not in ("", platform.architecture) and int(entry.mode, 8) & 0o111
+        if entry.architecture not in ("", platform.architecture, _FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
     ]
 
 

@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
-_REPEATED = ("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "apt_mirror", "envoy", "insecure_registry")
+_REPEATED = (
+    "hub",
+    "tag",
+    "image",
+    "variant",
+    "platform",
+    "recipes",
+    "base",
+    "mirror_from",
+    "apt_mirror",
+    "envoy",
+    "insecure_registry",
+)
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry")
 _SINGLE = ("istio", "source", "git_url", "base_registry", "bases", "base_distribution", "envoy_url", "builder", "compression")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from builder.accounts import AccountFiles, User, add_users, read_masters
-from builder.errors import PackageError, RecipeError
+from builder.errors import BaseImageError, RecipeError
 from builder.root_tree import RootTree
 from builder.rootfs_recipe import Account, Rootfs
 
@@ -19,7 +19,7 @@ _CAPABILITIES = {"net_bind_service": 10, "net_admin": 12, "net_raw": 13}
 
 
 def configure_root(tree: RootTree, rootfs: Rootfs, where: str) -> None:
-    """Set up what is unpacked. Raises PackageError and RecipeError, naming `where`, for what cannot be.
+    """Set up what is unpacked. Raises BaseImageError and RecipeError, naming `where`, for what cannot be.
 
     What is made here has the time of the youngest file of the packages, which the packages alone decide.
     """
@@ -38,6 +38,8 @@ def configure_root(tree: RootTree, rootfs: Rootfs, where: str) -> None:
     for path, text in rootfs.appended.items():
         node = tree[_present(tree, path, where)]
         tree.write_file(path, tree.read(path) + text.encode(), mode=node.mode, mtime=mtime, uid=node.uid, gid=node.gid)
+    for path, mode in rootfs.modes.items():
+        tree.set_mode(_present(tree, path, where), int(mode, 8))
     _make_links(tree, rootfs, mtime)
     for path, names in rootfs.capabilities.items():
         tree.set_capability(_present(tree, path, where), _capability(names))
@@ -58,9 +60,9 @@ def to_user(account: Account) -> User:
 
 def _present(tree: RootTree, path: str, where: str) -> str:
     if path not in tree:
-        raise PackageError(
+        raise BaseImageError(
             f"{where}: {path} is in none of its packages",
-            hint="A recipe's `appended` and `capabilities` name files that packages bring.",
+            hint="A recipe's `appended`, `modes` and `capabilities` name files that packages bring.",
         )
     return path
 

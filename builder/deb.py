@@ -15,7 +15,7 @@ from typing import IO
 
 import zstandard
 
-from builder.errors import PackageError
+from builder.errors import ArtifactError
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
@@ -25,7 +25,7 @@ _FAILURES = (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, EOFError, OS
 def read_control(package: Path) -> dict[str, tuple[bytes, int]]:
     """The control files by name (`control`, `md5sums`, `conffiles`, `postinst`, …): bytes, and mode bits.
 
-    Raises PackageError where the file is no Debian package.
+    Raises ArtifactError where the file is no Debian package.
     """
     found = {}
     with open_member(package, "control") as tar:
@@ -38,13 +38,13 @@ def read_control(package: Path) -> dict[str, tuple[bytes, int]]:
 
 @contextmanager
 def open_member(package: Path, name: str) -> Iterator[tarfile.TarFile]:
-    """The archive `control` or `data` of a package, to be read from front to back. Raises PackageError."""
+    """The archive `control` or `data` of a package, to be read from front to back. Raises ArtifactError."""
     try:
         compression, content = _find_member(package, f"{name}.tar")
         with _decompress(content, compression) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             yield tar
     except _FAILURES as error:
-        raise PackageError(f"the package {package.name} cannot be read: {error}", hint="Delete it and run again.") from error
+        raise ArtifactError(f"the package {package.name} cannot be read: {error}", hint="Delete it and run again.") from error
 
 
 def _find_member(package: Path, stem: str) -> tuple[str, bytes]:
@@ -60,13 +60,13 @@ def _find_member(package: Path, stem: str) -> tuple[str, bytes]:
     raise ValueError(f"it holds no {stem}")
 
 
-def _decompress(content: bytes, compression: str) -> IO[bytes]:
+def _decompress(content: bytes, compression: str) -> IO[bytes] | gzip.GzipFile:
     file = io.BytesIO(content)
     match compression:
         case "xz":
             return lzma.open(file)
         case "zst":
-            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))  # type: ignore[arg-type]  # it has what a RawIOBase has
+            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
         case "gz":
             return gzip.open(file)
         case "":

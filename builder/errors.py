@@ -17,7 +17,6 @@
     ├── PublishError               15   tags could not be moved; says what was put back
     ├── VerifyError                16   what a puller would get is not what was pushed
     ├── DiskFull                   17   no space left
-    ├── PackageError               18   the packages of a base image cannot be found or unpacked
     └── Interrupted               130   Ctrl-C, or a signal
 
 Errors are raised where they happen and printed in one place, `builder.cli`.
@@ -142,12 +141,6 @@ class DiskFull(BuilderError):
     """A file system is full."""
 
     exit_code = 17
-
-
-class PackageError(BuilderError):
-    """The packages that a base image is to be made of cannot be found, or do not make one."""
-
-    exit_code = 18
 
 
 class Interrupted(BuilderError):

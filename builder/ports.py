@@ -226,5 +226,5 @@ class PackageFinder(Protocol):
     """Knows what is in archives of packages."""
 
     def find(self, sources: PackageSources, wishes: PackageWishes) -> tuple[FoundPackage, ...]:
-        """The packages that fulfil these wishes, sorted. Raises PackageError."""
+        """The packages that fulfil these wishes, sorted. Raises BaseImageError."""
         ...

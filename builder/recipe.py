@@ -18,8 +18,7 @@ from builder.rootfs_recipe import Distribution, Rootfs
 from builder.yaml_document import Location, Schema, YamlDocument, read_yaml, validate
 
 RELEASE_FILE = "release.yaml"
-# Below recipes/: the base images made of packages.
-BUILT_BASES = "built-bases"
+BUILT_BASES = "recipes/built-bases"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
 # No component of a path begins with a dot: neither `..`, nor `.git`, nor `.wh.`, with which a layer removes files.
@@ -169,17 +168,14 @@ class RecipeBook:
 def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> RecipeBook:
     """The built-in recipes, then each directory of `extra` adding to or replacing them.
 
-    With `build_bases`, those that make Istio's base images of packages replace those that copy them.
-
-    A directory holds `*.yaml` recipes and `*.j2` templates side by side, or templates in a `dockerfiles/` below or
-    beside it. Raises RecipeError with file and line.
+    `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
+    side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
     """
     release: ReleaseRecipe | None = None
     images: dict[str, ImageRecipe] = {}
     documents: dict[str, YamlDocument] = {}
     templates: dict[str, str] = {}
-    built_in = (_shipped("recipes"), _shipped("recipes") / BUILT_BASES) if build_bases else (_shipped("recipes"),)
-    for directory in (*built_in, *extra):
+    for directory in (*_built_in(build_bases), *extra):
         if not directory.is_dir():
             raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
         paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
@@ -226,6 +222,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+def _built_in(build_bases: bool) -> tuple[Path, ...]:
+    return tuple(_shipped(folder) for folder in (("recipes", BUILT_BASES) if build_bases else ("recipes",)))
+
+
 def _shipped(folder: str) -> Path:
     """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("builder")))
@@ -252,16 +252,23 @@ def _check_kind(recipe: ImageRecipe, document: YamlDocument) -> None:
         raise RecipeError(f"{document.where(('image',))}: {recipe.image!r} is the name of a group of images")
     given = recipe.model_fields_set - {"image", "summary", "group"}
     if recipe.mirror:
-        for key in sorted(given - {"mirror", "tags", "variants"}):
-            raise RecipeError(f"{document.where((key,))}: a mirror is copied as it is, so it has no {key!r}")
-        for name in (name for name, variant in recipe.variants.items() if variant.base):
-            raise RecipeError(f"{document.where(('variants', name, 'base'))}: a mirror is copied as it is, so it has no base")
-        if recipe.tags and recipe.variants:
-            raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
-        return
-    if recipe.rootfs:
+        _check_mirror(recipe, given, document)
+    elif recipe.rootfs:
         _check_rootfs(given, document)
-        return
+    else:
+        _check_built(recipe, given, document)
+
+
+def _check_mirror(recipe: ImageRecipe, given: Set[str], document: YamlDocument) -> None:
+    for key in sorted(given - {"mirror", "tags", "variants"}):
+        raise RecipeError(f"{document.where((key,))}: a mirror is copied as it is, so it has no {key!r}")
+    for name in (name for name, variant in recipe.variants.items() if variant.base):
+        raise RecipeError(f"{document.where(('variants', name, 'base'))}: a mirror is copied as it is, so it has no base")
+    if recipe.tags and recipe.variants:
+        raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
+
+
+def _check_built(recipe: ImageRecipe, given: Set[str], document: YamlDocument) -> None:
     for key in ("template", "variants"):
         if key not in given:
             raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is no 'mirror'")

@@ -19,8 +19,8 @@ from builder.recipe import RecipeBook
 from builder.reference import ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ArtifactOverride, Request
-from builder.resolve_packages import resolve_packages
 from builder.resolve_mirror import check_mirror_names, resolve_mirror
+from builder.resolve_packages import resolve_packages
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _HASH_CHUNK = 1 << 20
@@ -55,19 +55,15 @@ def resolve(
             for platform in request.platforms
         ]
         copies = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe in mirrors]
-        made = [
-            pool.submit(resolve_packages, recipe, platform, request, book, packages)
-            for recipe, _ in chosen
-            for platform in request.platforms
-            if recipe.rootfs
-        ]
+        roots = [recipe for recipe, _ in chosen if recipe.rootfs]
+        found = [pool.submit(resolve_packages, r, on, request, book, packages) for r in roots for on in request.platforms]
         return Lock(
             source=source,
             go_version=go_version.result(),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(copy.result() for copy in copies),
-            packages=tuple(locked.result() for locked in made),
+            packages=tuple(locked.result() for locked in found),
         )
 
 

@@ -17,7 +17,7 @@ from builder.rootfs_recipe import Distribution, Rootfs
 def resolve_packages(
     recipe: ImageRecipe, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
 ) -> LockedPackages:
-    """The packages of this image on this platform. Raises RequestError, RecipeError, PackageError."""
+    """The packages of this image on this platform. Raises RequestError, RecipeError, BaseImageError."""
     assert recipe.rootfs is not None
     assert finder is not None
     name, distribution, suite = _distribution(request, book)

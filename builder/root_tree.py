@@ -101,6 +101,10 @@ class RootTree:
         """Put a symbolic link there, whatever was there before."""
         self._nodes[merged(path)] = Node(kind=tarfile.SYMTYPE, mode=0o777, mtime=mtime, target=target)
 
+    def set_mode(self, path: str, mode: int) -> None:
+        """Give a file other mode bits."""
+        self._nodes[merged(path)] = replace(self[path], mode=mode)
+
     def set_capability(self, path: str, value: bytes) -> None:
         """Give a file capabilities."""
         self._nodes[merged(path)] = replace(self[path], capability=value)

@@ -26,7 +26,7 @@ class MadeRootfs:
 def make_rootfs(step: RootfsStep, packages: Sequence[Path], archive: Path, on_progress: Callable[[str], None]) -> MadeRootfs:
     """Write the root file system of these packages as an archive; the same packages and recipe give the same bytes.
 
-    Raises PackageError, RecipeError, DiskFull.
+    Raises ArtifactError, BaseImageError, RecipeError, DiskFull.
     """
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=archive.parent) as spool:

@@ -63,7 +63,8 @@ class Rootfs(Schema):
         default={}, description="Files made from the defaults that packages bring; left out where the default is not there."
     )
     alternatives: dict[RootPath, RootPath] = Field(
-        default={}, description="Links that go through /etc/alternatives, and what they lead to; left out where that is not there."
+        default={},
+        description="Links that go through /etc/alternatives, and what they lead to; left out where that is not there.",
     )
     links: dict[RootPath, str] = Field(default={}, description="Symbolic links and their targets.")
     directories: dict[RootPath, Mode] = Field(default={}, description="Directories and their mode bits.")
@@ -72,6 +73,7 @@ class Rootfs(Schema):
     )
     contents: dict[RootPath, Content] = Field(default={}, description="Files that no package has.")
     appended: dict[RootPath, str] = Field(default={}, description="Text put at the end of files of packages.")
+    modes: dict[RootPath, Mode] = Field(default={}, description="Mode bits of files, where scripts of packages set them.")
     remove: tuple[str, ...] = Field(default=(), description="What is left out, as patterns; * also matches slashes.")
     keep: tuple[str, ...] = Field(default=(), description="What is kept of that, as patterns.")
     database: Literal["dpkg", "distroless"] = Field(

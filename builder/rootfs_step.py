@@ -1,6 +1,6 @@
 """What is to be done to make the root file system of one base image on one platform."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from builder.lock import LockedArtifact
 from builder.reference import Platform
@@ -15,7 +15,8 @@ class RootfsStep:
     platform: Platform
     packages: tuple[LockedArtifact, ...]
     sources: tuple[str, ...]
-    rootfs: Rootfs
+    # It holds dicts, which have no hash.
+    rootfs: Rootfs = field(hash=False)
 
     @property
     def key(self) -> str:

@@ -97,9 +97,7 @@ class Tools:
         book = load_recipes(job.recipes, build_bases=job.build_bases)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
-            lock = resolve(
-                job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader, self.apt
-            )
+            lock = resolve(job.request, book, source, lambda: self.toolchain.version, self.registry, self.downloader, self.apt)
             task.outcome = f"commit {source.state.commit[:12]}"
         if source.state.dirty:
             self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")

@@ -24,6 +24,7 @@ from builder.recipe import (
     json_schema,
     load_recipes,
 )
+from builder.rootfs_recipe import Account, Archive, Content, Distribution, Rootfs
 from builder.yaml_document import Schema
 from tests.samples import AMD64, image_of, make_lock, make_request, make_source
 
@@ -219,7 +220,12 @@ class TestDocumentation:
         ("### A file of the source", TreeFile),
         ("### A downloaded file", ArtifactFile),
         ("### A variant", Variant),
+        ("### A root file system", Rootfs),
+        ("#### An account", Account),
+        ("#### A content", Content),
         ("## release.yaml", ReleaseRecipe),
+        ("### A distribution", Distribution),
+        ("#### An archive", Archive),
         ("### A download", Artifact),
         ("### Go", Go),
     )
@@ -260,6 +266,7 @@ class TestTheFourthImage:
         image = image_of(plan, "echo-debug")
         assert [step.programs for step in plan.compiles] == [("echo",), ("echo",)]
         dockerfile = image.platforms[1].dockerfile.splitlines()
+        assert image.base
         assert dockerfile[0] == f"FROM {image.base.reference}"
         assert 'ENV ECHO_HUB="registry.corp.example/istio"' in dockerfile
         assert 'LABEL org.opencontainers.image.version="1.29.0"' in dockerfile
