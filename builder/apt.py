@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -28,7 +27,6 @@ class Apt:
         self._root = root
         self._pause = pause
         self._updated: set[PackageSources] = set()
-        self._turn = threading.Lock()
 
     def find(self, sources: PackageSources, wishes: PackageWishes) -> tuple[FoundPackage, ...]:
         """See `ports.PackageFinder.find`."""
@@ -37,7 +35,8 @@ class Apt:
                 f"there is no keyring {sources.keyring}, so nothing can tell whether packages are genuine",
                 hint=f"Install {sources.keyring_package} (the name of the Debian package).",
             )
-        with self._turn, locked(self._state(sources) / "lock", self._pause):
+        # One at a time for each state, be it of another thread or another run; architectures go side by side.
+        with locked(self._state(sources) / "lock", self._pause):
             self._update(sources)
             found = self._solve(sources, wishes) if wishes.with_dependencies else ()
             alone = self._ask(sources, "download", "--print-uris", *wishes.alone) if wishes.alone else ()
