@@ -75,13 +75,19 @@ def write_layer(files: Sequence[LayerFile], archive: Path) -> tuple[LayerEntry, 
 
 def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
     """What a layer blob of an image holds, in its order. Raises CheckError where it is damaged."""
+    with open_layer(blob, media_type) as tar:
+        return tuple(_read_entry(tar, member) for member in tar)
+
+
+@contextmanager
+def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
+    """A layer blob of an image, to be read from front to back. Raises CheckError where it is damaged."""
     try:
         with _decompressed(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            entries = tuple(_read_entry(tar, member) for member in tar)
+            yield tar
             # To its very end: the sum of what was compressed comes behind the archive.
             while stream.read(_CHUNK):
                 pass
-            return entries
     except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError) as error:  # type: ignore[misc]  # its stub calls the class an instance
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
