@@ -9,13 +9,15 @@ from pathlib import Path
 
 from builder.check import ExpectedFile, ReadLayer, check_platform
 from builder.errors import CompileError
-from builder.layer import LayerEntry, LayerFile, write_layer
+from builder.layer import LayerEntry, LayerFile, read_layer, write_layer
 from builder.layout import Layout
 from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
 from builder.ports import AssemblyTarget, Engine
 from builder.reference import Platform
+from builder.rootfs_step import RootfsStep
 
 LocateFile = Callable[[PlannedFile], Path]
+LocateRootfs = Callable[[RootfsStep], Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ def assemble_platform(
     platform: Platform,
     *,
     locate: LocateFile,
+    locate_rootfs: LocateRootfs,
     work: Path,
     source_date_epoch: int,
     compression: str,
@@ -46,7 +49,7 @@ def assemble_platform(
     images = {plan.key: _on(plan, platform) for plan in plans}
     context = work / "context" / platform.slug / plans[0].image
     on_progress("packing")
-    files = {key: _pack_layers(image, context, locate) for key, image in images.items()}
+    files = {key: _pack_layers(image, context, locate, locate_rootfs) for key, image in images.items()}
     layouts = {key: Layout(_empty(work / "assembled" / key / platform.slug)) for key in images}
     targets = [
         AssemblyTarget(
@@ -77,10 +80,25 @@ def _empty(directory: Path) -> Path:
     return directory
 
 
-def _pack_layers(image: PlatformImage, context: Path, locate: LocateFile) -> list[ExpectedFile]:
+def _pack_layers(image: PlatformImage, context: Path, locate: LocateFile, locate_rootfs: LocateRootfs) -> list[ExpectedFile]:
     context.mkdir(parents=True, exist_ok=True)
-    packed = [_pack_layer(layer, context / layer.archive, image.platform, locate) for layer in image.layers]
+    packed = [
+        _take_rootfs(locate_rootfs(layer.rootfs), context / layer.archive)
+        if layer.rootfs
+        else _pack_layer(layer, context / layer.archive, image.platform, locate)
+        for layer in image.layers
+    ]
     return [file for files in packed for file in files]
+
+
+def _take_rootfs(rootfs: Path, archive: Path) -> tuple[ExpectedFile, ...]:
+    """An archive that is ready: every entry of it must be in the image."""
+    rootfs.replace(archive)
+    return tuple(
+        ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256, owner=entry.owner, kind=entry.kind)
+        for entry in read_layer(archive, "application/vnd.oci.image.layer.v1.tar")
+        if entry.kind != "directory"
+    )
 
 
 def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: LocateFile) -> tuple[ExpectedFile, ...]:

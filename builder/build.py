@@ -24,6 +24,11 @@ from builder.ports import Compiler, Downloader, Engine, Registry
 from builder.progress import Progress
 from builder.reference import Platform
 from builder.release_directory import LayoutNotes
+from builder.rootfs import MadeRootfs, make_rootfs
+from builder.rootfs_step import RootfsStep
+
+# Packages that are fetched at a time.
+_DOWNLOADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +60,21 @@ def build_images(
     steps = _needed_steps(plan, images)
     artifacts = _needed_artifacts(images)
     groups = _group_by_image(images)
+    steps_of_roots = _rootfs_steps(images)
     workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms) + len(mirrors)
+    workers += len(steps_of_roots) + _DOWNLOADS if steps_of_roots else 0
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ready = pool.submit(workshop.engine.prepare if images else lambda: None)
         copied = {mirror.key: pool.submit(_mirror, mirror, plan, layouts, workshop) for mirror in mirrors}
         fetched = {artifact: pool.submit(_fetch, artifact, workshop) for artifact in artifacts}
         compiled = _submit_compiles(steps, workshop, pool)
+        roots = _submit_roots(steps_of_roots, workshop, pool)
         assembled = [
-            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, workshop)
+            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, roots, workshop)
             for platform in plan.platforms
             for group in groups
         ]
-        every: list[Future[Any]] = [ready, *fetched.values(), *compiled.values(), *assembled, *copied.values()]
+        every: list[Future[Any]] = [ready, *fetched.values(), *compiled.values(), *roots.values(), *assembled, *copied.values()]
         _finish_or_end(every, workshop.interruption)
     parts = [part for future in assembled for part in future.result()]
     built = {image.key: _compose(image, plan, parts, layouts) for image in images}
@@ -148,6 +156,33 @@ def _fetch(artifact: LockedArtifact, workshop: Workshop) -> Path:
         return fetch_artifact(artifact, workshop.downloads, workshop.downloader, task)
 
 
+def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
+    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
+    return [layer.rootfs for layer in layers if layer.rootfs]
+
+
+def _submit_roots(steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
+    """Packages first, each once: images share most of theirs, and platforms those that are for all."""
+    packages = {package.sha256: package for step in steps for package in step.packages}
+    fetched = {sha256: pool.submit(_fetch_package, package, workshop) for sha256, package in packages.items()}
+    return {step.key: pool.submit(_make_rootfs, step, fetched, workshop) for step in steps}
+
+
+def _fetch_package(package: LockedArtifact, workshop: Workshop) -> Path:
+    path = workshop.downloads / package.sha256
+    if not path.exists():
+        workshop.downloads.mkdir(parents=True, exist_ok=True)
+        workshop.downloader.download(package.url, package.sha256, path)
+    return path
+
+
+def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], workshop: Workshop) -> MadeRootfs:
+    with workshop.progress.task("unpack", f"{step.image} {step.platform}") as task:
+        task.detail(f"downloading {len(step.packages)} packages")
+        packages = [fetched[package.sha256].result() for package in step.packages]
+        return make_rootfs(step, packages, workshop.work / "rootfs" / f"{step.key}.tar", task.detail)
+
+
 def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, workshop: Workshop) -> Layout:
     with workshop.progress.task("mirror", mirror.image) as task:
         return mirror_image(
@@ -169,6 +204,7 @@ def _assemble(
     ready: Future[None],
     fetched: Mapping[LockedArtifact, Future[Path]],
     compiled: Mapping[str, Future[Mapping[str, Path]]],
+    roots: Mapping[str, Future[MadeRootfs]],
     workshop: Workshop,
 ) -> tuple[AssembledPlatform, ...]:
     def locate(file: PlannedFile) -> Path:
@@ -184,13 +220,15 @@ def _assemble(
     # Wait for all files first, so that the task shows the time it took and not the time it waited.
     for file in _files_on(group, platform):
         locate(file)
+    newest = [roots[step.key].result().newest for step in _rootfs_steps(group) if step.platform == platform]
     with workshop.progress.task("assemble", f"{group[0].image} {platform}") as task:
         return assemble_platform(
             group,
             platform,
             locate=locate,
+            locate_rootfs=lambda step: roots[step.key].result().archive,
             work=workshop.work,
-            source_date_epoch=plan.source_date_epoch,
+            source_date_epoch=newest[0] if newest else plan.source_date_epoch,
             compression=plan.compression,
             engine=workshop.engine,
             read_layer=workshop.read_layer,

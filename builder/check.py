@@ -11,6 +11,9 @@ from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.plan import ImagePlan, PlatformImage
 from builder.reference import SUPPORTED_PLATFORMS, Platform
 
+# Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
+_FOR_EVERY_KERNEL = "EM_BPF"
+
 ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
 
 
@@ -22,6 +25,8 @@ class ExpectedFile:
     mode: str
     mtime: int
     sha256: str
+    owner: str = "0:0"
+    kind: str = "file"
 
 
 def read_layer_of(layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
@@ -43,7 +48,7 @@ def check_platform(
         _refuse(plan, platform_image.platform, ["holds an index where an image should be"])
     config = ImageConfig.parse(layout.read(manifest.config()))
     findings = _compare_config(plan, platform_image, config)
-    base_layers = len(plan.base.on(platform_image.platform).config.diff_ids)
+    base_layers = len(_base_config(plan, platform_image.platform).diff_ids)
     entries = [entry for layer in manifest.layers()[base_layers:] for entry in read(layout, layer)]
     findings += _compare_files(files, entries, platform_image.platform)
     if findings:
@@ -120,8 +125,13 @@ def _read_whole(layout: Layout, layer: Descriptor, read: ReadLayer) -> tuple[Lay
     return read(layout, layer)
 
 
+def _base_config(plan: ImagePlan, platform: Platform) -> ImageConfig:
+    """What it inherits: nothing, where it is made of packages."""
+    return plan.base.on(platform).config if plan.base else ImageConfig(platform=platform)
+
+
 def _compare_config(plan: ImagePlan, image: PlatformImage, config: ImageConfig) -> list[str]:
-    base = plan.base.on(image.platform).config
+    base = _base_config(plan, image.platform)
     expected: dict[str, tuple[object, object]] = {
         "platform": (image.platform, config.platform),
         "user": (plan.user or base.user, config.user),
@@ -144,7 +154,7 @@ def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntr
         if entry is None:
             findings.append(f"{file.path} is missing")
             continue
-        wanted = {"mode": file.mode, "owner": "0:0", "mtime": file.mtime, "sha256": file.sha256, "kind": "file"}
+        wanted = {"mode": file.mode, "owner": file.owner, "mtime": file.mtime, "sha256": file.sha256, "kind": file.kind}
         findings += [
             f"{file.path}: {name} is {getattr(entry, name)}, not {value}"
             for name, value in wanted.items()
@@ -158,7 +168,7 @@ def _foreign_programs(entries: Sequence[LayerEntry], platform: Platform) -> list
     return [
         f"{entry.path} is a program for {entry.architecture}, not for {platform.architecture}"
         for entry in entries
-        if entry.architecture not in ("", platform.architecture) and int(entry.mode, 8) & 0o111
+        if entry.architecture not in ("", platform.architecture, _FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
     ]
 
 

@@ -29,13 +29,13 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 _REPEATED = (
-    *("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "insecure_registry"),
+    *("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "apt_mirror", "insecure_registry"),
     *("envoy", "envoy_from", "ztunnel", "ztunnel_from", "go_flags", "go_env"),
 )
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry", "envoy_from", "ztunnel_from")
 _SINGLE = (
-    *("istio", "source", "git_url", "base_registry", "builder", "compression", "go", "compile_in", "debug"),
-    *("envoy_url", "envoy_image", "debug_envoy", "ztunnel_url", "ztunnel_image"),
+    *("istio", "source", "git_url", "base_registry", "bases", "base_distribution", "builder", "compression"),
+    *("envoy_url", "envoy_image", "debug_envoy", "ztunnel_url", "ztunnel_image", "go", "compile_in", "debug"),
 )
 
 
@@ -100,6 +100,9 @@ _what = _options(
     _option("--base-registry", "Where base images come from.", metavar="REGISTRY"),
     _option("--base", "A base image of your own. Repeatable.", metavar="NAME=REFERENCE"),
     _option("--mirror-from", "Where to copy a mirrored image from. Repeatable.", metavar="IMAGE=REFERENCE"),
+    _option("--bases", "How the images of group bases come about.", type=click.Choice(["copy", "build"])),
+    _option("--base-distribution", "What bases are built from, such as ubuntu:noble.", metavar="NAME:SUITE"),
+    _option("--apt-mirror", "A mirror of a package archive. Repeatable.", metavar="NAME=URL"),
     _option("--envoy-url", "The URL below which Envoy's archives are: a mirror.", metavar="URL"),
     _option("--envoy", "An Envoy of your own: a program or .tar.gz. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
     _option("--envoy-image", "A proxyv2 image to take Envoy out of, where it is nowhere else.", metavar="REFERENCE"),

@@ -81,7 +81,7 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
 
 @contextmanager
 def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
-    """The archive of a layer blob, to be read once, from its beginning. Raises CheckError where it is damaged."""
+    """A layer blob of an image, to be read from front to back. Raises CheckError where it is damaged."""
     try:
         with _decompressed(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             yield tar

@@ -100,6 +100,16 @@ class LockedGo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackages:
+    """The packages that an image is made of on one platform; `sources` are the archives, for the image's own apt."""
+
+    image: str
+    platform: Platform
+    packages: tuple[LockedArtifact, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
 
@@ -110,6 +120,7 @@ class Lock:
     bases: tuple[LockedBase, ...]
     artifacts: tuple[LockedArtifact, ...]
     mirrors: tuple[LockedMirror, ...] = ()
+    packages: tuple[LockedPackages, ...] = ()
     directories: tuple[ListedDirectory, ...] = ()
 
     def directory(self, source: str) -> ListedDirectory:
@@ -127,3 +138,7 @@ class Lock:
     def mirror(self, image: str) -> LockedMirror:
         """What is copied for this image."""
         return next(mirror for mirror in self.mirrors if mirror.image == image)
+
+    def packages_of(self, image: str, platform: Platform) -> LockedPackages:
+        """The packages of this image on this platform."""
+        return next(locked for locked in self.packages if (locked.image, locked.platform) == (image, platform))

@@ -15,6 +15,7 @@ from builder.plan import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry
 from builder.progress import Progress
 from builder.publish import Publication, Traffic, publish
+from builder.reference import Repository
 from builder.report import ImageReport, PlatformReport, Report
 from builder.verify import PulledImage, find_mirrored, find_published, verify_published
 
@@ -121,8 +122,15 @@ def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: 
         index=layout.index(),
         references=image.references,
         layout=layout,
-        mount_from=(image.source.repository if isinstance(image, MirrorPlan) else image.base.reference.repository,),
+        mount_from=_made_from(image),
     )
+
+
+def _made_from(image: ImagePlan | MirrorPlan) -> tuple[Repository, ...]:
+    """The repositories that hold some of its layers already."""
+    if isinstance(image, MirrorPlan):
+        return (image.source.repository,)
+    return (image.base.reference.repository,) if image.base else ()
 
 
 def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:

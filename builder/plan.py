@@ -19,6 +19,7 @@ from builder.recipe_book import RecipeBook
 from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag
 from builder.render import render_dockerfile, render_text
 from builder.request import Request
+from builder.rootfs_step import RootfsStep
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
 # The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
@@ -93,10 +94,11 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """A layer: the name of its tar in the build context, and what is in it."""
+    """A layer: the name of its tar in the build context, and what is in it: files, or a whole root file system."""
 
     archive: str
-    files: tuple[PlannedFile, ...]
+    files: tuple[PlannedFile, ...] = ()
+    rootfs: RootfsStep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +114,14 @@ class PlatformImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
-    """An image in one variant, on every platform; `references` are all the tags it will get."""
+    """An image in one variant, on every platform; `references` are all the tags it will get.
+
+    An image that is made of packages has neither a variant nor a base.
+    """
 
     image: str
     variant: str
-    base: LockedBase
+    base: LockedBase | None
     user: str
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
@@ -128,8 +133,8 @@ class ImagePlan:
 
     @property
     def key(self) -> str:
-        """`pilot-distroless`."""
-        return f"{self.image}-{self.variant}"
+        """`pilot-distroless`, or `base`."""
+        return f"{self.image}-{self.variant}" if self.variant else self.image
 
     @property
     def fingerprint(self) -> str:
@@ -266,6 +271,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         for recipe, variants in chosen
         if recipe.mirror
     )
+    images += tuple(_plan_rootfs_image(request, book, lock, values, recipe) for recipe, _ in chosen if recipe.rootfs)
     if compiles:
         _check_go(request, lock)
     _check_references((*images, *mirrors))
@@ -361,7 +367,10 @@ def _plan_image(
 ) -> ImagePlan:
     base = lock.base(recipe.variants[variant].base)
     is_default = variant == book.release.default_variant
-    platforms = tuple(_plan_platform(book, lock, values, recipe, base, platform) for platform in request.platforms)
+    platforms = tuple(
+        _plan_platform(book, _plan_layers(recipe, lock, platform), values, recipe, base, platform)
+        for platform in request.platforms
+    )
     plan = ImagePlan(
         image=recipe.image,
         variant=variant,
@@ -377,7 +386,7 @@ def _plan_image(
         ),
         is_default=is_default,
     )
-    fingerprint = _fingerprint(plan, lock, compiles, request.compression)
+    fingerprint = _fingerprint(plan, base, lock, compiles, request.compression)
     return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
 
 
@@ -403,23 +412,61 @@ def _plan_mirror(
     )
 
 
+def _plan_rootfs_image(
+    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipe: ImageRecipe
+) -> ImagePlan:
+    """Nothing of Istio's commit is in it, so that it stays what it is until its packages or its recipe change."""
+    origin = book.origin(recipe.image)
+    tags = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
+    steps = [_plan_rootfs(lock, recipe, platform) for platform in request.platforms]
+    layers = {step.platform: (PlannedLayer(archive="1-rootfs.tar", rootfs=step),) for step in steps}
+    plan = ImagePlan(
+        image=recipe.image,
+        variant="",
+        base=None,
+        user=recipe.user,
+        entrypoint=recipe.entrypoint,
+        command=recipe.command,
+        workdir=recipe.workdir,
+        platforms=tuple(_plan_platform(book, layers[platform], values, recipe, None, platform) for platform in layers),
+        annotations=(("org.opencontainers.image.title", recipe.image),),
+        references=mirror_references(request.hubs, (), recipe.image, (), tags),
+        is_default=False,
+    )
+    inputs = {
+        "tool": __version__,
+        "compression": request.compression,
+        "annotations": plan.annotations,
+        "platforms": [[platform.dockerfile, step.identity()] for platform, step in zip(plan.platforms, steps, strict=True)],
+    }
+    return replace(plan, annotations=((FINGERPRINT_ANNOTATION, _sum(inputs)), *plan.annotations))
+
+
+def _plan_rootfs(lock: Lock, recipe: ImageRecipe, platform: Platform) -> RootfsStep:
+    assert recipe.rootfs is not None
+    locked = lock.packages_of(recipe.image, platform)
+    return RootfsStep(
+        image=recipe.image, platform=platform, packages=locked.packages, sources=locked.sources, rootfs=recipe.rootfs
+    )
+
+
 def _plan_platform(
     book: RecipeBook,
-    lock: Lock,
+    layers: tuple[PlannedLayer, ...],
     values: Mapping[str, Any],
     recipe: ImageRecipe,
-    base: LockedBase,
+    base: LockedBase | None,
     platform: Platform,
 ) -> PlatformImage:
     here = {**values, **platform_values(platform)}
     origin = book.origin(recipe.image)
-    for_env = {**here, "base_env": {"PATH": _DEFAULT_PATH, **dict(base.on(platform).config.env)}}
+    base_env = {"PATH": _DEFAULT_PATH, **(dict(base.on(platform).config.env) if base else {})}
+    for_env = {**here, "base_env": base_env}
     env = tuple((name, render_text(value, for_env, f"{origin}: env.{name}")) for name, value in recipe.env.items())
     labels = tuple((name, render_text(value, here, f"{origin}: labels.{name}")) for name, value in recipe.labels.items())
-    layers = _plan_layers(recipe, lock, platform)
     values_for_template = {
         "name": recipe.image,
-        "base": str(base.reference),
+        "base": str(base.reference) if base else "scratch",
         "layers": layers,
         "user": recipe.user,
         "workdir": recipe.workdir,
@@ -521,7 +568,7 @@ def mirror_references(
     return tuple(dict.fromkeys(found))
 
 
-def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
+def _fingerprint(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
     """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
     files = [file for platform in plan.platforms for layer in platform.layers for file in layer.files]
     used = {file.origin.step for file in files if isinstance(file.origin, CompiledFile)}
@@ -538,16 +585,20 @@ def _fingerprint(plan: ImagePlan, lock: Lock, compiles: tuple[CompileStep, ...],
             if step.key in used
         ],
         "annotations": plan.annotations,
-        "base": [[str(entry.platform), str(entry.manifest)] for entry in plan.base.platforms],
+        "base": [[str(entry.platform), str(entry.manifest)] for entry in base.platforms],
         "platforms": [
             [
                 str(platform.platform),
-                platform.dockerfile.replace(str(plan.base.reference), str(plan.base.digest)),
+                platform.dockerfile.replace(str(base.reference), str(base.digest)),
                 [[_identify(file, mains), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
             ]
             for platform in plan.platforms
         ],
     }
+    return _sum(inputs)
+
+
+def _sum(inputs: Mapping[str, Any]) -> str:
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest()).text
 

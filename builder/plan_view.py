@@ -11,6 +11,7 @@ from builder.plan import CompiledFile, ImagePlan, MirrorPlan, Plan
 from builder.ports import AssemblyTarget
 from builder.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.report import format_table
+from builder.rootfs_recipe import Rootfs
 from builder.settings import Setting
 
 _PAIRS = tuple[tuple[str, str], ...]
@@ -81,7 +82,12 @@ def _go(plan: Plan) -> str:
 
 def _image_lines(image: ImagePlan) -> list[str]:
     platforms = ", ".join(str(platform.platform) for platform in image.platforms)
-    lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
+    if image.base is None:
+        lines = [f"  {image.image}, {platforms}"]
+        roots = [layer.rootfs for platform in image.platforms for layer in platform.layers if layer.rootfs]
+        lines += [f"    of     {len(step.packages)} packages for {step.platform}: {step.sources[0]}" for step in roots]
+    else:
+        lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
     for layer in image.platforms[0].layers:
         lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
@@ -109,6 +115,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
     """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
     if isinstance(value, LockedArtifact):
         value = replace(value, url=redact_url(value.url))
+    if isinstance(value, Rootfs):
+        return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -238,3 +238,38 @@ class Compiler(Protocol):
         Raises ProcessFailed with what Go said, ToolchainError, EngineError, BaseImageError, DiskFull, Interrupted.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSources:
+    """Archives of packages for one architecture: lines of a sources.list, and the keyring they are signed with."""
+
+    architecture: str
+    lines: tuple[str, ...]
+    keyring: str
+    keyring_package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageWishes:
+    """Packages that are wanted, with all they depend on or by themselves; `?essential` stands for those of every system."""
+
+    with_dependencies: tuple[str, ...]
+    alone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPackage:
+    """A package of an archive, and what its file must be."""
+
+    url: str
+    file: str
+    sha256: str
+
+
+class PackageFinder(Protocol):
+    """Knows what is in archives of packages."""
+
+    def find(self, sources: PackageSources, wishes: PackageWishes) -> tuple[FoundPackage, ...]:
+        """The packages that fulfil these wishes, sorted. Raises BaseImageError."""
+        ...

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
+from builder.rootfs_recipe import Distribution, Rootfs
 from builder.versioned_document import schema_by_release
 from builder.yaml_document import Schema
 
@@ -67,7 +68,8 @@ class ImageRecipe(Schema):
     summary: str = Field(default="", description="One line for people.")
     group: Group = Field(default="core", description="What it belongs to; the group core is built where no --image is given.")
     mirror: str = Field(default="", description="The image to copy as it is, with every platform; nothing is built then.")
-    tags: tuple[str, ...] = Field(default=(), description="The tags of a mirror, in place of the release's own.")
+    tags: tuple[str, ...] = Field(default=(), description="The tags of a mirror or a base image, in place of the release's own.")
+    rootfs: Rootfs | None = Field(default=None, description="What it is made of, where it has no base image.")
     template: str = Field(default="", description="The Dockerfile template, a file of the templates directory.")
     binaries: tuple[Binary, ...] = Field(default=(), description="Go programs, compiled for each platform.")
     files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
@@ -123,6 +125,8 @@ class ReleaseRecipe(Schema):
     bases: dict[str, str] = Field(description="Base images by name.")
     artifacts: dict[str, Artifact] = Field(default={}, description="Downloads by name.")
     go: Go = Field(description="How Go programs are compiled.")
+    base_distribution: str = Field(default="", description="What base images are built from: distribution and suite.")
+    distributions: dict[str, Distribution] = Field(default={}, description="Where packages come from, by distribution.")
 
 
 def json_schema() -> dict[str, Any]:
@@ -131,7 +135,7 @@ def json_schema() -> dict[str, Any]:
     definitions = {**image.pop("$defs", {}), **release.pop("$defs", {})}
     # What a field alone cannot say; `_check_kind` says the same, and what else may not stand beside `mirror`.
     built = {"required": ["template", "variants"], "properties": {"variants": {"minProperties": 1}}}
-    image["anyOf"] = [{"required": ["mirror"]}, built]
+    image["anyOf"] = [{"required": ["mirror"]}, {"required": ["rootfs", "template", "tags"]}, built]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "istio-build recipe",

@@ -1,6 +1,6 @@
 """The book of recipes: read from the built-in directory and the user's, checked for all releases, opened at one of them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
@@ -14,6 +14,7 @@ from builder.versioned_document import check_entries, edges, narrow, presence
 from builder.yaml_document import Location, YamlDocument, read_yaml, validate
 
 RELEASE_FILE = "release.yaml"
+BUILT_BASES = "recipes/built-bases"
 EVERYTHING = "all"
 _GROUPS = (*get_args(Group), EVERYTHING)
 _FILE_LISTS = ("binaries", "files", "directories", "artifacts")
@@ -144,16 +145,16 @@ class Recipes:
         return tuple(IstioRelease(*version) for version in sorted(versions) if version >= self.releases.edges[0])
 
 
-def load_recipes(extra: tuple[Path, ...] = ()) -> Recipes:
+def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> Recipes:
     """The built-in recipes, then each directory of `extra` adding to or replacing them; checked for every release.
 
-    A directory holds `*.yaml` recipes and `*.j2` templates side by side, or templates in a `dockerfiles/` below or
-    beside it. Raises RecipeError with file and line.
+    `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
+    side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
     """
     release: YamlDocument | None = None
     images: dict[str, YamlDocument] = {}
     templates: dict[str, str] = {}
-    for directory in (_shipped("recipes"), *extra):
+    for directory in (*_built_in(build_bases), *extra):
         if not directory.is_dir():
             raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
         paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
@@ -202,6 +203,10 @@ def _known_releases(document: YamlDocument) -> ReleaseRange:
         raise RecipeError(f"{where}: {error.message}", hint=error.hint) from error
 
 
+def _built_in(build_bases: bool) -> tuple[Path, ...]:
+    return tuple(_shipped(folder) for folder in (("recipes", BUILT_BASES) if build_bases else ("recipes",)))
+
+
 def _shipped(folder: str) -> Path:
     """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("builder")))
@@ -224,24 +229,42 @@ def _read_template(path: Path) -> str:
 
 def _check_kind(recipe: ImageRecipe, document: YamlDocument) -> None:
     """An image is built or mirrored. Raises RecipeError with the line of a key that is missing, or of the other kind."""
-    if recipe.image in _GROUPS:
+    if recipe.image in (*get_args(Group), EVERYTHING):
         raise RecipeError(f"{document.where(('image',))}: {recipe.image!r} is the name of a group of images")
     given = recipe.model_fields_set - {"image", "summary", "group"}
     if recipe.mirror:
-        for key in sorted(given - {"mirror", "tags", "variants"}):
-            raise RecipeError(f"{document.where((key,))}: a mirror is copied as it is, so it has no {key!r}")
-        for name in (name for name, variant in recipe.variants.items() if variant.base):
-            raise RecipeError(f"{document.where(('variants', name, 'base'))}: a mirror is copied as it is, so it has no base")
-        if recipe.tags and recipe.variants:
-            raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
-        return
+        _check_mirror(recipe, given, document)
+    elif recipe.rootfs:
+        _check_rootfs(given, document)
+    else:
+        _check_built(recipe, given, document)
+
+
+def _check_mirror(recipe: ImageRecipe, given: Set[str], document: YamlDocument) -> None:
+    for key in sorted(given - {"mirror", "tags", "variants"}):
+        raise RecipeError(f"{document.where((key,))}: a mirror is copied as it is, so it has no {key!r}")
+    for name in (name for name, variant in recipe.variants.items() if variant.base):
+        raise RecipeError(f"{document.where(('variants', name, 'base'))}: a mirror is copied as it is, so it has no base")
+    if recipe.tags and recipe.variants:
+        raise RecipeError(f"{document.where(('variants',))}: variants are behind the release's tags, and these are replaced")
+
+
+def _check_built(recipe: ImageRecipe, given: Set[str], document: YamlDocument) -> None:
     for key in ("template", "variants"):
         if key not in given:
             raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is no 'mirror'")
     if not recipe.variants:
         raise RecipeError(f"{document.where(('variants',))}: variants: there should be at least 1")
     if recipe.tags:
-        raise RecipeError(f"{document.where(('tags',))}: only a mirror has 'tags'")
+        raise RecipeError(f"{document.where(('tags',))}: only a mirror or a 'rootfs' has 'tags'")
+
+
+def _check_rootfs(given: Set[str], document: YamlDocument) -> None:
+    for key in sorted(given & {"binaries", "files", "directories", "artifacts", "variants"}):
+        raise RecipeError(f"{document.where((key,))}: an image with a 'rootfs' has no {key!r}")
+    for key in ("template", "tags"):
+        if key not in given:
+            raise RecipeError(f"{document.where((key,))}: {key}: Field required, where there is a 'rootfs'")
 
 
 def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRecipe, templates: Mapping[str, str]) -> None:

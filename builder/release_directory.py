@@ -59,8 +59,8 @@ class LayoutNotes:
 
     @property
     def key(self) -> str:
-        """`pilot-distroless`, or the name of a mirror."""
-        return self.image if self.mirror else f"{self.image}-{self.variant}"
+        """`pilot-distroless`, or the name of an image without variants."""
+        return f"{self.image}-{self.variant}" if self.variant else self.image
 
     @classmethod
     def of_mirror(cls, mirror: MirrorPlan, plan: Plan) -> Self:
@@ -163,4 +163,8 @@ def _references(note: LayoutNotes, hubs: tuple[Hub, ...], tags: tuple[str, ...])
     hubs, tags = hubs or (Hub.parse(note.hub),), tags or (note.version,)
     if note.mirror:
         return mirror_references(hubs, tags, note.image, note.mirror.variants, note.mirror.fixed_tags)
+    if not note.variant:
+        # A base image: its tags are its own, and no --tag's.
+        own = tuple(reference.key for reference in note.references)
+        return mirror_references(hubs, (), note.image, (), own)
     return image_references(hubs, tags, note.image, note.variant, is_default=note.is_default)

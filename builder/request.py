@@ -51,6 +51,8 @@ class Request:
     bases: tuple[tuple[str, str], ...] = ()
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
+    base_distribution: str = ""
+    apt_mirrors: tuple[tuple[str, str], ...] = ()
     compression: str = "gzip"
     artifact_sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
     artifact_images: tuple[tuple[str, str], ...] = ()

@@ -3,7 +3,7 @@
 Reads only what the chosen images need, and writes nothing but downloads into the cache.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ from builder.errors import BaseImageError, RequestError
 from builder.lock import ListedDirectory, Lock, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
 from builder.oci import ImageConfig, Manifest
 from builder.plan import recipe_values, select_images
-from builder.ports import Downloader, Registry
+from builder.ports import Downloader, PackageFinder, Registry
+from builder.recipe import ImageRecipe
 from builder.recipe_book import RecipeBook
 from builder.reference import ImageReference, Platform
 from builder.render import render_text
 from builder.request import Request
 from builder.resolve_artifact import ArtifactFinder
 from builder.resolve_mirror import check_mirror_names, resolve_mirror
+from builder.resolve_packages import resolve_packages
 
 
 def resolve(
@@ -29,6 +31,7 @@ def resolve(
     registry: Registry,
     downloader: Downloader,
     list_directory: Callable[[str], ListedDirectory],
+    packages: PackageFinder | None = None,
     *,
     cache: Path,
     note: Callable[[str], None],
@@ -40,9 +43,7 @@ def resolve(
     _check_base_names(request, book)
     values = recipe_values(request, book.release, source)
     check_mirror_names(request, book)
-    base_names = sorted({recipe.variants[name].base for recipe, names in chosen for name in names if not recipe.mirror})
-    artifact_names = sorted({file.artifact for recipe, _ in chosen for file in recipe.artifacts})
-    directory_names = sorted({directory.source for recipe, _ in chosen for directory in recipe.directories})
+    base_names, artifact_names, directory_names = _used_names(chosen)
     finder = ArtifactFinder(request, book.release, values, downloader, registry, cache, note)
     # Threads because each look-up is a round trip or three to some registry or web server.
     with ThreadPoolExecutor(max_workers=8) as pool:
@@ -50,6 +51,8 @@ def resolve(
         bases = [pool.submit(_resolve_base, name, request, book, values, registry) for name in base_names]
         artifacts = [pool.submit(finder.find, name, platform) for name in artifact_names for platform in request.platforms]
         mirrors = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe, _ in chosen if recipe.mirror]
+        roots = [recipe for recipe, _ in chosen if recipe.rootfs]
+        found = [pool.submit(resolve_packages, r, on, request, book, packages) for r in roots for on in request.platforms]
         return Lock(
             source=source,
             go_version=go.result().version,
@@ -58,8 +61,17 @@ def resolve(
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(mirror.result() for mirror in mirrors),
+            packages=tuple(locked.result() for locked in found),
             directories=tuple(list_directory(name) for name in directory_names),
         )
+
+
+def _used_names(chosen: Sequence[tuple[ImageRecipe, tuple[str, ...]]]) -> tuple[list[str], list[str], list[str]]:
+    """The bases, artifacts and directories that these recipes, in these variants, are made of."""
+    bases = {recipe.variants[name].base for recipe, names in chosen for name in names if not recipe.mirror}
+    artifacts = {file.artifact for recipe, _ in chosen for file in recipe.artifacts}
+    directories = {directory.source for recipe, _ in chosen for directory in recipe.directories}
+    return sorted(bases), sorted(artifacts), sorted(directories)
 
 
 def _check_base_names(request: Request, book: RecipeBook) -> None:

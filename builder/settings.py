@@ -41,6 +41,11 @@ class ProjectFile(Schema):
     base_registry: str = Field(default="", description="Where base images come from.")
     base: dict[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
     mirror_from: dict[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
+    bases: Literal["", "copy", "build"] = Field(
+        default="", description="How the images of group bases come about: copied, or built of packages; copied by default."
+    )
+    base_distribution: str = Field(default="", description="What bases are built from: distribution and suite.")
+    apt_mirror: dict[str, str] = Field(default={}, description="Mirrors by the name of the package archive.")
     envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
     envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
     envoy_image: str = Field(default="", description="A proxyv2 image to take Envoy out of, where it is nowhere else.")
@@ -84,6 +89,7 @@ class Job:
     request: Request
     source: SourceRequest
     recipes: tuple[Path, ...]
+    build_bases: bool
     builder: str
     insecure_registries: tuple[str, ...]
     settings: tuple[Setting, ...]
@@ -129,6 +135,8 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         artifact_sources=_artifact_sources(merged),
         artifact_overrides=_overrides(merged),
         debug_artifacts=("envoy",) if merged.word("debug_envoy") == "true" else (),
+        base_distribution=merged.word("base_distribution"),
+        apt_mirrors=_pairs("apt-mirror", merged.words("apt_mirror"), "debian=https://mirror.corp.example/debian"),
         compression=merged.word("compression", "gzip"),
         mirror_sources=_pairs("mirror-from", merged.words("mirror_from"), "agentgateway=docker.io/me/agentgateway:1"),
         go=_go(merged),
@@ -137,6 +145,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         request=request,
         source=_source(merged),
         recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
+        build_bases=merged.word("bases") == "build",
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         settings=tuple(merged.used.values()),

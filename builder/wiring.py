@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from builder.apt import Apt
 from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
@@ -88,13 +89,18 @@ class Tools:
         return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
 
     @cached_property
+    def apt(self) -> Apt:
+        """What packages there are."""
+        return Apt(self.run, self._environment, self.workspace.packages, self._interruption.wait)
+
+    @cached_property
     def layer_catalogue(self) -> LayerCatalogue:
         """What layers hold."""
         return LayerCatalogue(self.workspace.layers)
 
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
-        recipes = load_recipes(job.recipes)
+        recipes = load_recipes(job.recipes, build_bases=job.build_bases)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
             book = recipes.at(source.release)
@@ -106,6 +112,7 @@ class Tools:
                 self.registry,
                 self.downloader,
                 lambda name: list_directory(tree, name),
+                self.apt,
                 cache=self.workspace.downloads,
                 note=self.progress.note,
             )

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "releases"
 
     @property
+    def packages(self) -> Path:
+        """What archives of packages hold."""
+        return self.root / "apt"
+
+    @property
     def journals(self) -> Path:
         """Tags being moved."""
         return self.root / "journal"

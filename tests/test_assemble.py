@@ -45,6 +45,7 @@ class Bench:
             plans,
             ARM64,
             locate=self.locate,
+            locate_rootfs=lambda step: self.root / step.key,
             work=self.root / "work",
             engine=self.engine,
             read_layer=read_layer_of,

@@ -371,7 +371,10 @@ class TestWhatIsRefused:
         [
             (lambda text: text.replace("debug: {}", "debug: { base: base }"), "so it has no base"),
             (lambda text: text.replace("image: gateway", "image: mesh"), "'mesh' is the name of a group"),
-            (lambda text: "image: pilot\ntags: ['1']\ntemplate: a\nvariants: { debug: { base: base } }", "only a mirror has"),
+            (
+                lambda text: "image: pilot\ntags: ['1']\ntemplate: a\nvariants: { debug: { base: base } }",
+                "only a mirror or a 'rootfs' has",
+            ),
             (lambda text: text.replace("group: mesh", "group: base"), "group: Input should be"),
         ],
     )

@@ -24,6 +24,7 @@ from builder.recipe import (
     Variant,
     json_schema,
 )
+from builder.rootfs_recipe import Account, Archive, Content, Distribution, Rootfs
 from builder.yaml_document import Schema
 from tests.samples import AMD64, image_of, load_book, make_lock, make_request, make_source
 
@@ -220,7 +221,12 @@ class TestDocumentation:
         ("### A directory of the source", TreeDirectory),
         ("### A downloaded file", ArtifactFile),
         ("### A variant", Variant),
+        ("### A root file system", Rootfs),
+        ("#### An account", Account),
+        ("#### A content", Content),
         ("## release.yaml", ReleaseRecipe),
+        ("### A distribution", Distribution),
+        ("#### An archive", Archive),
         ("### A download", Artifact),
         ("### Go", Go),
     )
@@ -261,6 +267,7 @@ class TestTheFourthImage:
         image = image_of(plan, "echo-debug")
         assert [step.programs for step in plan.compiles] == [("echo",), ("echo",)]
         dockerfile = image.platforms[1].dockerfile.splitlines()
+        assert image.base
         assert dockerfile[0] == f"FROM {image.base.reference}"
         assert 'ENV ECHO_HUB="registry.corp.example/istio"' in dockerfile
         assert 'LABEL org.opencontainers.image.version="1.29.0"' in dockerfile

@@ -1,0 +1,81 @@
+"""Looks up which packages a base image is made of: their exact files, by sha256, in the archives of a distribution.
+
+The lock holds the packages and not the archive's state, so that an image is made anew when one of its own packages has
+changed, not whenever the archive has.
+"""
+
+from builder.errors import RecipeError, RequestError
+from builder.lock import LockedArtifact, LockedPackages
+from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
+from builder.recipe import ImageRecipe
+from builder.recipe_book import RecipeBook
+from builder.reference import Platform
+from builder.render import render_text
+from builder.request import Request
+from builder.rootfs_recipe import Distribution, Rootfs
+
+
+def resolve_packages(
+    recipe: ImageRecipe, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
+) -> LockedPackages:
+    """The packages of this image on this platform. Raises RequestError, RecipeError, BaseImageError."""
+    assert recipe.rootfs is not None
+    assert finder is not None
+    name, distribution, suite = _distribution(request, book)
+    mirrors = dict(request.apt_mirrors)
+    _check_mirrors(mirrors, book)
+    here = _sources(distribution, suite, platform, mirrors)
+    if not here:
+        raise RecipeError(f"release.yaml: distributions.{name}.archives has none for {platform.architecture}")
+    sources = PackageSources(
+        architecture=platform.architecture,
+        lines=here,
+        keyring=distribution.keyring,
+        keyring_package=distribution.keyring_package,
+    )
+    found = finder.find(sources, _wishes(recipe.rootfs, name))
+    return LockedPackages(
+        image=recipe.image,
+        platform=platform,
+        packages=tuple(_lock(package, platform) for package in found),
+        sources=_sources(distribution, suite, platform, {}),
+    )
+
+
+def _distribution(request: Request, book: RecipeBook) -> tuple[str, Distribution, str]:
+    wanted = request.base_distribution or book.release.base_distribution
+    name, _, suite = wanted.partition(":")
+    known = book.release.distributions
+    if name not in known or not suite:
+        raise RequestError(
+            f"there is no distribution {wanted!r} to build base images from",
+            hint=f"Write it as --base-distribution NAME:SUITE, such as debian:bookworm. Known names: {', '.join(sorted(known))}.",
+        )
+    return name, known[name], suite
+
+
+def _check_mirrors(mirrors: dict[str, str], book: RecipeBook) -> None:
+    known = sorted({name for distribution in book.release.distributions.values() for name in distribution.archives})
+    for name in mirrors:
+        if name not in known:
+            raise RequestError(f"there is no package archive {name!r}", hint=f"Known archives: {', '.join(known)}.")
+
+
+def _sources(distribution: Distribution, suite: str, platform: Platform, mirrors: dict[str, str]) -> tuple[str, ...]:
+    """Lines of a sources.list."""
+    return tuple(
+        f"deb {mirrors.get(name, archive.url)} {render_text(pattern, {'suite': suite}, name)} {' '.join(archive.components)}"
+        for name, archive in distribution.archives.items()
+        if platform.architecture in archive.architectures
+        for pattern in archive.suites
+    )
+
+
+def _wishes(rootfs: Rootfs, distribution: str) -> PackageWishes:
+    essential = ("?essential",) if rootfs.essential else ()
+    more = rootfs.distribution_packages.get(distribution, ())
+    return PackageWishes(with_dependencies=(*essential, *rootfs.packages, *more), alone=rootfs.packages_alone)
+
+
+def _lock(package: FoundPackage, platform: Platform) -> LockedArtifact:
+    return LockedArtifact(name=package.file, platform=platform, url=package.url, sha256=package.sha256, member="")
