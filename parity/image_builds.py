@@ -55,6 +55,15 @@ def read_image_builds(
     repository: Repository, make: Makefile, release: Release, environment: Mapping[str, str]
 ) -> tuple[tuple[ImageBuild, ...], frozenset[str]]:
     """The images that are built, and the names of the base images that are built besides. Raises CouldNotRead."""
+    builds, bases = _read_any(repository, make, release, environment)
+    if not builds:
+        raise CouldNotRead("it builds no image at all")
+    return builds, bases
+
+
+def _read_any(
+    repository: Repository, make: Makefile, release: Release, environment: Mapping[str, str]
+) -> tuple[tuple[ImageBuild, ...], frozenset[str]]:
     if repository.has_file(release.tag, DOCKER_YAML):
         return _read_docker_yaml(repository, make, release, environment)
     bases = frozenset(name for name in ("base", "distroless") if f"docker.{name}" in make.rules)
@@ -102,8 +111,8 @@ def _image_of_docker_yaml(image: Mapping[str, Any], source: str, make: Makefile,
 
 def _read_make_with_docker_builder(repository: Repository, make: Makefile, release: Release) -> tuple[ImageBuild, ...]:
     source = _go_source(repository, release.tag)
-    found = re.search(r"targets := \[\]string\{(.*?)\}", source, re.DOTALL)
-    if not found:
+    found = [images for text in re.findall(r"targets := \[\]string\{(.*?)\}", source, re.DOTALL) if (images := _quoted(text))]
+    if len(found) != 1:
         raise CouldNotRead("tools/docker-builder does not list its targets")
     return tuple(
         _image_of_make(
@@ -113,7 +122,7 @@ def _read_make_with_docker_builder(repository: Repository, make: Makefile, relea
             variants=_go_variants(source, image, release.tag),
             arguments=_go_arguments(source, make, release),
         )
-        for image in re.findall(r'"([^"]+)"', found[1])
+        for image in found[0]
     )
 
 
@@ -210,6 +219,10 @@ def _make_arguments(script: str, make: Makefile, release: Release) -> dict[str, 
         }
     )
     return {name: "".join(shell.expand(f'"{value}"')) for name, value in re.findall(r'(\w+) = "(.*)"', block[1])}
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r'"([^"]+)"', text)
 
 
 def _go_source(repository: Repository, tag: str) -> str:

@@ -1,7 +1,8 @@
 """What both sides are brought to before they are compared: an image in one variant on one platform, as plain text values."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 NOTHING = ""
 # The field that says whether a side has the image at all, and what it says then.
@@ -14,7 +15,7 @@ class CouldNotRead(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoProgram:
-    """A program with all that decides its bytes. `flags` and `tags` are sorted: their order means nothing to Go."""
+    """A program with all that decides its bytes. `flags` and `tags` are sorted, as their order means nothing to Go."""
 
     main: str
     flags: tuple[str, ...]
@@ -26,7 +27,9 @@ class GoProgram:
     def facts(self) -> Iterator[tuple[str, str]]:
         """Its values by field."""
         yield "main", self.main
-        yield "flags", " ".join(self.flags)
+        for flag in self.flags:
+            name, _, value = flag.partition("=")
+            yield f"flag.{name}", value or "given"
         yield "tags", ",".join(self.tags)
         yield "ldflags", " ".join(self.ldflags)
         yield from ((f"stamp.{name}", value) for name, value in self.stamps)
@@ -118,7 +121,7 @@ class Difference:
     platform: str = ""
     theirs: str = ""
     ours: str = ""
-    reason: str = field(default="", compare=False)
+    reason: str = dataclasses.field(default="", compare=False)
 
     @property
     def what(self) -> str:
@@ -166,9 +169,7 @@ def _compare_variant(release: str, image: str, variant: str, left: _Models, righ
     platforms = {side: {key[2] for key in models if key[:2] == (image, variant)} for side, models in ((0, left), (1, right))}
     if platforms[0] != platforms[1]:
         texts = [" ".join(sorted(platforms[side])) for side in (0, 1)]
-        yield Difference(
-            release=release, image=image, variant=variant, field="platforms", theirs=texts[0], ours=texts[1]
-        )
+        yield Difference(release=release, image=image, variant=variant, field="platforms", theirs=texts[0], ours=texts[1])
     shared = sorted(platforms[0] & platforms[1])
     found: dict[tuple[str, str, str], list[str]] = {}
     for platform in shared:

@@ -14,7 +14,6 @@ from builder.lock import ListedDirectory, SourceFacts
 from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest
 from builder.plan import CompiledFile, FetchedFile, ImagePlan, Plan, PlannedFile, PlatformImage, SourceFile, make_plan
 from builder.ports import TreeState, UploadOutcome
-from builder.recipe import RecipeBook
 from builder.recipe_book import Recipes
 from builder.reference import Digest, Hub, ImageReference, Platform, Repository
 from builder.request import Request
@@ -45,6 +44,7 @@ class OurBuild:
         self._repository, self._order = repository, order
         self._source = self._read_source()
         self._book = recipes.at(self._source.release)
+        self._plans: dict[str, tuple[Plan, _EveryRegistry]] = {}
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -53,39 +53,40 @@ class OurBuild:
 
     def base_models(self) -> Iterator[ImageModel]:
         """The base images that the recipes name, as their recipe writes them."""
-        names = sorted({(variant.base, recipe.image) for recipe in self._book.images for variant in recipe.variants.values()})
-        seen: set[str] = set()
-        for base, image in names:
-            if base not in seen:
-                seen.add(base)
-                _, registry = self._plan(image, self._platforms(image))
-                yield ImageModel(image=base, variant="base", platform="", tags=(), base=registry.named(base))
+        users = {variant.base: recipe.image for recipe in self._book.images for variant in recipe.variants.values()}
+        for base, image in sorted(users.items()):
+            reference = self._plan(image)[1].named(base)
+            yield ImageModel(image=base, variant="base", platform="", tags=(), base=reference)
 
-    def models(self) -> Iterator[ImageModel]:
-        """All images in all variants on all platforms that they can be built for."""
-        for image in self.images:
-            plan, registry = self._plan(image, self._platforms(image))
-            programs = {step.key: parse_go_build(step.argv[2:], dict(step.env)) for step in plan.compiles}
-            for planned in plan.images:
-                for on in planned.platforms:
-                    yield _model(planned, on, programs, registry)
+    def models(self, image: str) -> Iterator[ImageModel]:
+        """This image in all variants on all platforms that it can be built for; nothing where there is no recipe."""
+        if image not in self.images:
+            return
+        plan, registry = self._plan(image)
+        programs = {step.key: parse_go_build(step.argv[2:], dict(step.env)) for step in plan.compiles}
+        for planned in plan.images:
+            for on in planned.platforms:
+                yield _model(planned, on, programs, registry)
 
-    def _platforms(self, image: str) -> tuple[Platform, ...]:
-        """Those that a plan can be made for: up to 1.14 there is no Envoy for arm64."""
-        asked = tuple(Platform.parse(platform) for platform in self._order.platforms)
-        found = []
-        for platform in asked:
+    def _plan(self, image: str) -> "tuple[Plan, _EveryRegistry]":
+        """The plan for all platforms that there is one for: up to 1.14 there is no Envoy for arm64."""
+        if image not in self._plans:
+            platforms = tuple(Platform.parse(platform) for platform in self._order.platforms)
             try:
-                self._plan(image, (platform,))
-            except BuilderError as error:
-                failure = error
-            else:
-                found.append(platform)
-        if not found:
-            raise failure
-        return tuple(found)
+                self._plans[image] = self._plan_for(image, platforms)
+            except BuilderError:
+                possible = tuple(platform for platform in platforms if self._can_plan(image, platform))
+                self._plans[image] = self._plan_for(image, possible or platforms)
+        return self._plans[image]
 
-    def _plan(self, image: str, platforms: tuple[Platform, ...]) -> tuple[Plan, "_EveryRegistry"]:
+    def _can_plan(self, image: str, platform: Platform) -> bool:
+        try:
+            self._plan_for(image, (platform,))
+        except BuilderError:
+            return False
+        return True
+
+    def _plan_for(self, image: str, platforms: tuple[Platform, ...]) -> "tuple[Plan, _EveryRegistry]":
         request = Request(hubs=(Hub.parse(self._order.hub),), tags=(self._order.tag,), platforms=platforms, images=(image,))
         registry = _EveryRegistry(platforms)
         # The newest Go, as far as what the plan asks of it goes.
@@ -204,16 +205,16 @@ class _EveryRegistry:
         return self._blobs[descriptor.digest]
 
     def _make_image(self, reference: ImageReference, platform: Platform) -> Descriptor:
-        # Without a PATH, so that an image that adds to its base's shows what it takes for that.
-        config = json.dumps({"os": platform.os, "architecture": platform.architecture, "of": str(reference)}).encode()
+        # Its PATH stands for itself, as `$PATH` in a Dockerfile does: so an image that adds to it shows that it does.
+        run = {"Env": ["PATH=$PATH"]}
+        about = {"os": platform.os, "architecture": platform.architecture, "config": run, "of": str(reference)}
+        config = json.dumps(about).encode()
         blob = Descriptor(media_type=CONFIG, digest=Digest.of(config), size=len(config))
         self._blobs[blob.digest] = config
         image = _manifest(MANIFEST, {"config": blob.to_json(), "layers": []})
         self._manifests[image.digest] = image
         descriptor = image.descriptor
-        return Descriptor(
-            media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform
-        )
+        return Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
 
     def push_blob(
         self,

@@ -2,7 +2,7 @@
 
 import json
 import posixpath
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from parity.dockerfile import Copy, Stage, read_dockerfile
@@ -86,13 +86,15 @@ class IstioBuild:
             base = f"{registry}/{name}:{make.value('BASE_VERSION')}"
             yield ImageModel(image=name, variant="base", platform="", tags=(), base=base)
 
-    def models(self, images: Collection[str]) -> Iterator[ImageModel]:
-        """These images in all variants on all platforms; of all others, only that they are built."""
+    def mention(self, image: str) -> Iterator[ImageModel]:
+        """That this image is built, and nothing more."""
+        if image in self.images:
+            yield ImageModel(image=image, variant="", platform="", tags=(), base="")
+
+    def models(self, image: str) -> Iterator[ImageModel]:
+        """This image in all variants on all platforms; nothing where it is not built."""
         for build in self._builds:
-            if build.image not in images:
-                yield ImageModel(image=build.image, variant="", platform="", tags=(), base="")
-                continue
-            for variant in build.variants:
+            for variant in build.variants if build.image == image else ():
                 found = [self._model(build, variant, self._platforms[platform]) for platform in build.platforms]
                 if not any(found):
                     raise CouldNotRead(f"{build.dockerfile} copies what no context has")
@@ -197,9 +199,7 @@ class IstioBuild:
             return _Source(path=path, program=platform.programs[name], architecture=platform.architecture)
         return _Source(path=path)
 
-    def _copy(
-        self, copy: Copy, stage: Stage, context: Mapping[str, _Source], build: ImageBuild
-    ) -> list[FileModel] | None:
+    def _copy(self, copy: Copy, stage: Stage, context: Mapping[str, _Source], build: ImageBuild) -> list[FileModel] | None:
         if copy.stage:
             raise CouldNotRead(f"{build.dockerfile}: COPY --from is not understood")
         into = copy.destination.endswith("/") or len(copy.sources) > 1

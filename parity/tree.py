@@ -157,7 +157,3 @@ class Repository:
 
 def _numbers(found: re.Match[str]) -> tuple[int, ...]:
     return tuple(int(number) for number in found.groups())
-
-
-
-
