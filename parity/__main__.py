@@ -77,7 +77,7 @@ def compare_release(repository: Repository, tag: str, recipes: Recipes) -> Relea
     """One release; what cannot be read is a difference like any other."""
     order = Order(tag=tag, hub=_HUB, platforms=_PLATFORMS)
     try:
-        ours, theirs = OurBuild(repository, order, recipes), IstioBuild(repository, order)
+        theirs, ours = IstioBuild(repository, order), OurBuild(repository, order, recipes)
     except (CouldNotRead, BuilderError) as error:
         return ReleaseResult(release=tag, images=(), differences=(_unread(tag, "", error),))
     differences: list[Difference] = []

@@ -4,6 +4,7 @@ Only what would be asked of registries and web servers is made up: every base im
 first place that is tried.
 """
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -52,11 +53,14 @@ class OurBuild:
         return tuple(recipe.image for recipe in self._book.images if recipe.group != "base")
 
     def base_models(self) -> Iterator[ImageModel]:
-        """The base images that the recipes name, as their recipe writes them."""
-        users = {variant.base: recipe.image for recipe in self._book.images for variant in recipe.variants.values()}
-        for base, image in sorted(users.items()):
-            reference = self._plan(image)[1].named(base)
-            yield ImageModel(image=base, variant="base", platform="", tags=(), base=reference)
+        """The base images that the images stand on, as their recipe writes them."""
+        found: dict[str, str] = {}
+        for image in self.images:
+            # An image that there is no plan for is told of where it is compared.
+            with contextlib.suppress(BuilderError):
+                found |= self._plan(image)[1].references()
+        for name, reference in sorted(found.items()):
+            yield ImageModel(image=name, variant="base", platform="", tags=(), base=reference)
 
     def models(self, image: str) -> Iterator[ImageModel]:
         """This image in all variants on all platforms that it can be built for; nothing where there is no recipe."""
@@ -187,9 +191,9 @@ class _EveryRegistry:
         digest = ImageReference.parse(text).digest
         return str(self._asked[digest]) if digest in self._asked else text
 
-    def named(self, name: str) -> str:
-        """The base image of this name that was asked for."""
-        return next(str(found) for found in self._asked.values() if found.repository.path.rpartition("/")[2] == name)
+    def references(self) -> dict[str, str]:
+        """The base images that were asked for, by name."""
+        return {reference.repository.path.rpartition("/")[2]: str(reference) for reference in self._asked.values()}
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """An index of all platforms, made up at the first question; an image of one of them."""

@@ -61,6 +61,7 @@ class IstioBuild:
 
     def __init__(self, repository: Repository, order: Order) -> None:
         self._repository, self._order = repository, order
+        self._commit = repository.commit(order.tag)
         self._release = Release(
             tag=order.tag,
             platforms=order.platforms,
@@ -101,11 +102,10 @@ class IstioBuild:
                 yield from (model for model in found if model)
 
     def _read_platforms(self) -> dict[str, _Platform]:
-        commit = self._repository.commit(self._order.tag)
         scripts = BuildScripts(
             gobuild=self._text("common/scripts/gobuild.sh"),
             report_build_info=self._text("common/scripts/report_build_info.sh"),
-            commit=commit.id,
+            commit=self._commit.id,
             # The release builder tags its clone before it builds.
             description=self._order.tag,
         )
