@@ -13,7 +13,18 @@ from pathlib import Path
 from builder.errors import BuilderError
 from builder.lock import ListedDirectory, SourceFacts
 from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest
-from builder.plan import CompiledFile, FetchedFile, ImagePlan, Plan, PlannedFile, PlatformImage, SourceFile, make_plan
+from builder.plan import (
+    CompiledFile,
+    FetchedFile,
+    ImagePlan,
+    MirrorPlan,
+    Plan,
+    PlannedFile,
+    PlatformImage,
+    SourceFile,
+    image_references,
+    make_plan,
+)
 from builder.ports import TreeState, UploadOutcome
 from builder.recipe_book import Recipes
 from builder.reference import Digest, Hub, ImageReference, Platform, Repository
@@ -50,7 +61,7 @@ class OurBuild:
     @property
     def images(self) -> tuple[str, ...]:
         """The names of all images that the recipes have for this release, base images aside."""
-        return tuple(recipe.image for recipe in self._book.images if recipe.group != "base")
+        return tuple(recipe.image for recipe in self._book.images if recipe.group != "bases")
 
     def base_models(self) -> Iterator[ImageModel]:
         """The base images that the images stand on, as their recipe writes them."""
@@ -59,6 +70,11 @@ class OurBuild:
             # An image that there is no plan for is told of where it is compared.
             with contextlib.suppress(BuilderError):
                 found |= self._plan(image)[1].references()
+        for recipe in self._book.images:
+            if recipe.group == "bases" and recipe.mirror:
+                # It is what the images stand on, or both are shown.
+                mirrored = self._plan(recipe.image)[1].references()[recipe.image]
+                found[recipe.image] = " ".join(sorted({mirrored, found.get(recipe.image, mirrored)}))
         for name, reference in sorted(found.items()):
             yield ImageModel(image=name, variant="base", platform="", tags=(), base=reference)
 
@@ -71,6 +87,23 @@ class OurBuild:
         for planned in plan.images:
             for on in planned.platforms:
                 yield _model(planned, on, programs, registry)
+        for mirror in plan.mirrors:
+            yield from self._mirror_models(mirror, registry)
+
+    def _mirror_models(self, mirror: MirrorPlan, registry: "_EveryRegistry") -> Iterator[ImageModel]:
+        """A mirror is the same as a Dockerfile of nothing but FROM, which is how Istio makes its own."""
+        hub = Hub.parse(self._order.hub)
+        for variant, is_default in mirror.variants:
+            references = image_references((hub,), (self._order.tag,), mirror.image, variant, is_default=is_default)
+            tags = tuple(reference.tag for reference in references if reference in mirror.references)
+            for platform in mirror.platforms:
+                yield ImageModel(
+                    image=mirror.image,
+                    variant=variant,
+                    platform=str(platform),
+                    tags=tags,
+                    base=registry.unpinned(str(mirror.source)),
+                )
 
     def _plan(self, image: str) -> "tuple[Plan, _EveryRegistry]":
         """The plan for all platforms that there is one for: up to 1.14 there is no Envoy for arm64."""
@@ -219,6 +252,17 @@ class _EveryRegistry:
         self._manifests[image.digest] = image
         descriptor = image.descriptor
         return Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
+
+    def pull_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        into: Path,
+        *,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> None:
+        """A plan fetches nothing."""
+        raise NotImplementedError
 
     def push_blob(
         self,
