@@ -53,7 +53,8 @@ def main(
         raise click.ClickException(str(error)) from error
     results, stale = judge(found, intended, full=not versions.split())
     if form == "json":
-        click.echo(differences_json(results, stale))
+        differences = [difference for result in results for difference in result.differences]
+        click.echo(differences_json(differences, releases=[result.release for result in results], stale=stale))
     else:
         _print(results, stale, show_intended=show_intended)
     sys.exit(1 if stale or any(not d.reason for result in results for d in result.differences) else 0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from builder.report import format_table
 from parity.model import Difference
@@ -60,15 +60,9 @@ def list_reasons(results: Sequence[ReleaseResult]) -> Iterator[str]:
         yield f"  {len(differences):6}  {reason}  ({releases})"
 
 
-def differences_json(results: Sequence[ReleaseResult], stale: Sequence[str]) -> str:
-    """All of it for programs."""
-    differences = [
-        {name: getattr(difference, name) for name in Difference.__dataclass_fields__}
-        for result in results
-        for difference in result.differences
-    ]
-    releases = [result.release for result in results]
-    return json.dumps({"releases": releases, "differences": differences, "stale": list(stale)}, indent=2)
+def differences_json(differences: Sequence[Difference], **more: Sequence[str]) -> str:
+    """Differences for programs, and lists of other things by name."""
+    return json.dumps({**more, "differences": [asdict(difference) for difference in differences]}, indent=2)
 
 
 def shorten(releases: Sequence[str], order: Sequence[str]) -> str:
@@ -93,5 +87,4 @@ def _cell(differences: Sequence[Difference]) -> str:
 
 
 def _without_release(difference: Difference) -> Difference:
-    fields = {name: getattr(difference, name) for name in Difference.__dataclass_fields__}
-    return Difference(**{**fields, "release": ""})
+    return replace(difference, release="")
