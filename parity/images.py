@@ -81,7 +81,7 @@ def compare_images(
 
 
 def show_files(pairs: Sequence[Pair], differences: Sequence[Difference]) -> list[str]:
-    """The table of files: what each is on both sides."""
+    """The table of files: what each is on both sides, below it the layers that were not read."""
     rows = [("PLATFORM", "FILE", "SIZE", "MODE", "OWNER", "SHA256", "")]
     for pair in pairs:
         for path in sorted({*pair.theirs.entries, *pair.ours.entries}):
@@ -94,7 +94,10 @@ def show_files(pairs: Sequence[Pair], differences: Sequence[Difference]) -> list
                 for name in ("size", "mode", "owner", "sha256")
             ]
             rows.append((pair.platform, path, cells[0], cells[1], cells[2], cells[3], _verdict(own)))
-    return format_table(rows)
+    skipped = [
+        f"{pair.platform}: the first {pair.ours.base_layers} layers are the base's" for pair in pairs if pair.ours.base_layers
+    ]
+    return [*format_table(rows), *skipped]
 
 
 def show_differences(differences: Sequence[Difference]) -> Iterator[str]:
