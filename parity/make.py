@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from parity.make_text import CLOSING, enclosed, find_outside, join_lines, split_arguments
 from parity.model import CouldNotRead
 
 _ASSIGNMENT = re.compile(r"(?P<export>export\s+)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<kind>\?=|::?=|\+=|=)\s*(?P<value>.*)", re.DOTALL)
 _CONDITION = re.compile(r"(ifeq|ifneq|ifdef|ifndef)\s*(.*)")
 _REFERENCE = re.compile(r"\$(?:\$|\(|\{|.)")
-_CLOSING = {"(": ")", "{": "}"}
 
 
 @dataclass(slots=True)
@@ -84,8 +84,8 @@ class Makefile:
             position = found.end()
             if opening == "$":
                 parts.append("$")
-            elif opening in _CLOSING:
-                inner, position = _enclosed(text, position, opening)
+            elif opening in CLOSING:
+                inner, position = enclosed(text, position, opening)
                 parts.append(self._reference(inner, own or {}))
             else:
                 parts.append(found[0])
@@ -95,7 +95,7 @@ class Makefile:
         """Lines with their number, continuations joined, without what conditionals leave out and what `define` holds."""
         states: list[tuple[bool, bool]] = []
         in_define = False
-        for number, line in _join(text):
+        for number, line in join_lines(text):
             words = line.split()
             word = words[0] if words and not line.startswith("\t") else ""
             if in_define or word == "define":
@@ -129,7 +129,7 @@ class Makefile:
             return bool(self.expand(f"$({rest})")) == (kind == "ifdef")
         if not (rest.startswith("(") and rest.endswith(")")):
             raise CouldNotRead(f"{line!r}: only the form with parentheses is understood")
-        left, right = _arguments(rest[1:-1], 2)
+        left, right = split_arguments(rest[1:-1], 2)
         return (self.expand(left).strip() == self.expand(right).strip()) == (kind == "ifeq")
 
     def _read_line(self, line: str, current: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -169,7 +169,7 @@ class Makefile:
             self._simple.pop(name, None)
 
     def _read_rule(self, line: str) -> tuple[Rule, ...]:
-        colon = _outside(line, ":")
+        colon = find_outside(line, ":")
         if colon < 0:
             # A function that stands alone, such as $(foreach …,$(eval …)), makes rules that nothing here asks for.
             if line.startswith("$("):
@@ -181,7 +181,7 @@ class Makefile:
             for rule in rules:
                 rule.variables[found["name"]] = found["value"]
             return ()
-        end = _outside(rest, ";")
+        end = find_outside(rest, ";")
         prerequisites = (rest if end < 0 else rest[:end]).partition("|")[0]
         for rule in rules:
             rule.prerequisites += self.expand(prerequisites).split()
@@ -214,32 +214,32 @@ class Makefile:
         return " ".join(replacement.replace("%", found[1] if "%" in pattern else "") if found else word for word, found in words)
 
     def _foreach(self, rest: str, own: Mapping[str, str]) -> str:
-        name, words, text = _arguments(rest, 3)
+        name, words, text = split_arguments(rest, 3)
         return " ".join(self.expand(text, {**own, name.strip(): word}) for word in self.expand(words, own).split())
 
     def _if(self, rest: str, own: Mapping[str, str]) -> str:
-        condition, yes, no = _arguments(rest, 3)
+        condition, yes, no = split_arguments(rest, 3)
         return self.expand(yes if self.expand(condition, own).strip() else no, own)
 
     def _or(self, rest: str, own: Mapping[str, str]) -> str:
-        values = (self.expand(word, own).strip() for word in _arguments(rest, 0))
+        values = (self.expand(word, own).strip() for word in split_arguments(rest, 0))
         return next((value for value in values if value), "")
 
     def _filter(self, rest: str, own: Mapping[str, str], *, keep: bool) -> str:
-        patterns, text = (self.expand(part, own) for part in _arguments(rest, 2))
+        patterns, text = (self.expand(part, own) for part in split_arguments(rest, 2))
         expressions = [re.compile(re.escape(pattern).replace("%", ".*")) for pattern in patterns.split()]
         return " ".join(word for word in text.split() if any(each.fullmatch(word) for each in expressions) == keep)
 
     def _subst(self, rest: str, own: Mapping[str, str]) -> str:
-        before, after, text = (self.expand(part, own) for part in _arguments(rest, 3))
+        before, after, text = (self.expand(part, own) for part in split_arguments(rest, 3))
         return text.replace(before, after)
 
     def _patsubst(self, rest: str, own: Mapping[str, str]) -> str:
-        pattern, replacement, text = (self.expand(part, own) for part in _arguments(rest, 3))
+        pattern, replacement, text = (self.expand(part, own) for part in split_arguments(rest, 3))
         return self._patterned(pattern.strip(), replacement.strip(), text)
 
     def _findstring(self, rest: str, own: Mapping[str, str]) -> str:
-        wanted, text = (self.expand(part, own) for part in _arguments(rest, 2))
+        wanted, text = (self.expand(part, own) for part in split_arguments(rest, 2))
         return wanted if wanted in text else ""
 
     def _origin(self, rest: str, own: Mapping[str, str]) -> str:
@@ -276,50 +276,3 @@ def settled(value: str, what: str) -> str:
     if "$(" in value or "${" in value:
         raise CouldNotRead(f"{what} is {value!r}, which cannot be read without running make")
     return value
-
-
-def _join(text: str) -> Iterator[tuple[int, str]]:
-    pending, start = "", 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        start = start if pending else number
-        if line.endswith("\\") and not (line.lstrip().startswith("#") and not pending):
-            pending += line[:-1].rstrip() + " " if pending == "" else line[:-1].strip() + " "
-            continue
-        yield start, pending + (line.strip() if pending else line)
-        pending = ""
-    if pending:
-        yield start, pending
-
-
-def _enclosed(text: str, position: int, opening: str) -> tuple[str, int]:
-    """What stands up to the closing parenthesis, and where that is passed."""
-    closing, depth = _CLOSING[opening], 1
-    for index in range(position, len(text)):
-        depth += (text[index] == opening) - (text[index] == closing)
-        if not depth:
-            return text[position:index], index + 1
-    raise CouldNotRead(f"{text[position - 2 :]!r} has no end")
-
-
-def _arguments(text: str, count: int) -> list[str]:
-    """The arguments of a function: `count` of them (missing ones are empty), or all where it is 0."""
-    parts: list[str] = []
-    rest = text
-    while (comma := _outside(rest, ",")) >= 0 and (not count or len(parts) < count - 1):
-        parts.append(rest[:comma])
-        rest = rest[comma + 1 :]
-    parts.append(rest)
-    return parts + [""] * (count - len(parts))
-
-
-def _outside(text: str, wanted: str) -> int:
-    """Where a character first stands outside of parentheses, or -1."""
-    depth = 0
-    for index, character in enumerate(text):
-        if character in "({":
-            depth += 1
-        elif character in ")}":
-            depth -= 1
-        elif character == wanted and depth <= 0:
-            return index
-    return -1

@@ -6,14 +6,14 @@ stays as it is written, so that what cannot be known shows.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parity.model import CouldNotRead
+from parity.shell_text import find_closing, find_quote, read_commands, split_bare
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(\+?)=(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"(?P<name>\w+|[@#?*])(?P<index>\[[@*\d]+\])?(?P<operator>:?[-+?=]|//?)?(?P<word>.*)", re.DOTALL)
-_KEYWORDS = ("then", "do", "else")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Script:
 
     def run(self, text: str) -> "Script":
         """Read it to its end. Raises CouldNotRead."""
-        commands = list(_commands(text))
+        commands = list(read_commands(text))
         end = self._block(commands, 0, live=True)
         if end != len(commands):
             raise CouldNotRead(f"{commands[end]!r} closes nothing")
@@ -108,7 +108,7 @@ class Script:
         return end + 1
 
     def _holds(self, condition: str) -> bool:
-        return all(self._holds_part(part.strip()) for part in _split(condition, "&&"))
+        return all(self._holds_part(part.strip()) for part in split_bare(condition, "&&"))
 
     def _holds_part(self, part: str) -> bool:
         negated, part = part.startswith("! "), part.removeprefix("! ")
@@ -133,7 +133,7 @@ class Script:
         return " ".join(self.expand(text))
 
     def _simple(self, command: str) -> None:
-        words = [word for word in _split(command, " ") if word.strip()]
+        words = [word for word in split_bare(command, " ") if word.strip()]
         if words[0] in ("export", "local", "readonly", "time"):
             words = words[1:]
         environment: dict[str, str] = {}
@@ -228,7 +228,7 @@ class _Expansion:
             self._add(text[at + 1 : at + 2])
             return at + 2
         if character == "'":
-            end = _closing_quote(text, at + 1, "'")
+            end = find_quote(text, at + 1, "'")
             self._add(text[at + 1 : end])
             return end + 1
         if character == '"':
@@ -287,95 +287,14 @@ class _Expansion:
 def _dollar(script: Script, text: str, at: int) -> tuple[str | list[str], int]:
     """The value of what begins at this `$`, and where it ends."""
     if text.startswith("$(", at):
-        end = _closing(text, at + 1, "(", ")")
+        end = find_closing(text, at + 1, "(", ")")
         command = text[at + 2 : end].strip()
         for known, output in script.printed.items():
             if command.startswith(known):
                 return output, end + 1
         return text[at : end + 1], end + 1
     if text.startswith("${", at):
-        end = _closing(text, at + 1, "{", "}")
+        end = find_closing(text, at + 1, "{", "}")
         return script.parameter(text[at + 2 : end]), end + 1
     found = re.compile(r"\w+|[@#?*]").match(text, at + 1)
     return (script.parameter(found[0]), found.end()) if found else ("$", at + 1)
-
-
-def _closing(text: str, at: int, opening: str, closing: str) -> int:
-    """Where what opens at this place is closed; quotes and what is in them are passed over."""
-    at += 1
-    while at < len(text):
-        if text[at] == closing:
-            return at
-        at = _skip(text, at, opening)
-    raise CouldNotRead(f"{text!r} has no closing {closing}")
-
-
-def _skip(text: str, at: int, opening: str = "") -> int:
-    """The place behind whatever begins here: a quoted text, an expansion, something in parentheses, else one character."""
-    character = text[at]
-    if character == "\\":
-        return at + 2
-    if character == "'":
-        return _closing_quote(text, at + 1, "'") + 1
-    if character == '"':
-        return _closing_double_quote(text, at + 1) + 1
-    if text.startswith("${", at):
-        return _closing(text, at + 1, "{", "}") + 1
-    if character == "(" or (character == "{" and opening == "{"):
-        return _closing(text, at, character, {"(": ")", "{": "}"}[character]) + 1
-    return at + 1
-
-
-def _closing_quote(text: str, at: int, quote: str) -> int:
-    end = text.find(quote, at)
-    if end < 0:
-        raise CouldNotRead(f"{text[at - 1 :][:60]!r} has no closing {quote}")
-    return end
-
-
-def _closing_double_quote(text: str, at: int) -> int:
-    while at < len(text) and text[at] != '"':
-        # Within double quotes, only these begin something of their own.
-        nested = text[at] == "\\" or text.startswith(("$(", "${"), at)
-        at = _skip(text, at + (text.startswith("$(", at))) if nested else at + 1
-    return _closing_quote(text, at, '"')
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split where the separator stands outside of quotes, braces and parentheses."""
-    parts, start = [], 0
-    for index in _bare(text, lambda at: text.startswith(separator, at)):
-        if index >= start:
-            parts.append(text[start:index])
-            start = index + len(separator)
-    return [*parts, text[start:]]
-
-
-def _bare(text: str, wanted: Callable[[int], bool]) -> Iterator[int]:
-    """The places outside of quotes, expansions and parentheses that are wanted."""
-    at = 0
-    while at < len(text):
-        after = _skip(text, at)
-        if after == at + 1 and wanted(at):
-            yield at
-        at = after
-
-
-def _commands(text: str) -> Iterator[str]:
-    """The commands one by one, without comments and functions; `then`, `do` and `else` stand alone."""
-    text = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*$", "", text))
-    # A function ends with a brace at the beginning of a line.
-    text = re.sub(r"(?ms)^(?:function\s+)?\w+\s*\(\)\s*\{.*?^\}", "", text)
-    start = 0
-    # A `&&` between commands outside of a condition is left within its command, as nothing here needs the difference.
-    for end in [*_bare(text, lambda at: text[at] in "\n;"), len(text)]:
-        command = text[start:end].strip()
-        start = end + 1
-        while command:
-            word, _, rest = command.partition(" ")
-            if word in _KEYWORDS:
-                yield word
-                command = rest.strip()
-            else:
-                yield re.sub(r"\s+#\s.*", "", command)
-                command = ""
