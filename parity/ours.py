@@ -68,7 +68,7 @@ class OurBuild:
         found: dict[str, str] = {}
         for image in self.images:
             # An image that there is no plan for is told of where it is compared.
-            with contextlib.suppress(BuilderError):
+            with contextlib.suppress(BuilderError, CouldNotRead):
                 found |= self._plan(image)[1].references()
         for recipe in self._book.images:
             if recipe.group == "bases" and recipe.mirror:

@@ -1,15 +1,19 @@
 """Parity with Istio: clean on small trees in the shape of its own, and every kind of difference is caught."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from builder.errors import BuilderError
+from builder.istio_release import IstioRelease
 from builder.recipe_book import Recipes, load_recipes
 from parity.__main__ import compare_release, judge
 from parity.__main__ import main as parity_command
@@ -233,6 +237,61 @@ class TestSmallTrees:
         finally:
             repository.close()
         assert ("pilot-debug", "user", "1337:1337", "") in fields(found.differences)
+
+
+def changed_words(recipes: Recipes, release: IstioRelease) -> Iterator[tuple[str, Recipes]]:
+    """The recipes with one word changed, for each word that counts for this release; what is refused is left out."""
+    documents = {"": recipes.release, **dict(recipes.images)}
+    for name, document in documents.items():
+        for location, word in words_of(document.data):
+            other = replace(
+                document, data=change_word(document.data, location, {"0755": "0700", "0644": "0600"}.get(word, f"{word}x"))
+            )
+            changed = replace(
+                recipes,
+                release=recipes.release if name else other,
+                images=tuple((image, other if image == name else own) for image, own in recipes.images),
+            )
+            try:
+                counts = changed.at(release) != recipes.at(release)
+            except BuilderError:
+                continue
+            if counts and location != ("image",):
+                yield ".".join(str(part) for part in (name, *location) if part != ""), changed
+
+
+def words_of(data: Any, location: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], str]]:  # noqa: ANN401 - YAML
+    if isinstance(data, str):
+        yield location, data
+    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, entry in entries:
+        yield from words_of(entry, (*location, key))
+
+
+def change_word(data: Any, location: tuple[str | int, ...], word: str) -> Any:  # noqa: ANN401 - YAML
+    if not location:
+        return word
+    changed = data.copy()
+    changed[location[0]] = change_word(data[location[0]], location[1:], word)
+    return changed
+
+
+@pytest.mark.process
+@BOTH
+def test_every_word_of_a_recipe_counts(shape: str, tmp_path: Path, recipes: Recipes) -> None:
+    tag = SHAPES[shape]
+    release = IstioRelease.parse(tag)
+    assert release
+    repository = Repository(make_repository(tmp_path / "tree", shape))
+    found = {}
+    for word, changed in changed_words(recipes, release):
+        results, _ = judge([compare_release(repository, tag, changed)], INTENDED, full=False)
+        found[word] = any(not difference.reason for difference in results[0].differences)
+    repository.close()
+    assert len(found) > 30
+    # Istio has nothing that these could be compared with, or an image of this tree does not use them.
+    free = r"releases|\w+\.summary|artifacts\.(\S+\.checksum\..*|ztunnel\..*|\S+-wasm\..*\.arm64|.*\.1)"
+    assert {word for word, caught in found.items() if not caught and not re.fullmatch(free, word)} == set()
 
 
 @pytest.mark.process
