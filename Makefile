@@ -1,12 +1,14 @@
 # Every target works from a fresh clone; `make help` lists them.
 PYTHON ?= python3
 ARGS ?=
+ISTIO ?=
+VERSIONS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast bench lint type check clean
+.PHONY: help venv demo test test-fast bench parity lint type check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -33,6 +35,10 @@ test-fast: venv ## the tests that need no engine
 
 bench: venv ## our push against bare `go build` and `docker buildx bake` (ARGS='--source DIR' for a real tree)
 	scripts/with-engine $(BIN)/python -m bench $(ARGS)
+
+parity: venv ## our plans beside Istio's own build files (ISTIO=a clone of istio/istio; VERSIONS='1.20.0 1.29.0' for some)
+	@test -n '$(ISTIO)' || { echo 'name a clone of istio/istio with its tags: make parity ISTIO=DIR' >&2; exit 2; }
+	$(BIN)/python -m parity --istio '$(ISTIO)' --versions '$(VERSIONS)' $(ARGS)
 
 lint: venv ## ruff: style and format
 	$(BIN)/ruff check .

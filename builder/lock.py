@@ -13,7 +13,7 @@ from builder.reference import Digest, ImageReference, Platform
 class SourceFacts:
     """What Istio's own tree says: its state in git, and what stands in its files.
 
-    `release` decides which shape of the recipes holds. `pins` are digests by image name, where the Dockerfiles pin a base.
+    `release` decides which shape of the recipes holds. `pins` are digests by the image whose Dockerfile pins its base.
     """
 
     state: TreeState

@@ -36,8 +36,9 @@ def resolve(
     cache: Path,
     note: Callable[[str], None],
 ) -> Lock:
-    """The lock of this request. `cache` has downloads by their sha256, and gets those of which no checksum is published;
-    `note` is told what people should know. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …
+    """The lock of this request. Raises the errors of its parts: RequestError, BaseImageError, ArtifactError, …
+
+    `cache` has downloads by their sha256; `note` is told what people should know.
     """
     chosen = select_images(request, book)
     _check_base_names(request, book)
@@ -51,19 +52,21 @@ def resolve(
         bases = [pool.submit(_resolve_base, name, request, book, values, registry) for name in base_names]
         artifacts = [pool.submit(finder.find, name, platform) for name in artifact_names for platform in request.platforms]
         mirrors = [pool.submit(resolve_mirror, recipe, request, book, values, registry) for recipe, _ in chosen if recipe.mirror]
-        roots = [recipe for recipe, _ in chosen if recipe.rootfs]
-        found = [pool.submit(resolve_packages, r, on, request, book, packages) for r in roots for on in request.platforms]
+        roots = [(recipe, platform) for recipe, _ in chosen if recipe.rootfs for platform in request.platforms]
+        found = [pool.submit(resolve_packages, recipe, platform, request, book, packages) for recipe, platform in roots]
         return Lock(
             source=source,
-            go_version=go.result().version,
-            go_reason=go.result().reason,
-            compile_image=go.result().image,
+            **_lock_go(go.result()),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(mirror.result() for mirror in mirrors),
             packages=tuple(locked.result() for locked in found),
             directories=tuple(list_directory(name) for name in directory_names),
         )
+
+
+def _lock_go(go: LockedGo) -> dict[str, Any]:
+    return {"go_version": go.version, "go_reason": go.reason, "compile_image": go.image}
 
 
 def _used_names(chosen: Sequence[tuple[ImageRecipe, tuple[str, ...]]]) -> tuple[list[str], list[str], list[str]]:

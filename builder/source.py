@@ -15,8 +15,9 @@ _BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
 _VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
 _GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
-# Up to 1.22 the proxy's distroless base is pinned in its Dockerfile (pilot/docker/Dockerfile.proxyv2@1.22.0).
-_PIN = re.compile(r"^FROM \S+/([a-z-]+)@(sha256:[0-9a-f]{64})", re.MULTILINE)
+# Up to 1.22 distroless bases are pinned in these Dockerfiles, and not always to the same digest (1.20.8, 1.21.3).
+_PIN = re.compile(r"^FROM \S+/iptables@(sha256:[0-9a-f]{64})", re.MULTILINE)
+_PINNING = {"proxyv2": "pilot/docker", "ztunnel": "pilot/docker", "install-cni": "cni/deployments/kubernetes"}
 _LOCAL_REPLACE = re.compile(r"^[^/\n]*[^\n]*=>[ \t]*(?:\.{1,2}/|/)", re.MULTILINE)
 _MODULE_LINE = re.compile(r"""^module "?([^\s"]+)"?""", re.MULTILINE)
 
@@ -76,8 +77,10 @@ def _release(version: str, state: TreeState, tree: Path) -> IstioRelease:
 
 
 def _pins(tree: Path) -> tuple[tuple[str, str], ...]:
-    dockerfile = tree / "pilot" / "docker" / "Dockerfile.proxyv2"
-    return tuple(_PIN.findall(dockerfile.read_text(encoding="utf-8"))) if dockerfile.is_file() else ()
+    """The digest of `iptables`, by the image whose Dockerfile stands on it."""
+    paths = {image: f"{directory}/Dockerfile.{image}" for image, directory in _PINNING.items()}
+    texts = {image: _read(tree, path) for image, path in paths.items() if (tree / path).is_file()}
+    return tuple((image, found[1]) for image, text in texts.items() if (found := _PIN.search(text)))
 
 
 def reaches_outside(tree: Path) -> bool:

@@ -56,12 +56,6 @@ group: mesh
 mirror: cr.gateway.example/gateway:{{ dependencies.GATEWAY }}
 variants: { debug: {}, distroless: {} }
 """
-DISTROLESS = """\
-image: distroless
-group: bases
-mirror: "{{ base_registry }}/distroless:{{ base_version }}"
-tags: ["{{ base_version }}"]
-"""
 SOURCE = ImageReference.parse("cr.gateway.example/gateway:v1")
 EMPTY = ListedDirectory(source="", files=())
 HUB = "registry.corp.example/istio"
@@ -278,7 +272,7 @@ class TestBases:
         return seed(site.registry, write_gateway(site.root / "base"), ImageReference.parse(reference))
 
     def push(self, site: Site, **changes: Any) -> dict[str, Digest]:  # noqa: ANN401 - fields of the request
-        site.push(site.plan(make_request(images=("bases",), **changes), site.book(DISTROLESS)))
+        site.push(site.plan(make_request(images=("distroless",), **changes), site.book()))
         return site.tags("distroless")
 
     def test_have_their_own_tags_at_the_hub(self, site: Site) -> None:
@@ -352,7 +346,7 @@ class TestWhatIsRefused:
     def test_another_source_for_what_is_no_mirror(self, site: Site, index: Manifest) -> None:
         with pytest.raises(RequestError, match="there is no mirror 'pilot'") as raised:
             site.plan(make_request(images=("gateway",), mirror_sources=(("pilot", "a.example/b"),)))
-        assert "Known mirrors: agentgateway, gateway." in raised.value.hint
+        assert "Known mirrors: agentgateway, base, distroless, iptables, gateway." in raised.value.hint
 
     @pytest.mark.parametrize(
         ("more", "told"),
@@ -385,13 +379,16 @@ class TestWhatIsRefused:
 
 class TestGroups:
     def chosen(self, site: Site, *words: str) -> list[str]:
-        return [recipe.image for recipe in site.book(DISTROLESS, GATEWAY).chosen(words)]
+        return [recipe.image for recipe in site.book(GATEWAY).chosen(words)]
 
     def test_a_plain_run_takes_the_core(self, site: Site) -> None:
         assert self.chosen(site) == self.chosen(site, "core") == ["istioctl", "pilot", "proxyv2"]
 
     def test_groups_and_images_can_be_mixed_and_come_once(self, site: Site) -> None:
-        assert self.chosen(site, "bases", "pilot", "core") == ["distroless", "pilot", "istioctl", "proxyv2"]
+        assert self.chosen(site, "bases", "pilot", "core") == [
+            *("base", "distroless", "iptables"),
+            *("pilot", "istioctl", "proxyv2"),
+        ]
         assert "gateway" in self.chosen(site, "mesh")
         assert {"distroless", "gateway", "pilot", "app"} <= set(self.chosen(site, "all"))
 

@@ -344,7 +344,7 @@ class TestChoosing:
         with pytest.raises(RequestError) as raised:
             make_sample_plan(images=("zzz",))
         assert raised.value.hint.startswith(
-            "Known images: agentgateway, app, install-cni, istioctl, pilot, proxyv2, ztunnel. Groups of them: core, "
+            "Known images: agentgateway, app, base, distroless, install-cni, iptables, istioctl, pilot, proxyv2, ztunnel. Groups"
         )
 
     def test_an_unknown_variant_names_the_known(self) -> None:

@@ -1,0 +1,1 @@
+# Sorts programs by architecture.
