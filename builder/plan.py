@@ -245,6 +245,7 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "description": state.description,
         "base_registry": request.base_registry or release.base_registry,
         "base_version": source.base_version,
+        "built_bases": request.build_bases,
         "dependencies": dict(source.dependencies),
         "pins": dict(source.pins),
     }

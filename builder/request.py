@@ -51,6 +51,7 @@ class Request:
     bases: tuple[tuple[str, str], ...] = ()
     artifact_urls: tuple[tuple[str, str], ...] = ()
     artifact_overrides: tuple[ArtifactOverride, ...] = ()
+    build_bases: bool = False
     base_distribution: str = ""
     apt_mirrors: tuple[tuple[str, str], ...] = ()
     compression: str = "gzip"

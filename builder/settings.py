@@ -89,7 +89,6 @@ class Job:
     request: Request
     source: SourceRequest
     recipes: tuple[Path, ...]
-    build_bases: bool
     builder: str
     insecure_registries: tuple[str, ...]
     settings: tuple[Setting, ...]
@@ -135,6 +134,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         artifact_sources=_artifact_sources(merged),
         artifact_overrides=_overrides(merged),
         debug_artifacts=("envoy",) if merged.word("debug_envoy") == "true" else (),
+        build_bases=merged.word("bases") == "build",
         base_distribution=merged.word("base_distribution"),
         apt_mirrors=_pairs("apt-mirror", merged.words("apt_mirror"), "debian=https://mirror.corp.example/debian"),
         compression=merged.word("compression", "gzip"),
@@ -145,7 +145,6 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         request=request,
         source=_source(merged),
         recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
-        build_bases=merged.word("bases") == "build",
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         settings=tuple(merged.used.values()),

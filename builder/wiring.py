@@ -100,7 +100,7 @@ class Tools:
 
     def resolve(self, job: Job) -> Resolved:
         """Look everything up that the job's plan depends on, and make the plan."""
-        recipes = load_recipes(job.recipes, build_bases=job.build_bases)
+        recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
             book = recipes.at(source.release)
