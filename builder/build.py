@@ -12,6 +12,7 @@ from typing import Any
 from builder.assemble import AssembledPlatform, assemble_platform
 from builder.check import ReadLayer, check_index
 from builder.compile import compile_step
+from builder.compile_plan import CompileStep
 from builder.errors import Interrupted, SourceError
 from builder.fetch import fetch_artifact
 from builder.image_file import fetch_from_image
@@ -19,7 +20,7 @@ from builder.interruption import Interruption
 from builder.layout import Layout, compose_layout
 from builder.lock import LockedArtifact
 from builder.mirror import mirror_image
-from builder.plan import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
+from builder.plan import CompiledFile, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
 from builder.ports import Compiler, Downloader, Engine, Registry
 from builder.progress import Progress
 from builder.reference import Platform

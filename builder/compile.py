@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from builder.compile_plan import CompileStep
 from builder.elf import read_executable
 from builder.errors import CompileError, ToolchainError
-from builder.plan import CompileStep
 from builder.ports import Compiler, GoBuild, ProcessFailed
 from builder.reference import Platform
 

@@ -9,9 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from builder import __version__
-from builder.errors import RecipeError, RequestError, ToolchainError
-from builder.go_build import check_go_request, go_build_argv, go_environment
-from builder.go_version import version_key
+from builder.compile_plan import CompileStep, check_go, plan_compiles, platform_values
+from builder.errors import RecipeError, RequestError
 from builder.istio_release import IstioRelease
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedMirror, SourceFacts
 from builder.recipe import ArtifactFile, Binary, ImageRecipe, ReleaseRecipe, TreeDirectory, TreeFile
@@ -22,33 +21,11 @@ from builder.request import Request
 from builder.rootfs_step import RootfsStep
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
-# The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
-COMPILE_TEMPLATE = "compile.Dockerfile.j2"
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
 _ARTIFACT_TIME = 0
 # What BuildKit takes for PATH where the base image has none (util/system/path.go).
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileStep:
-    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
-
-    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
-    """
-
-    key: str
-    platform: Platform
-    argv: tuple[str, ...]
-    env: tuple[tuple[str, str], ...]
-    packages: tuple[str, ...]
-    container: str = ""
-
-    @property
-    def programs(self) -> tuple[str, ...]:
-        """The names of the programs it makes, as `go build -o DIR/` names them."""
-        return tuple(PurePosixPath(package).name for package in self.packages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,11 +228,6 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
     }
 
 
-def platform_values(platform: Platform) -> dict[str, str]:
-    """The names that expressions may use besides, where one platform is meant."""
-    return {"os": platform.os, "architecture": platform.architecture}
-
-
 def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     """Decide everything. Raises RequestError, RecipeError and ToolchainError."""
     values = recipe_values(request, book.release, lock.source)
@@ -274,7 +246,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     )
     images += tuple(_plan_rootfs_image(request, book, lock, values, recipe) for recipe, _ in chosen if recipe.rootfs)
     if compiles:
-        _check_go(request, lock)
+        check_go(request, lock)
     _check_references((*images, *mirrors))
     return Plan(
         version=values["version"],
@@ -305,22 +277,9 @@ def _check_references(images: tuple[ImagePlan | MirrorPlan, ...]) -> None:
                 )
 
 
-def _check_go(request: Request, lock: Lock) -> None:
-    """Of a Go that only its image knows, the go command itself says whether it is too old."""
-    wanted, found = lock.source.go_directive, lock.go_version
-    if found and version_key(found) < version_key(wanted):
-        raise ToolchainError(
-            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer ({lock.go_reason or 'this machine has it'})",
-            hint=f"Leave out --go and --compile-in for Go {wanted}, or install Go {wanted} or newer "
-            "(`pip install 'istio-build[go]'`).",
-        )
-    check_go_request(request.go, found)
-
-
 def _plan_compiles(
     request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipes: tuple[ImageRecipe, ...]
 ) -> tuple[CompileStep, ...]:
-    go = book.release.go
     used: dict[str, dict[str, str]] = {}
     for recipe in recipes:
         for binary in recipe.binaries:
@@ -331,30 +290,8 @@ def _plan_compiles(
                     f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
                     hint="Give one of them another tag set.",
                 )
-    template = dict(book.templates)[COMPILE_TEMPLATE]
-    container = f"{lock.compile_image.digest} {Digest.of(template.encode())}" if lock.compile_image else ""
-    steps = []
-    for platform in request.platforms:
-        here = {**values, **platform_values(platform)}
-        stamp = [
-            f"-X {go.stamp_package}.{name}={render_text(value, here, f'release.yaml: go.stamp.{name}')}"
-            for name, value in go.stamp.items()
-        ]
-        for tag_set, programs in sorted(used.items()):
-            tags = go.tags[tag_set]
-            packages = tuple(sorted(programs.values()))
-            argv = go_build_argv(go, request.go, stamp, tags)
-            steps.append(
-                CompileStep(
-                    key=f"{platform.slug}/{tag_set}",
-                    platform=platform,
-                    argv=(*argv, *packages),
-                    env=tuple(sorted(go_environment(platform, lock.go_version, go, request.go).items())),
-                    packages=packages,
-                    container=container,
-                )
-            )
-    return tuple(steps)
+    packages = {tag_set: tuple(sorted(programs.values())) for tag_set, programs in used.items()}
+    return plan_compiles(request, book, lock, values, request.platforms, packages)
 
 
 def _plan_image(

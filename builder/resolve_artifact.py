@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.compile_plan import platform_values
 from builder.errors import ArtifactError, ChecksumError, RecipeError, RegistryError, RequestError
 from builder.lock import LockedArtifact
 from builder.oci import ImageConfig, Manifest
-from builder.plan import platform_values
 from builder.ports import Downloader, Registry
 from builder.recipe import Artifact, ReleaseRecipe
 from builder.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url

@@ -10,6 +10,7 @@ from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
 from builder.compile_image import lock_compile_image
+from builder.compile_plan import COMPILE_TEMPLATE
 from builder.container_compiler import ContainerCompiler
 from builder.docker_credentials import docker_credentials
 from builder.docker_engine import DockerEngine
@@ -21,7 +22,7 @@ from builder.interruption import Interruption
 from builder.lock import Lock, LockedGo, SourceFacts
 from builder.machine_compiler import MachineCompiler
 from builder.pipeline import Counter
-from builder.plan import COMPILE_TEMPLATE, Plan, make_plan
+from builder.plan import Plan, make_plan
 from builder.ports import Compiler
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress

@@ -40,6 +40,7 @@ PURE = {
     "plan",
     "render",
     "bake",
+    "compile_plan",
     "go_build",
     "go_version",
     "plan_view",

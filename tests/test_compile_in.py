@@ -10,10 +10,11 @@ import pytest
 
 from builder.buildx import Buildx, find_plugin
 from builder.compile_image import lock_compile_image
+from builder.compile_plan import COMPILE_TEMPLATE
 from builder.container_compiler import ContainerCompiler
 from builder.errors import AssembleError, BaseImageError
 from builder.oci import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
-from builder.plan import COMPILE_TEMPLATE, make_plan
+from builder.plan import make_plan
 from builder.ports import Completed, GoBuild, ProcessFailed
 from builder.reference import Digest, ImageReference, Platform
 from builder.render import render_dockerfile

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from builder.compile_plan import CompileStep
 from builder.errors import ToolchainError
-from builder.plan import CompileStep, make_plan
+from builder.plan import make_plan
 from builder.request import GoRequest
 from tests.samples import AMD64, load_book, make_lock, make_request, make_sample_plan, make_source
 

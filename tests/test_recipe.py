@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
+from builder.compile_plan import platform_values
 from builder.errors import RecipeError, RequestError
-from builder.plan import make_plan, platform_values, recipe_values
+from builder.plan import make_plan, recipe_values
 from builder.recipe import (
     Artifact,
     ArtifactFile,

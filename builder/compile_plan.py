@@ -1,0 +1,89 @@
+"""Plans what is compiled: one `go build` for all programs of one tag set on one platform. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from builder.errors import ToolchainError
+from builder.go_build import check_go_request, go_build_argv, go_environment
+from builder.go_version import version_key
+from builder.lock import Lock
+from builder.recipe_book import RecipeBook
+from builder.reference import Digest, Platform
+from builder.render import render_text
+from builder.request import Request
+
+# The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
+COMPILE_TEMPLATE = "compile.Dockerfile.j2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileStep:
+    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
+
+    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
+    """
+
+    key: str
+    platform: Platform
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    packages: tuple[str, ...]
+    container: str = ""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The names of the programs it makes, as `go build -o DIR/` names them."""
+        return tuple(PurePosixPath(package).name for package in self.packages)
+
+
+def platform_values(platform: Platform) -> dict[str, str]:
+    """The names that expressions may use besides, where one platform is meant."""
+    return {"os": platform.os, "architecture": platform.architecture}
+
+
+def check_go(request: Request, lock: Lock) -> None:
+    """Of a Go that only its image knows, the go command itself says whether it is too old."""
+    wanted, found = lock.source.go_directive, lock.go_version
+    if found and version_key(found) < version_key(wanted):
+        raise ToolchainError(
+            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer ({lock.go_reason or 'this machine has it'})",
+            hint=f"Leave out --go and --compile-in for Go {wanted}, or install Go {wanted} or newer "
+            "(`pip install 'istio-build[go]'`).",
+        )
+    check_go_request(request.go, found)
+
+
+def plan_compiles(
+    request: Request,
+    book: RecipeBook,
+    lock: Lock,
+    values: Mapping[str, Any],
+    platforms: Sequence[Platform],
+    packages: Mapping[str, tuple[str, ...]],
+) -> tuple[CompileStep, ...]:
+    """One step for each platform and set of build tags; `packages` are the mains of each set. Raises RecipeError."""
+    go = book.release.go
+    template = dict(book.templates)[COMPILE_TEMPLATE]
+    container = f"{lock.compile_image.digest} {Digest.of(template.encode())}" if lock.compile_image else ""
+    steps = []
+    for platform in platforms:
+        here = {**values, **platform_values(platform)}
+        stamp = [
+            f"-X {go.stamp_package}.{name}={render_text(value, here, f'release.yaml: go.stamp.{name}')}"
+            for name, value in go.stamp.items()
+        ]
+        environment = go_environment(platform, lock.go_version, go, request.go)
+        for tag_set, mains in sorted(packages.items()):
+            steps.append(
+                CompileStep(
+                    key=f"{platform.slug}/{tag_set}",
+                    platform=platform,
+                    argv=(*go_build_argv(go, request.go, stamp, go.tags[tag_set]), *mains),
+                    env=tuple(sorted(environment.items())),
+                    packages=mains,
+                    container=container,
+                )
+            )
+    return tuple(steps)
