@@ -4,7 +4,7 @@ This is the one place where work overlaps. Every task waits for the futures it n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from builder.assemble import AssembledPlatform, assemble_platform
 from builder.check import ReadLayer, check_index
 from builder.compile import compile_step
 from builder.compile_plan import CompileStep
-from builder.errors import Interrupted, SourceError
+from builder.errors import SourceError
 from builder.fetch import fetch_artifact
 from builder.image_file import fetch_from_image
 from builder.interruption import Interruption
@@ -27,6 +27,7 @@ from builder.reference import Platform
 from builder.release_directory import LayoutNotes
 from builder.rootfs import MadeRootfs, make_rootfs
 from builder.rootfs_step import RootfsStep
+from builder.side_by_side import finish_or_end
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -76,22 +77,10 @@ def build_images(
             for group in groups
         ]
         every: list[Future[Any]] = [ready, *fetched.values(), *compiled.values(), *roots.values(), *assembled, *copied.values()]
-        _finish_or_end(every, workshop.interruption)
+        finish_or_end(every, workshop.interruption, "interrupted; nothing was tagged")
     parts = [part for future in assembled for part in future.result()]
     built = {image.key: _compose(image, plan, parts, layouts) for image in images}
     return built | {key: copy.result() for key, copy in copied.items()}
-
-
-def _finish_or_end(futures: Sequence[Future[Any]], interruption: Interruption) -> None:
-    """Wait for all; end all once one fails, and raise what failed first, not what was ended because of it."""
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    first = [error for future in futures if future in done and (error := future.exception())]
-    if first:
-        by_user = interruption.is_set()
-        interruption.set()
-        wait(futures)
-        own = [error for error in first if not isinstance(error, Interrupted)]
-        raise own[0] if own and not by_user else Interrupted("interrupted; nothing was tagged")
 
 
 def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep, ...]:

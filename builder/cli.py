@@ -90,10 +90,23 @@ _where = _options(
     _option("--tag", "The tag; by default the version of the source. Repeatable.", metavar="TAG"),
     _option("--insecure-registry", "A registry to speak to over plain HTTP. Repeatable.", metavar="HOST"),
 )
-_what = _options(
+_source = _options(
     _option("--istio", "The release of Istio to fetch and build, such as 1.29.0.", metavar="VERSION"),
     _option("--source", "A checkout of Istio to build instead.", metavar="DIR"),
     _option("--git-url", "Where --istio fetches from.", metavar="URL"),
+    _option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR"),
+    click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default."),
+)
+_go = _options(
+    _option("--go", "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.", metavar="GO"),
+    _option("--compile-in", "An image to compile in, with its Go, instead of on this machine.", metavar="IMAGE"),
+    _option("--go-flags", "More flags of `go build`, such as -gcflags=-S. Repeatable.", metavar="FLAGS"),
+    _option("--go-env", "Go's environment: GOFIPS140, GOEXPERIMENT, CGO_ENABLED, … Repeatable.", metavar="NAME=VALUE"),
+    _option("--debug", "Compile for a debugger, as Istio's DEBUG=1 does.", is_flag=True),
+    _option("--builder", "The buildx builder to use.", metavar="NAME"),
+)
+_what = _options(
+    _source,
     _option("--image", "An image or group (core, mesh, test, bases, all); core by default. Repeatable.", metavar="NAME"),
     _option("--variant", "A variant to build: debug, distroless; all by default. Repeatable.", metavar="NAME"),
     _option("--platform", "A platform; linux/amd64 and linux/arm64 by default. Repeatable.", metavar="OS/ARCH"),
@@ -112,15 +125,8 @@ _what = _options(
     _option("--ztunnel", "A ztunnel of your own. Repeatable.", metavar="OS/ARCH=PATH-or-URL"),
     _option("--ztunnel-image", "A ztunnel image to take the program out of.", metavar="REFERENCE"),
     _option("--ztunnel-from", "Where to look for ztunnel, in this order; file,url,image by default.", metavar="SOURCE,…"),
-    _option("--builder", "The buildx builder to use.", metavar="NAME"),
     _option("--compression", "How layers are compressed.", type=click.Choice(["gzip", "zstd"])),
-    _option("--go", "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.", metavar="GO"),
-    _option("--compile-in", "An image to compile in, with its Go, instead of on this machine.", metavar="IMAGE"),
-    _option("--go-flags", "More flags of `go build`, such as -gcflags=-S. Repeatable.", metavar="FLAGS"),
-    _option("--go-env", "Go's environment: GOFIPS140, GOEXPERIMENT, CGO_ENABLED, … Repeatable.", metavar="NAME=VALUE"),
-    _option("--debug", "Compile for a debugger, as Istio's DEBUG=1 does.", is_flag=True),
-    _option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR"),
-    click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default."),
+    _go,
 )
 _how = _options(
     click.option(
@@ -233,6 +239,30 @@ def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa:
         "bake": lambda: plan_bake(decided),
     }
     click.echo(show[view]())
+
+
+@cli.command()
+@_option("--hub", "The hub that these programs install from, such as docker.io/me.", metavar="HUB")
+@_option("--tag", "The version; by default that of the source.", metavar="TAG")
+@_source
+@_go
+@_how
+@click.option("--target", multiple=True, metavar="NAME", help="A target, such as osx-arm64; all by default. Repeatable.")
+@click.option("--output", metavar="DIR", default="istio-archives", show_default=True, help="Where the archives go.")
+@click.option("--output-format", type=click.Choice(["paths", "json"]), default="paths", help="What is printed on stdout.")
+@click.pass_context
+def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
+    """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
+    job = _job(context)
+    with _tools(job, options["progress"]) as tools:
+        tree, plan = tools.resolve_archives(job, target)
+        with tools.workspace.job(tree, plan.hub, _waiting(tools), tools.pause) as work:
+            written = tools.write_archives(plan, Path(output), tree, work)
+    if options["output_format"] == "json":
+        rows = [{"path": str(entry.path), "sha256": entry.sha256, "size": entry.size} for entry in written]
+        click.echo(json.dumps({"version": plan.version, "hub": plan.hub, "go": plan.go_version, "archives": rows}, indent=2))
+    else:
+        click.echo("\n".join(str(entry.path) for entry in written))
 
 
 @cli.command("list")

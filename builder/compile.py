@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from builder.compile_plan import CompileStep
-from builder.elf import read_executable
 from builder.errors import CompileError, ToolchainError
+from builder.executable import is_program_for
 from builder.ports import Compiler, GoBuild, ProcessFailed
 from builder.reference import Platform
 
@@ -49,11 +49,10 @@ def check_executable(path: Path, platform: Platform) -> None:
     """Raises CompileError unless this is a program for the platform."""
     try:
         with path.open("rb") as file:
-            executable = read_executable(file)
+            fits, found = is_program_for(file, platform)
     except OSError as error:
         raise CompileError(f"{path.name} for {platform} was not built: {error.strerror}") from error
-    if executable is None or not executable.fits(platform):
-        found = executable.architecture if executable else "no ELF program at all"
+    if not fits:
         raise CompileError(
             f"{path.name} should be for {platform}, but is {found}",
             hint="It would end in `exec format error` there. Nothing was packaged.",

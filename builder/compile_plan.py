@@ -35,7 +35,8 @@ class CompileStep:
     @property
     def programs(self) -> tuple[str, ...]:
         """The names of the programs it makes, as `go build -o DIR/` names them."""
-        return tuple(PurePosixPath(package).name for package in self.packages)
+        suffix = ".exe" if self.platform.os == "windows" else ""
+        return tuple(f"{PurePosixPath(package).name}{suffix}" for package in self.packages)
 
 
 def platform_values(platform: Platform) -> dict[str, str]:

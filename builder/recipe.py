@@ -116,6 +116,22 @@ class Go(Schema):
     too_new_sign: str | None = Field(default=None, description="What a build with such a Go ends in.")
 
 
+class ArchiveTarget(Schema):
+    """One operating system and architecture that a program is packed for."""
+
+    os: Literal["linux", "darwin", "windows"] = Field(description="As Go names it.")
+    architecture: Literal["amd64", "arm64"] = Field(description="As Go names it.")
+    also: tuple[Name, ...] = Field(default=(), description="Other names for the same archive.")
+
+
+class ProgramArchive(Schema):
+    """A program for people's machines: NAME-VERSION-TARGET.tar.gz, or .zip for Windows."""
+
+    main: MainPackage = Field(description="The main package, relative to the root of Istio's source.")
+    tags: str = Field(description="Which set of Go build tags, by its name in go.tags.")
+    targets: dict[Name, ArchiveTarget] = Field(description="What it is built for, by the name in the archive's name.")
+
+
 class ReleaseRecipe(Schema):
     """What all images of a release share."""
 
@@ -124,6 +140,7 @@ class ReleaseRecipe(Schema):
     base_registry: str = Field(description="Where the base images come from unless the user says otherwise.")
     bases: dict[str, str] = Field(description="Base images by name.")
     artifacts: dict[str, Artifact] = Field(default={}, description="Downloads by name.")
+    archives: dict[Name, ProgramArchive] = Field(default={}, description="Programs for people's machines, by name.")
     go: Go = Field(description="How Go programs are compiled.")
     base_distribution: str = Field(default="", description="What base images are built from: distribution and suite.")
     distributions: dict[str, Distribution] = Field(default={}, description="Where packages come from, by distribution.")

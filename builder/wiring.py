@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.apt import Apt
+from builder.archive_plan import ArchivePlan, make_archive_plan
+from builder.archives import WrittenArchive, write_archives
 from builder.build import Workshop
 from builder.buildx import Buildx
 from builder.catalogue import LayerCatalogue
@@ -26,7 +28,7 @@ from builder.plan import Plan, make_plan
 from builder.ports import Compiler
 from builder.process import SubprocessRunner
 from builder.progress import Observer, Progress
-from builder.recipe_book import RecipeBook, load_recipes
+from builder.recipe_book import RecipeBook, Recipes, load_recipes
 from builder.registry import HttpRegistry
 from builder.render import render_dockerfile
 from builder.resolve import resolve
@@ -118,14 +120,41 @@ class Tools:
                 note=self.progress.note,
             )
             task.outcome = f"commit {source.state.commit[:12]}"
-        if recipes.is_ahead(source.release):
-            self.progress.warn(recipes.note(source.release))
-        if source.state.dirty:
-            self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
+        self._warn_of(tree, source, recipes)
         outside = reaches_outside(tree)
         if outside:
             self.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
         return Resolved(tree=tree, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
+
+    def resolve_archives(self, job: Job, targets: tuple[str, ...]) -> tuple[Path, ArchivePlan]:
+        """The source tree, and the plan of archives, which depends on that and on Go alone."""
+        recipes = load_recipes(job.recipes)
+        with self.progress.task("resolve", "source, Go") as task:
+            tree, source = self._read_source(job)
+            book = recipes.at(source.release)
+            go = self._find_go(job, book, source, task.detail)
+            task.outcome = f"commit {source.state.commit[:12]}"
+        self._warn_of(tree, source, recipes)
+        lock = Lock(source=source, go_version=go.version, go_reason=go.reason, compile_image=go.image, bases=(), artifacts=())
+        return tree, make_archive_plan(job.request, book, lock, targets)
+
+    def write_archives(self, plan: ArchivePlan, into: Path, tree: Path, work: Path) -> tuple[WrittenArchive, ...]:
+        """Write the archives of a plan."""
+        return write_archives(
+            plan,
+            into,
+            tree=tree,
+            work=work,
+            find_compiler=self._found_compiler,
+            progress=self.progress,
+            interruption=self._interruption,
+        )
+
+    def _warn_of(self, tree: Path, source: SourceFacts, recipes: Recipes) -> None:
+        if recipes.is_ahead(source.release):
+            self.progress.warn(recipes.note(source.release))
+        if source.state.dirty:
+            self.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
 
     def workshop(self, tree: Path, work: Path) -> Workshop:
         """What building needs."""

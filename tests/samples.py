@@ -178,6 +178,17 @@ def make_elf(architecture: str, *, bits: int = 64, little_endian: bool = True) -
     return ident + struct.pack(f"{order}HHI{words}IHHHHHH", 2, _EM[architecture], 1, 0, 0, 0, 0, header_size, 0, 0, 0, 0, 0)
 
 
+def make_mach_o(architecture: str) -> bytes:
+    """The header of a 64-bit Mach-O program (mach-o/loader.h), and no load commands."""
+    return struct.pack("<8I", 0xFEEDFACF, {"amd64": 0x01000007, "arm64": 0x0100000C, "386": 7}[architecture], 0, 2, 0, 0, 0, 0)
+
+
+def make_pe(architecture: str) -> bytes:
+    """A DOS header that leads to a PE signature and the machine behind it."""
+    machine = {"amd64": 0x8664, "arm64": 0xAA64, "386": 0x14C}[architecture]
+    return b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40) + b"PE\0\0" + struct.pack("<H18x", machine)
+
+
 def config_json(config: ImageConfig, diff_ids: Sequence[str]) -> bytes:
     """A configuration blob that says this."""
     document = {

@@ -14,11 +14,13 @@ from builder.compile_plan import platform_values
 from builder.errors import RecipeError, RequestError
 from builder.plan import make_plan, recipe_values
 from builder.recipe import (
+    ArchiveTarget,
     Artifact,
     ArtifactFile,
     Binary,
     Go,
     ImageRecipe,
+    ProgramArchive,
     ReleaseRecipe,
     TreeDirectory,
     TreeFile,
@@ -229,6 +231,8 @@ class TestDocumentation:
         ("### A distribution", Distribution),
         ("#### An archive", Archive),
         ("### A download", Artifact),
+        ("### A program for people", ProgramArchive),
+        ("### A target", ArchiveTarget),
         ("### Go", Go),
     )
 
