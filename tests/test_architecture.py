@@ -46,6 +46,7 @@ PURE = {
     "report",
     "rootfs_step",
     "support",
+    "users_step",
 }
 ADAPTERS = {
     "blob_pull",
