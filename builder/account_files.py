@@ -1,4 +1,4 @@
-"""Finds, in the layers of an image, what users are made of: the account files, and the skeleton of homes.
+"""Finds, in the layers of an image, what users are made of: the account files, the settings, and the skeleton of homes.
 
 Whiteouts: OCI image-spec v1.1, layer.md.
 """
@@ -14,6 +14,7 @@ from builder.accounts import ACCOUNT_FILES
 from builder.errors import BaseImageError
 from builder.layer import open_layer
 
+LOGIN_SETTINGS = "/etc/login.defs"
 _SKELETON = "/etc/skel"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -45,7 +46,7 @@ def find_account_files(layers: Sequence[tuple[Path, str]]) -> dict[str, FoundFil
             for member in tar:
                 path = posixpath.normpath(f"/{member.name.lstrip('/')}")
                 _remove(found, path, is_directory=member.isdir())
-                if path in ACCOUNT_FILES or path.startswith(f"{_SKELETON}/"):
+                if path in (*ACCOUNT_FILES, LOGIN_SETTINGS) or path.startswith(f"{_SKELETON}/"):
                     own[path] = _read(tar, member, path)
         # A whiteout is about the layers below, so what this layer has comes last.
         whiteouts = [path for path in own if posixpath.basename(path).startswith(_WHITEOUT)]

@@ -4,15 +4,16 @@ The accounts are those of the base image's own layers, so that nothing of them i
 that Debian and Ubuntu have for it: a line in passwd, group, shadow and gshadow; a range in subuid and subgid where the base
 has these files; the home with what /etc/skel holds. Left out is what tells nothing of the image: the copies of the account
 files as they were before (/etc/passwd- and its like), the lock /etc/.pwd.lock, and the user's zeros in /var/log/lastlog and
-faillog. There is no mail spool, as on Debian. Settings that a base changed (/etc/login.defs, /etc/default/useradd) are not
-read.
+faillog. There is no mail spool, as on Debian. Of the base's settings the mode of homes is read (HOME_MODE or UMASK of
+/etc/login.defs); others that a base may have changed there or in /etc/default/useradd are not.
 """
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.account_files import FoundFile, find_account_files
+from builder.account_files import LOGIN_SETTINGS, FoundFile, find_account_files
 from builder.accounts import AccountFiles, User, add_subordinate_ids, add_users
 from builder.errors import BaseImageError
 from builder.root_tree import RootTree
@@ -21,7 +22,7 @@ from builder.whole_file import whole_file
 _ACCOUNTS = ("passwd", "group", "shadow", "gshadow")
 _SUBORDINATES = ("/etc/subuid", "/etc/subgid")
 _SKELETON = "/etc/skel/"
-# HOME_MODE of Ubuntu's /etc/login.defs since 21.04.
+# HOME_MODE of Ubuntu's /etc/login.defs since 21.04, for bases without this file.
 _HOME_MODE = 0o750
 
 
@@ -77,7 +78,7 @@ def _bytes(text: str) -> bytes:
 
 def _make_home(tree: RootTree, user: User, found: dict[str, FoundFile], mtime: int) -> None:
     """The skeleton's files keep their modes and times, as useradd has it."""
-    tree.make_directory(user.home, mode=_HOME_MODE, mtime=mtime, uid=user.uid, gid=user.gid)
+    tree.make_directory(user.home, mode=_home_mode(found), mtime=mtime, uid=user.uid, gid=user.gid)
     for path, file in found.items():
         if path.startswith(_SKELETON):
             target = f"{user.home}/{path.removeprefix(_SKELETON)}"
@@ -87,3 +88,9 @@ def _make_home(tree: RootTree, user: User, found: dict[str, FoundFile], mtime: i
                 tree.make_link(target, file.target, mtime=file.mtime, uid=user.uid, gid=user.gid)
             else:
                 tree.write_file(target, file.content, mode=file.mode, mtime=file.mtime, uid=user.uid, gid=user.gid)
+
+
+def _home_mode(found: dict[str, FoundFile]) -> int:
+    settings = _text(found[LOGIN_SETTINGS]) if LOGIN_SETTINGS in found else ""
+    given = {name: int(value, 8) for name, value in re.findall(r"^\s*(HOME_MODE|UMASK)\s+([0-7]{3,4})\b", settings, re.MULTILINE)}
+    return given.get("HOME_MODE", 0o777 & ~given["UMASK"] if "UMASK" in given else _HOME_MODE)

@@ -175,3 +175,17 @@ def test_the_same_base_gives_the_same_bytes(tmp_path: Path, base: tuple[Path, st
     for name in ("one.tar", "two.tar"):
         write_users_layer([base], [APPLICATION], 86400, tmp_path / name)
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        (b"UMASK\t\t022\nHOME_MODE\t0700\n", "0700"),
+        (b"#HOME_MODE 0700\nUMASK 022\n", "0755"),
+        (b"# UMASK 022\n", "0750"),
+    ],
+)
+def test_homes_have_the_mode_that_the_base_says(tmp_path: Path, base: tuple[Path, str], settings: bytes, mode: str) -> None:
+    found = written(tmp_path, base, layer(tmp_path, "settings", SampleFile(path="/etc/login.defs", content=settings)))
+    assert found["/home/application"][2] == mode
+    assert "/etc/login.defs" not in found
