@@ -3,8 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+ACCOUNT_FILES = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid")
 SHADOW_GROUP = 42
 _DAY = 86400
+# /etc/login.defs of Debian and Ubuntu: SUB_UID_MIN, SUB_UID_COUNT, and the numbers of people (UID_MIN to UID_MAX).
+_SUBORDINATE_START = 100_000
+_SUBORDINATE_COUNT = 65_536
+_PEOPLE = range(1000, 60_001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +22,12 @@ class User:
     home: str
     shell: str
     comment: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command that adds it to an image, with its home: `useradd -m --uid 1338 application`."""
+        home = "" if self.home == f"/home/{self.name}" else f"--home-dir {self.home} "
+        return f"useradd -m {home}--uid {self.uid} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +70,29 @@ def add_users(files: AccountFiles, users: Sequence[User], changed_at: int) -> Ac
     for user in users:
         files = _add_user(files, user, changed_at // _DAY)
     return files
+
+
+def add_subordinate_ids(text: str, users: Sequence[User]) -> str:
+    """The text of /etc/subuid or /etc/subgid with the first free range of numbers for each user that has none there.
+
+    As useradd does with the /etc/login.defs that Debian and Ubuntu have (find_free_range in subordinateio.c of shadow);
+    users of the system get none.
+    """
+    for user in users:
+        lines = [line.split(":") for line in text.splitlines() if line.count(":") == 2]
+        if user.uid in _PEOPLE and all(name != user.name for name, *_ in lines):
+            taken = sorted((int(start), int(count)) for _, start, count in lines if start.isdecimal() and count.isdecimal())
+            text += f"{user.name}:{_free_range(taken)}:{_SUBORDINATE_COUNT}\n"
+    return text
+
+
+def _free_range(taken: Sequence[tuple[int, int]]) -> int:
+    low = _SUBORDINATE_START
+    for start, count in taken:
+        if start - low >= _SUBORDINATE_COUNT:
+            break
+        low = max(low, start + count)
+    return low
 
 
 def _add_user(files: AccountFiles, user: User, day: int) -> AccountFiles:

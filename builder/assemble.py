@@ -15,9 +15,11 @@ from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, So
 from builder.ports import AssemblyTarget, Engine
 from builder.reference import Platform
 from builder.rootfs_step import RootfsStep
+from builder.users_step import UsersStep
 
 LocateFile = Callable[[PlannedFile], Path]
 LocateRootfs = Callable[[RootfsStep], Path]
+LocateUsers = Callable[[UsersStep], Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ def assemble_platform(
     *,
     locate: LocateFile,
     locate_rootfs: LocateRootfs,
+    locate_users: LocateUsers,
     work: Path,
     source_date_epoch: int,
     compression: str,
@@ -49,7 +52,7 @@ def assemble_platform(
     images = {plan.key: _on(plan, platform) for plan in plans}
     context = work / "context" / platform.slug / plans[0].image
     on_progress("packing")
-    files = {key: _pack_layers(image, context, locate, locate_rootfs) for key, image in images.items()}
+    files = {key: _pack_layers(image, context, locate, locate_rootfs, locate_users) for key, image in images.items()}
     layouts = {key: Layout(_empty(work / "assembled" / key / platform.slug)) for key in images}
     targets = [
         AssemblyTarget(
@@ -80,24 +83,31 @@ def _empty(directory: Path) -> Path:
     return directory
 
 
-def _pack_layers(image: PlatformImage, context: Path, locate: LocateFile, locate_rootfs: LocateRootfs) -> list[ExpectedFile]:
+def _pack_layers(
+    image: PlatformImage, context: Path, locate: LocateFile, locate_rootfs: LocateRootfs, locate_users: LocateUsers
+) -> list[ExpectedFile]:
     context.mkdir(parents=True, exist_ok=True)
-    packed = [
-        _take_rootfs(locate_rootfs(layer.rootfs), context / layer.archive)
-        if layer.rootfs
-        else _pack_layer(layer, context / layer.archive, image.platform, locate)
-        for layer in image.layers
-    ]
+    packed: list[tuple[ExpectedFile, ...]] = []
+    for layer in image.layers:
+        archive = context / layer.archive
+        if layer.rootfs:
+            locate_rootfs(layer.rootfs).replace(archive)
+            packed.append(_expect_all(archive))
+        elif layer.users:
+            # Copied, as other variants and images may stand on the same base.
+            shutil.copyfile(locate_users(layer.users), archive)
+            packed.append(_expect_all(archive))
+        else:
+            packed.append(_pack_layer(layer, archive, image.platform, locate))
     return [file for files in packed for file in files]
 
 
-def _take_rootfs(rootfs: Path, archive: Path) -> tuple[ExpectedFile, ...]:
-    """An archive that is ready: every entry of it must be in the image."""
-    rootfs.replace(archive)
+def _expect_all(archive: Path) -> tuple[ExpectedFile, ...]:
+    """Of an archive that was ready: every entry must be in the image, and homes must be their users'."""
     return tuple(
         ExpectedFile(path=entry.path, mode=entry.mode, mtime=entry.mtime, sha256=entry.sha256, owner=entry.owner, kind=entry.kind)
         for entry in read_layer(archive, "application/vnd.oci.image.layer.v1.tar")
-        if entry.kind != "directory"
+        if entry.kind != "directory" or entry.owner != "0:0"
     )
 
 

@@ -4,7 +4,7 @@ This is the one place where work overlaps. Every task waits for the futures it n
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from builder.compile_plan import CompileStep
 from builder.errors import SourceError
 from builder.fetch import fetch_artifact
 from builder.image_file import fetch_from_image
+from builder.image_layers import fetch_layers
 from builder.interruption import Interruption
 from builder.layout import Layout, compose_layout
 from builder.lock import LockedArtifact
@@ -23,11 +24,13 @@ from builder.mirror import mirror_image
 from builder.plan import CompiledFile, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
 from builder.ports import Compiler, Downloader, Engine, Registry
 from builder.progress import Progress
-from builder.reference import Platform
+from builder.reference import Digest, Platform
 from builder.release_directory import LayoutNotes
 from builder.rootfs import MadeRootfs, make_rootfs
 from builder.rootfs_step import RootfsStep
 from builder.side_by_side import finish_or_end
+from builder.users import write_users_layer
+from builder.users_step import UsersStep
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -62,8 +65,9 @@ def build_images(
     steps = _needed_steps(plan, images)
     artifacts = _needed_artifacts(images)
     groups = _group_by_image(images)
-    steps_of_roots = _rootfs_steps(images)
+    steps_of_roots, steps_of_users = _rootfs_steps(images), _users_steps(images)
     workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms) + len(mirrors)
+    workers += len(steps_of_users)
     workers += len(steps_of_roots) + _DOWNLOADS if steps_of_roots else 0
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ready = pool.submit(workshop.engine.prepare if images else lambda: None)
@@ -71,12 +75,14 @@ def build_images(
         fetched = {artifact: pool.submit(_fetch, artifact, workshop) for artifact in artifacts}
         compiled = _submit_compiles(steps, workshop, pool)
         roots = _submit_roots(steps_of_roots, workshop, pool)
+        users = {step: pool.submit(_add_users, step, workshop) for step in steps_of_users}
         assembled = [
-            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, roots, workshop)
+            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, roots, users, workshop)
             for platform in plan.platforms
             for group in groups
         ]
-        every: list[Future[Any]] = [ready, *fetched.values(), *compiled.values(), *roots.values(), *assembled, *copied.values()]
+        made = (fetched, compiled, roots, users, copied)
+        every: list[Future[Any]] = [ready, *(future for futures in made for future in futures.values()), *assembled]
         finish_or_end(every, workshop.interruption, "interrupted; nothing was tagged")
     parts = [part for future in assembled for part in future.result()]
     built = {image.key: _compose(image, plan, parts, layouts) for image in images}
@@ -173,6 +179,21 @@ def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], workshop
         return make_rootfs(step, packages, workshop.work / "rootfs" / f"{step.key}.tar", task.detail)
 
 
+def _users_steps(images: Sequence[ImagePlan]) -> list[UsersStep]:
+    """Each once: variants on one base share it."""
+    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
+    return list(dict.fromkeys(layer.users for layer in layers if layer.users))
+
+
+def _add_users(step: UsersStep, workshop: Workshop) -> Path:
+    names = ", ".join(user.name for user in step.users)
+    with workshop.progress.task("users", f"{names} {step.platform}") as task:
+        layers = fetch_layers(step.base, workshop.downloads, workshop.registry, task)
+        archive = workshop.work / "users" / f"{Digest.of(repr(step.identity()).encode()).hex}.tar"
+        write_users_layer(layers, step.users, step.mtime, archive)
+        return archive
+
+
 def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, workshop: Workshop) -> Layout:
     with workshop.progress.task("mirror", mirror.image) as task:
         return mirror_image(
@@ -195,6 +216,7 @@ def _assemble(
     fetched: Mapping[LockedArtifact, Future[Path]],
     compiled: Mapping[str, Future[Mapping[str, Path]]],
     roots: Mapping[str, Future[MadeRootfs]],
+    users: Mapping[UsersStep, Future[Path]],
     workshop: Workshop,
 ) -> tuple[AssembledPlatform, ...]:
     def locate(file: PlannedFile) -> Path:
@@ -210,6 +232,7 @@ def _assemble(
     # Wait for all files first, so that the task shows the time it took and not the time it waited.
     for file in _files_on(group, platform):
         locate(file)
+    wait([users[step] for step in _users_steps(group) if step.platform == platform])
     newest = [roots[step.key].result().newest for step in _rootfs_steps(group) if step.platform == platform]
     with workshop.progress.task("assemble", f"{group[0].image} {platform}") as task:
         return assemble_platform(
@@ -217,6 +240,7 @@ def _assemble(
             platform,
             locate=locate,
             locate_rootfs=lambda step: roots[step.key].result().archive,
+            locate_users=lambda step: users[step].result(),
             work=workshop.work,
             source_date_epoch=newest[0] if newest else plan.source_date_epoch,
             compression=plan.compression,

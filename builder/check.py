@@ -19,7 +19,7 @@ ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedFile:
-    """What a file of the image must be: its place and mode, and the sha256 of what was packed."""
+    """What a file (link, directory) of the image must be: its place and mode, and the sha256 of what was packed."""
 
     path: str
     mode: str
@@ -147,7 +147,9 @@ def _compare_config(plan: ImagePlan, image: PlatformImage, config: ImageConfig) 
 
 
 def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntry], platform: Platform) -> list[str]:
-    found = {entry.path: entry for entry in entries if entry.kind != "directory"}
+    # Directories come along with files; only those that were planned as such are looked at.
+    directories = {file.path for file in expected if file.kind == "directory"}
+    found = {entry.path: entry for entry in entries if entry.kind != "directory" or entry.path in directories}
     findings = _foreign_programs(entries, platform)
     for file in expected:
         entry = found.pop(file.path, None)

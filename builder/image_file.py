@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.errors import ArtifactError, BuilderError, CheckError, DiskFull
+from builder.image_layers import fetch_layer
 from builder.layer import open_layer
 from builder.lock import LockedArtifact
 from builder.oci import Descriptor
 from builder.ports import Registry
 from builder.progress import Task
 from builder.reference import Digest, ImageReference
-from builder.whole_file import has_sha256, whole_file
+from builder.whole_file import whole_file
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -46,7 +47,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
     if manifest is None:
         raise ArtifactError(f"{reference} is not there any more", hint="It was a moment ago: run the same again.")
     for layer in reversed(manifest.layers()):
-        blob = _fetch_layer(reference, layer, cache, registry, task)
+        blob = fetch_layer(reference, layer, cache, registry, task)
         look = _look_for(artifact.member, blob, layer, target, reference)
         if look is _Look.FOUND:
             task.outcome = "taken from an image"
@@ -54,13 +55,6 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
         if look is _Look.REMOVED:
             break
     raise _lacks(reference, artifact.member, "it is not there")
-
-
-def _fetch_layer(reference: ImageReference, layer: Descriptor, cache: Path, registry: Registry, task: Task) -> Path:
-    blob = cache / layer.digest.hex
-    if not has_sha256(blob, layer.digest.hex):
-        registry.pull_blob(reference.repository, layer, blob, on_bytes=lambda count: task.advance(count, layer.size))
-    return blob
 
 
 def _look_for(path: str, blob: Path, layer: Descriptor, target: Path, reference: ImageReference) -> _Look:

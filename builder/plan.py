@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from builder import __version__
+from builder.accounts import User
 from builder.compile_plan import CompileStep, check_go, plan_compiles, platform_values
 from builder.errors import RecipeError, RequestError
 from builder.istio_release import IstioRelease
@@ -19,11 +20,14 @@ from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag
 from builder.render import render_dockerfile, render_text
 from builder.request import Request
 from builder.rootfs_step import RootfsStep
+from builder.users_step import UsersStep
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
 _ARTIFACT_TIME = 0
+# /etc/default/useradd of Debian and Ubuntu.
+_LOGIN_SHELL = "/bin/sh"
 # What BuildKit takes for PATH where the base image has none (util/system/path.go).
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -71,11 +75,12 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """A layer: the name of its tar in the build context, and what is in it: files, or a whole root file system."""
+    """A layer: the name of its tar in the build context, and what is in it: files, a whole root file system, or users."""
 
     archive: str
     files: tuple[PlannedFile, ...] = ()
     rootfs: RootfsStep | None = None
+    users: UsersStep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,7 +311,7 @@ def _plan_image(
     base = lock.base(recipe.variants[variant].base)
     is_default = variant == book.release.default_variant
     platforms = tuple(
-        _plan_platform(book, _plan_layers(recipe, lock, platform), values, recipe, base, platform)
+        _plan_platform(book, _plan_layers(recipe, lock, base, platform), values, recipe, base, platform)
         for platform in request.platforms
     )
     plan = ImagePlan(
@@ -417,7 +422,7 @@ def _plan_platform(
     return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
 
 
-def _plan_layers(recipe: ImageRecipe, lock: Lock, platform: Platform) -> tuple[PlannedLayer, ...]:
+def _plan_layers(recipe: ImageRecipe, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:
     """One layer a file or directory, so that a change of one program leaves the layers of the others as they are."""
     committed_at = lock.source.state.committed_at
     entries: list[tuple[TreeFile | ArtifactFile | Binary, CompiledFile | SourceFile | FetchedFile, int]] = []
@@ -436,10 +441,22 @@ def _plan_layers(recipe: ImageRecipe, lock: Lock, platform: Platform) -> tuple[P
         (entry.path, (PlannedFile(origin=origin, path=entry.path, mode=entry.mode, mtime=mtime),))
         for entry, origin, mtime in entries
     ]
-    return tuple(
+    layers = tuple(
         PlannedLayer(archive=f"{number}-{PurePosixPath(path).name}.tar", files=files)
         for number, (path, files) in enumerate(contents, start=1)
     )
+    return (*layers, _plan_users(recipe, base, platform, committed_at, len(layers) + 1)) if recipe.users else layers
+
+
+def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime: int, number: int) -> PlannedLayer:
+    """The last layer, so that a home is its user's whatever lies in it; named after its base, which it depends on."""
+    users = tuple(
+        User(name=user.name, uid=user.uid, gid=user.uid, home=user.home or f"/home/{user.name}", shell=_LOGIN_SHELL)
+        for user in recipe.users
+    )
+    manifest = base.reference.repository.at(base.on(platform).manifest)
+    step = UsersStep(base=manifest, platform=platform, users=users, mtime=mtime)
+    return PlannedLayer(archive=f"{number}-users-{base.name}.tar", users=step)
 
 
 def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[PlannedFile, ...]]:
@@ -529,6 +546,7 @@ def _fingerprint(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[
                 str(platform.platform),
                 platform.dockerfile.replace(str(base.reference), str(base.digest)),
                 [[_identify(file, mains), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
+                *(layer.users.identity() for layer in platform.layers if layer.users),
             ]
             for platform in plan.platforms
         ],

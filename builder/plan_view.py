@@ -90,6 +90,8 @@ def _image_lines(image: ImagePlan) -> list[str]:
         lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
     for layer in image.platforms[0].layers:
         lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
+        users = layer.users.users if layer.users else ()
+        lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
 
 

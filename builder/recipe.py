@@ -17,6 +17,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
 # No component of a path begins with a dot: neither `..`, nor `.git`, nor `.wh.`, with which a layer removes files.
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)+$")]
 RelativePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*$")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 Mode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
 # Not `base`: that is the name of an image.
 Group = Literal["core", "mesh", "test", "bases"]
@@ -55,6 +56,14 @@ class ArtifactFile(Schema):
     mode: Mode = Field(default="0755", description="Its mode bits, four octal digits in quotes.")
 
 
+class ImageUser(Schema):
+    """A user that is added to those of the base image, with a group of the same name and number, and a home."""
+
+    name: UserName = Field(description="The name.")
+    uid: int = Field(ge=1, lt=65534, description="The number; the group's, too.")
+    home: AbsolutePath | Literal[""] = Field(default="", description="The home directory; /home/NAME by default.")
+
+
 class Variant(Schema):
     """One way to build the image."""
 
@@ -75,6 +84,7 @@ class ImageRecipe(Schema):
     files: tuple[TreeFile, ...] = Field(default=(), description="Files of Istio's source tree.")
     directories: tuple[TreeDirectory, ...] = Field(default=(), description="Directories of Istio's source tree.")
     artifacts: tuple[ArtifactFile, ...] = Field(default=(), description="Downloaded files.")
+    users: tuple[ImageUser, ...] = Field(default=(), description="Users that are added to those of the base image.")
     variants: dict[Name, Variant] = Field(default={}, description="The variants by name, such as debug and distroless.")
     user: str = Field(default="", description="USER; empty leaves the base image's.")
     entrypoint: tuple[str, ...] = Field(default=(), description="ENTRYPOINT; empty leaves the base image's.")

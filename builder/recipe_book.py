@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import get_args
 
+from builder.accounts import ACCOUNT_FILES
 from builder.errors import RecipeError, RequestError, SourceError
 from builder.istio_release import IstioRelease, ReleaseRange
 from builder.recipe import ArtifactFile, Binary, Group, ImageRecipe, ReleaseRecipe, TreeDirectory, TreeFile
@@ -113,6 +114,7 @@ class Recipes:
             _check_kind(recipe, narrowed)
             _check_names(recipe, narrowed, release, templates)
             _check_paths(recipe, narrowed)
+            _check_users(recipe, narrowed)
             images.append(recipe)
         return RecipeBook(
             release=release,
@@ -260,7 +262,7 @@ def _check_built(recipe: ImageRecipe, given: Set[str], document: YamlDocument) -
 
 
 def _check_rootfs(given: Set[str], document: YamlDocument) -> None:
-    for key in sorted(given & {"binaries", "files", "directories", "artifacts", "variants"}):
+    for key in sorted(given & {"binaries", "files", "directories", "artifacts", "users", "variants"}):
         raise RecipeError(f"{document.where((key,))}: an image with a 'rootfs' has no {key!r}")
     for key in ("template", "tags"):
         if key not in given:
@@ -285,16 +287,27 @@ def _check_names(recipe: ImageRecipe, document: YamlDocument, release: ReleaseRe
 
 
 def _check_paths(recipe: ImageRecipe, document: YamlDocument) -> None:
-    """No two files may go to one place. Raises RecipeError with the line of the second."""
+    """No two files may go to one place, nor one where users are written. Raises RecipeError with the line of the second."""
     lists: dict[str, tuple[Binary | TreeFile | TreeDirectory | ArtifactFile, ...]] = {
         "binaries": recipe.binaries,
         "files": recipe.files,
         "directories": recipe.directories,
         "artifacts": recipe.artifacts,
     }
-    taken: set[str] = set()
+    taken: set[str] = set(ACCOUNT_FILES if recipe.users else ())
     for kind, files in lists.items():
         for index, file in enumerate(files):
             if file.path in taken:
                 raise RecipeError(f"{document.where((kind, index, 'path'))}: another file goes to {file.path} already")
             taken.add(file.path)
+
+
+def _check_users(recipe: ImageRecipe, document: YamlDocument) -> None:
+    """No two users may have one name, number or home. Raises RecipeError with the line of the second."""
+    for key in ("name", "uid", "home"):
+        taken: set[object] = set()
+        for index, user in enumerate(recipe.users):
+            value = getattr(user, key)
+            if value in taken and value != "":
+                raise RecipeError(f"{document.where(('users', index, key))}: another user has the {key} {value} already")
+            taken.add(value)

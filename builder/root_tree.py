@@ -97,9 +97,9 @@ class RootTree:
         """Make it a directory with these attributes."""
         self._nodes[merged(path)] = Node(kind=tarfile.DIRTYPE, mode=mode, mtime=mtime, uid=uid, gid=gid)
 
-    def make_link(self, path: str, target: str, *, mtime: int) -> None:
+    def make_link(self, path: str, target: str, *, mtime: int, uid: int = 0, gid: int = 0) -> None:
         """Put a symbolic link there, whatever was there before."""
-        self._nodes[merged(path)] = Node(kind=tarfile.SYMTYPE, mode=0o777, mtime=mtime, target=target)
+        self._nodes[merged(path)] = Node(kind=tarfile.SYMTYPE, mode=0o777, mtime=mtime, uid=uid, gid=gid, target=target)
 
     def set_mode(self, path: str, mode: int) -> None:
         """Give a file other mode bits."""

@@ -9,6 +9,7 @@ release is chosen is a plain document with the plain schema, in which every line
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -34,14 +35,21 @@ def narrow(document: YamlDocument, release: IstioRelease) -> YamlDocument | None
 
     Raises RecipeError, with file and line, for a value that no range, or more than one, has for this release.
     """
+    return _narrow(document, max((edge for edge in edges(document) if edge <= release.version), default=(0, 0, 0)))
+
+
+# All releases from one edge to the next have the same document, and recipes are checked at the edges of all of them.
+@lru_cache(maxsize=1024)
+def _narrow(document: YamlDocument, edge: Version) -> YamlDocument | None:
     lines: dict[Location, int] = {}
-    data = _Narrowing(document, release, lines).walk(document.data, (), ())
+    data = _Narrowing(document, IstioRelease(*edge), lines).walk(document.data, (), ())
     return None if data is _ABSENT else YamlDocument(path=document.path, data=data, lines=lines)
 
 
-def edges(document: YamlDocument) -> set[Version]:
+@lru_cache(maxsize=64)
+def edges(document: YamlDocument) -> frozenset[Version]:
     """Every version at which something in the document changes. Raises RecipeError for a malformed range."""
-    return {edge for location, text in _ranges(document.data, ()) for edge in _parse(document, location, text).edges}
+    return frozenset(edge for location, text in _ranges(document.data, ()) for edge in _parse(document, location, text).edges)
 
 
 def presence(document: YamlDocument) -> str:

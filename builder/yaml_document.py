@@ -27,9 +27,9 @@ class Schema(BaseModel):
 Model = TypeVar("Model", bound=Schema)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class YamlDocument:
-    """A parsed file: its data, and the line (from 1) of each key and list entry."""
+    """A parsed file: its data, and the line (from 1) of each key and list entry. Equal to itself alone."""
 
     path: Path
     data: Any

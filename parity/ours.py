@@ -202,7 +202,8 @@ def _model(
         command=stage.command,
         env=tuple(sorted(stage.env.items())),
         labels=tuple(sorted(stage.labels.items())),
-        runs=tuple(stage.runs),
+        # Users are no command of ours, but what a command would have made: it is what Istio runs.
+        runs=(*stage.runs, *(user.command for layer in on.layers if layer.users for user in layer.users.users)),
         files=tuple(_file(file, programs) for layer in on.layers for file in layer.files),
     )
 

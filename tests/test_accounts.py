@@ -2,7 +2,7 @@
 
 import pytest
 
-from builder.accounts import AccountFiles, User, add_users, read_masters
+from builder.accounts import AccountFiles, User, add_subordinate_ids, add_users, read_masters
 
 DAY = 20_000
 PROXY = User(name="istio-proxy", uid=1337, gid=1337, home="/home/istio-proxy", shell="/bin/sh")
@@ -46,3 +46,29 @@ def test_a_user_that_is_there_is_left_alone() -> None:
 def test_a_name_or_number_of_somebody_else_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="istio-proxy \\(1337\\) cannot be added"):
         add_users(AccountFiles(passwd=line), [PROXY], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "istio-proxy:100000:65536"),
+        ("a:100000:65536\nb:165536:65536\n", "istio-proxy:231072:65536"),
+        # The first gap that is wide enough.
+        ("b:300000:65536\na:100000:65536\n", "istio-proxy:165536:65536"),
+        ("a:100001:10\nb:200000:65536\n", "istio-proxy:100011:65536"),
+        ("# odd\na:x:1\n1:2:3:4\n", "istio-proxy:100000:65536"),
+    ],
+)
+def test_a_user_gets_the_first_free_range(text: str, line: str) -> None:
+    assert add_subordinate_ids(text, [PROXY]) == f"{text}{line}\n"
+
+
+def test_a_range_that_is_there_stays_and_the_system_gets_none() -> None:
+    system = User(name="daemon", uid=999, gid=999, home="/", shell="/bin/sh")
+    assert add_subordinate_ids("istio-proxy:5:6\n", [PROXY, system]) == "istio-proxy:5:6\n"
+
+
+def test_the_command_names_what_is_not_its_default() -> None:
+    assert PROXY.command == "useradd -m --uid 1337 istio-proxy"
+    elsewhere = User(name="app", uid=1338, gid=1338, home="/srv/app", shell="/bin/sh")
+    assert elsewhere.command == "useradd -m --home-dir /srv/app --uid 1338 app"

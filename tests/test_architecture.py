@@ -47,6 +47,7 @@ PURE = {
     "report",
     "rootfs_step",
     "support",
+    "users_step",
 }
 ADAPTERS = {
     "blob_pull",

@@ -46,6 +46,7 @@ class Bench:
             ARM64,
             locate=self.locate,
             locate_rootfs=lambda step: self.root / step.key,
+            locate_users=lambda step: self.root / "users.tar",
             work=self.root / "work",
             engine=self.engine,
             read_layer=read_layer_of,

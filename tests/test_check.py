@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,22 @@ class TestOnePlatform:
     def test_a_foreign_program_that_nobody_can_start_is_data(self, check: Callable[..., None]) -> None:
         data = SampleFile(path="/share/probe.o", content=make_elf("amd64"), mode=0o644)
         check(files=[program(), data], expected=expect(program(), data))
+
+    @pytest.mark.parametrize(
+        ("changes", "finding"),
+        [
+            ({}, ""),
+            ({"uid": 0}, "/home/application: owner is 0:1338, not 1338:1338"),
+            ({"mode": 0o755}, "/home/application: mode is 0755, not 0750"),
+            ({"path": "/home/other"}, "/home/application is missing"),
+        ],
+    )
+    def test_a_home_is_its_users(self, check: Callable[..., None], changes: dict[str, Any], finding: str) -> None:
+        home = SampleFile(path="/home/application", kind=tarfile.DIRTYPE, mode=0o750, uid=1338, gid=1338)
+        [entry] = expect(home)
+        wanted = replace(entry, sha256="", kind="directory", owner="1338:1338")
+        with pytest.raises(CheckError, match=finding) if finding else nullcontext():
+            check(files=[program(), replace(home, **changes)], expected=[*expect(program()), wanted])
 
     def test_another_base_is_found(self, check: Callable[..., None]) -> None:
         with pytest.raises(CheckError, match="base layers is "):

@@ -227,6 +227,36 @@ class TestSmallTrees:
         assert found
         assert said in found[0].theirs
 
+    @pytest.mark.parametrize(
+        ("users", "ours"),
+        [
+            ([{"name": "application", "uid": 1338}], None),
+            ([{"name": "application", "uid": 1338, "home": "/home/application"}], None),
+            ([{"name": "application", "uid": 1339}], "useradd -m --uid 1339 application"),
+            ([{"name": "applicatio", "uid": 1338}], "useradd -m --uid 1338 applicatio"),
+            ([{"name": "application", "uid": 1338, "home": "/srv"}], "useradd -m --home-dir /srv --uid 1338 application"),
+            ([], ""),
+        ],
+    )
+    def test_another_user_than_istio_adds(
+        self, tmp_path: Path, recipes: Recipes, users: list[dict[str, object]], ours: str | None
+    ) -> None:
+        edit = ("pilot/docker/Dockerfile.pilot", "USER 1337:1337", "RUN useradd -m --uid 1338 application\nUSER 1337:1337")
+        images = tuple(
+            (name, replace(document, data={**document.data, "users": users}) if name == "pilot" else document)
+            for name, document in recipes.images
+        )
+        repository = Repository(make_repository(tmp_path / "tree", "docker_yaml", edit))
+        try:
+            found = compare_release(repository, "1.29.0", replace(recipes, images=images))
+        finally:
+            repository.close()
+        different = {difference for difference in fields(found.differences) if difference[1] == "run"}
+        theirs = "useradd -m --uid 1338 application"
+        assert different == (
+            set() if ours is None else {(f"pilot-{variant}", "run", theirs, ours) for variant in ("debug", "distroless")}
+        )
+
     def test_a_wrong_recipe_is_caught_as_a_changed_istio_is(self, tmp_path: Path, recipes: Recipes) -> None:
         templates = dict(recipes.templates)
         templates["pilot.Dockerfile.j2"] = templates["pilot.Dockerfile.j2"].replace("USER {{ image.user }}\n", "")
@@ -291,7 +321,7 @@ def test_every_word_of_a_recipe_counts(shape: str, tmp_path: Path, recipes: Reci
     assert len(found) > 30
     # Istio has nothing that these could be compared with, or an image of this tree does not use them.
     unused = r"ztunnel\..*|\S+-wasm\..*\.arm64|.*\.1|\S+\.(image|image_path|beside|(debug_)?checksum\..*|debug_file\..*)"
-    other = r"bases\.cni-iptables.*|(base_distribution|distributions)\b.*|go\.too_new.*"
+    other = r"archives\..*|bases\.cni-iptables.*|(base_distribution|distributions)\b.*|go\.too_new.*"
     free = rf"{other}|releases|\w+\.summary|artifacts\.({unused})"
     assert {word for word, caught in found.items() if not caught and not re.fullmatch(free, word)} == set()
 

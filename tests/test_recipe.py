@@ -12,6 +12,7 @@ import yaml
 
 from builder.compile_plan import platform_values
 from builder.errors import RecipeError, RequestError
+from builder.istio_release import IstioRelease
 from builder.plan import make_plan, recipe_values
 from builder.recipe import (
     ArchiveTarget,
@@ -20,6 +21,7 @@ from builder.recipe import (
     Binary,
     Go,
     ImageRecipe,
+    ImageUser,
     ProgramArchive,
     ReleaseRecipe,
     TreeDirectory,
@@ -73,6 +75,18 @@ class TestBuiltIn:
             "pilot": ("1337:1337", ("/usr/local/bin/pilot-discovery",)),
             "proxyv2": ("", ("/usr/local/bin/pilot-agent",)),
         }
+
+    def test_the_user_of_app_is_there_from_1_20_1_on(self) -> None:
+        """pkg/test/echo/docker/Dockerfile.app, and no user of any other image."""
+        found = {
+            str(release): {
+                recipe.image: [(user.name, user.uid) for user in recipe.users]
+                for recipe in load_book(release=release).images
+                if recipe.users
+            }
+            for release in (IstioRelease(1, 20, 0), IstioRelease(1, 20, 1), IstioRelease(1, 29, 0))
+        }
+        assert found == {"1.20.0": {}, "1.20.1": {"app": [("application", 1338)]}, "1.29.0": {"app": [("application", 1338)]}}
 
     def test_the_origin_of_a_recipe_is_its_file(self) -> None:
         assert Path(load_book().origin("pilot")) == ROOT / "recipes" / "pilot.yaml"
@@ -170,6 +184,28 @@ class TestMistakes:
             ("image: fourth", "image: a/b", r":1: image: String should match"),
             ("variants:\n  debug: { base: base }", "variants: {}", r":10: variants: .*at least 1"),
             ("variants:\n  debug: { base: base }\n", "", r":1: variants: Field required"),
+            (
+                "variants:",
+                "users:\n  - { name: a, uid: 5 }\n  - { name: a, uid: 6 }\nvariants:",
+                r":12: another user has the name a already",
+            ),
+            (
+                "variants:",
+                "users:\n  - { name: a, uid: 5 }\n  - { name: b, uid: 5 }\nvariants:",
+                r":12: another user has the uid 5 already",
+            ),
+            (
+                "variants:",
+                "users:\n  - { name: a, uid: 5, home: /a }\n  - { name: b, uid: 6, home: /a }\nvariants:",
+                r":12: another user has the home /a already",
+            ),
+            ("variants:", "users: [{ name: A, uid: 5 }]\nvariants:", r":10: users\.0\.name: String should match"),
+            ("variants:", "users: [{ name: a, uid: 0 }]\nvariants:", r":10: users\.0\.uid: "),
+            (
+                "path: /usr/local/bin/envoy",
+                "path: /etc/passwd\nusers: [{ name: a, uid: 5 }]",
+                r":9: another file goes to /etc/passwd already",
+            ),
             ("  debug:", "  De bug:", r":11: variants\.De bug\.\[key\]: String should match"),
         ],
     )
@@ -203,6 +239,7 @@ class TestSchema:
             {"variants": {"debug": {"bas": "base"}}},
             {"binaries": [{"main": "./a"}]},
             {"user": 1337},
+            {"users": [{"name": "a"}]},
             {"template": None},
         ],
     )
@@ -223,6 +260,7 @@ class TestDocumentation:
         ("### A file of the source", TreeFile),
         ("### A directory of the source", TreeDirectory),
         ("### A downloaded file", ArtifactFile),
+        ("### A user", ImageUser),
         ("### A variant", Variant),
         ("### A root file system", Rootfs),
         ("#### An account", Account),

@@ -163,3 +163,29 @@ def test_istios_images_stand_on_them(
             command = ["docker", "run", "--rm", "--quiet", "--network", "none", "--platform", platform, reference, "version"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             assert "1.29.0" in done.stdout, done.stderr
+
+
+# Every file of the accounts, and of the home, with its owner, its mode and its bytes.
+SHOW_USER = """
+cd / && sha256sum etc/passwd etc/group etc/gshadow etc/subuid etc/subgid && cut -d: -f1,2,4- etc/shadow
+find etc/passwd etc/group etc/shadow etc/gshadow etc/subuid etc/subgid home/application -printf '%p %y %m %U:%G %l\\n' | sort
+find home/application -type f | sort | xargs sha256sum
+"""
+
+
+@pytest.mark.parametrize("platform", [AMD64, ARM64])
+def test_a_user_is_what_useradd_itself_would_have_made(
+    built_bases: Bases, source: Path, run_in: Callable[..., str], registry: str, platform: str
+) -> None:
+    hub = f"{registry}/users-{uuid.uuid4().hex[:8]}"
+    settings = ["--source", str(source), "--hub", hub, "--base-registry", built_bases.hub, "--platform", platform]
+    ended = istio_build("push", *settings, "--image", "app", env={"ISTIO_BUILD_CACHE": str(built_bases.cache)})
+    assert ended.code == 0, ended.stderr
+    run = ["docker", "run", "--rm", "--quiet", "--network", "none", "--platform", platform, "--entrypoint", "sh"]
+    image = f"{hub}/app:1.29.0"
+    ours = subprocess.run([*run, "--user", "0", image, "-c", SHOW_USER], capture_output=True, text=True, timeout=120, check=False)
+    theirs = run_in(platform, "base", f"useradd -m --uid 1338 application; {SHOW_USER}")
+    assert "home/application d " in theirs
+    assert (ours.stdout + ours.stderr).splitlines() == theirs.splitlines()
+    who = subprocess.run([*run, image, "-c", "id && cd && pwd && touch mine"], capture_output=True, text=True, check=False)
+    assert who.stdout == "uid=1338(application) gid=1338(application) groups=1338(application)\n/home/application\n", who.stderr
