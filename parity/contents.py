@@ -69,14 +69,14 @@ def read_pairs(ours: ImageReference, theirs: ImageReference, base: Base, registr
         )
 
 
-def compare_pair(release: str, image: str, pair: Pair) -> Iterator[Difference]:
+def compare_pair(release: str, image: str, variant: str, pair: Pair) -> Iterator[Difference]:
     """Everything that differs on one platform. Times are left out: Istio's are those of the day it was built."""
     sides = [_facts(pair.theirs, pair.ours), _facts(pair.ours, pair.theirs)]
     for name in sorted({*sides[0], *sides[1]}):
         theirs, ours = (side.get(name, "") for side in sides)
         if theirs != ours:
             yield Difference(
-                release=release, image=image, variant="", platform=pair.platform, field=name, theirs=theirs, ours=ours
+                release=release, image=image, variant=variant, platform=pair.platform, field=name, theirs=theirs, ours=ours
             )
 
 

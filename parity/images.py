@@ -23,6 +23,8 @@ from parity.model import CouldNotRead, Difference
 from parity.report import differences_json
 
 _SHOWN_DIGITS = 12
+# As tools/docker-builder puts them behind a tag.
+_VARIANTS = ("debug", "distroless")
 
 
 @click.command()
@@ -69,13 +71,13 @@ def compare_images(
     ours: ImageReference, theirs: ImageReference, base: Base, registry: Registry
 ) -> tuple[tuple[Pair, ...], tuple[Difference, ...]]:
     """Both images on all platforms. Raises CouldNotRead, RegistryError."""
-    release, image = _release(theirs), theirs.repository.path.rpartition("/")[2]
+    release, image, variant = _release(theirs), theirs.repository.path.rpartition("/")[2], _variant(theirs)
     platforms = [" ".join(sorted(pull_platforms(reference, registry))) for reference in (theirs, ours)]
     pairs = tuple(read_pairs(ours, theirs, base, registry))
-    differences = [difference for pair in pairs for difference in compare_pair(release, image, pair)]
+    differences = [difference for pair in pairs for difference in compare_pair(release, image, variant, pair)]
     if platforms[0] != platforms[1]:
         differences.append(
-            Difference(release=release, image=image, variant="", field="platforms", theirs=platforms[0], ours=platforms[1])
+            Difference(release=release, image=image, variant=variant, field="platforms", theirs=platforms[0], ours=platforms[1])
         )
     return pairs, tuple(differences)
 
@@ -104,7 +106,7 @@ def show_differences(differences: Sequence[Difference]) -> Iterator[str]:
     """Each difference, those that are meant with the reason; then how many there are."""
     for difference in sorted(differences, key=lambda each: (bool(each.reason), each)):
         where = f" on {difference.platform}" if difference.platform else ""
-        yield f"{difference.image}{where}  {difference.field}"
+        yield f"{difference.what}{where}  {difference.field}"
         yield f"    theirs  {difference.theirs or '(none)'}"
         yield f"    ours    {difference.ours or '(none)'}"
         if difference.reason:
@@ -116,6 +118,12 @@ def show_differences(differences: Sequence[Difference]) -> Iterator[str]:
 def _release(theirs: ImageReference) -> str:
     """The release that a tag such as `1.29.0-distroless` is of; empty where it is none, and then all entries may fit."""
     return theirs.tag if IstioRelease.parse(theirs.tag) else ""
+
+
+def _variant(theirs: ImageReference) -> str:
+    """The variant that a tag such as `1.29.0-distroless` names; empty where it names none."""
+    suffix = theirs.tag.rpartition("-")[2]
+    return suffix if suffix in _VARIANTS else ""
 
 
 def _both(values: Sequence[str]) -> str:

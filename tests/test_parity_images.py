@@ -146,6 +146,19 @@ class TestContents:
         assert [row.split()[-1] for row in rows[1:3]] == ["same", "same"]
         assert rows[3:] == [f"linux/{a}: the first 1 layers are the base's" for a in ("amd64", "arm64")]
 
+    @pytest.mark.parametrize(
+        ("tag", "meant"), [("1.29.0-distroless", True), ("1.29.0-debug", False), ("1.29.0", False), ("1.30.0-distroless", False)]
+    )
+    def test_what_is_meant_for_one_variant_is_not_for_another(self, tag: str, meant: bool, tmp_path: Path) -> None:
+        registry = FakeRegistry()
+        ours, theirs = (ImageReference.parse(f"hub.test/{who}/istioctl:{tag}") for who in ("me", "istio"))
+        push(registry, ours, tmp_path / "ours")
+        push(registry, theirs, tmp_path / "theirs", env=(*make_config(AMD64).env, ("DEBIAN_FRONTEND", "noninteractive")))
+        _, found = compare_images(ours, theirs, Base(), registry)
+        differences, _ = excuse(found, read_intended().images)
+        assert [(each.field, bool(each.reason)) for each in differences] == [("env.DEBIAN_FRONTEND", meant)] * 2
+        assert next(show_differences(differences)).startswith(f"istioctl{tag[6:]} on linux/amd64")
+
 
 class TestMergedLayers:
     def entry(self, path: str, kind: str = "file", content: str = "") -> LayerEntry:
