@@ -105,8 +105,8 @@ def _hint(cause: str) -> str:
     if "GOSUMDB=off" in cause:
         # Go will not have it otherwise: no go.sum vouches for a toolchain.
         return (
-            "Go takes no other toolchain without the checksum database: set GOSUMDB=sum.golang.org (a GOPROXY may "
-            "serve it, too), or say --go machine."
+            "Go takes no other toolchain without the checksum database: leave GOSUMDB at its default (a GOPROXY may serve "
+            "the database, too), or say --go machine."
         )
     # What Go says of a proxy without that version, and with GOPROXY=off.
     if "GOPROXY" in cause or "toolchain not available" in cause:

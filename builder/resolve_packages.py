@@ -4,6 +4,8 @@ The lock holds the packages and not the archive's state, so that an image is mad
 changed, not whenever the archive has.
 """
 
+import re
+
 from builder.errors import RecipeError, RequestError
 from builder.lock import LockedArtifact, LockedPackages
 from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
@@ -38,7 +40,7 @@ def resolve_packages(
         image=recipe.image,
         platform=platform,
         packages=tuple(_lock(package, platform) for package in found),
-        sources=_sources(distribution, suite, platform, {}),
+        sources=_own_sources(distribution, suite, platform, mirrors),
     )
 
 
@@ -61,8 +63,23 @@ def _check_mirrors(mirrors: dict[str, str], book: RecipeBook) -> None:
             raise RequestError(f"there is no package archive {name!r}", hint=f"Known archives: {', '.join(known)}.")
 
 
+def _own_sources(distribution: Distribution, suite: str, platform: Platform, mirrors: dict[str, str]) -> tuple[str, ...]:
+    """The sources.list of the image: the archives themselves, or the mirror of one that has no address; no credentials."""
+    addresses = {
+        name: archive.url or mirrors[name] for name, archive in distribution.archives.items() if archive.url or name in mirrors
+    }
+    without_user = {name: re.sub(r"(?<=://)[^/@]*@", "", address) for name, address in addresses.items()}
+    return _sources(distribution, suite, platform, without_user)
+
+
 def _sources(distribution: Distribution, suite: str, platform: Platform, mirrors: dict[str, str]) -> tuple[str, ...]:
-    """Lines of a sources.list."""
+    """Lines of a sources.list. Raises RequestError for an archive whose address nobody gave."""
+    for name, archive in distribution.archives.items():
+        if platform.architecture in archive.architectures and not (archive.url or name in mirrors):
+            raise RequestError(
+                f"where is the package archive {name!r}?",
+                hint=f"Give its address with --apt-mirror {name}=URL; /etc/apt has it on a machine of that distribution.",
+            )
     return tuple(
         f"deb {mirrors.get(name, archive.url)} {render_text(pattern, {'suite': suite}, name)} {' '.join(archive.components)}"
         for name, archive in distribution.archives.items()

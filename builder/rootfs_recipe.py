@@ -15,7 +15,7 @@ PackageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.+-]+$"
 class Archive(Schema):
     """A package archive."""
 
-    url: str = Field(description="Its address; --apt-mirror NAME=URL replaces it.")
+    url: str = Field(default="", description="Its address; --apt-mirror NAME=URL replaces it, or gives it where this is empty.")
     suites: tuple[str, ...] = Field(min_length=1, description="Its suites; {{ suite }} is the distribution's.")
     components: tuple[str, ...] = Field(min_length=1, description="Its components, such as main.")
     architectures: tuple[Architecture, ...] = Field(description="The architectures it is used for.")

@@ -51,7 +51,9 @@ def test_ubuntus_arm64_packages_are_in_another_archive() -> None:
 
 def test_a_distribution_of_ones_own_choice_may_name_packages_of_its_own() -> None:
     archive = FakeArchive()
-    resolve(archive, base_distribution="debian:trixie")
+    mirrors = (("debian", "http://me:secret@mirror/debian"), ("debian-security", "http://mirror/security"))
+    locked, _ = resolve(archive, base_distribution="debian:trixie", apt_mirrors=mirrors)
+    assert locked.sources[0] == "deb http://mirror/debian trixie main"
     sources, wishes = archive.asked[0]
     assert [line.split()[2] for line in sources.lines] == ["trixie", "trixie-updates", "trixie-security"]
     assert wishes.with_dependencies[0] == "?essential"
@@ -90,3 +92,9 @@ def test_a_base_has_its_own_tag_whatever_the_releases_is() -> None:
     assert [str(reference) for reference in image.references] == ["registry.corp.example/istio/base:1.29-2026-02-01T19-01-00"]
     assert image.platforms[0].dockerfile.startswith("FROM scratch\n")
     assert 'CMD ["/bin/bash"]' in image.platforms[0].dockerfile
+
+
+def test_an_archive_without_an_address_needs_one() -> None:
+    with pytest.raises(RequestError, match="where is the package archive 'debian'") as caught:
+        resolve(FakeArchive(), base_distribution="debian:bookworm")
+    assert "--apt-mirror debian=URL" in caught.value.hint
