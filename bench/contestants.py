@@ -65,7 +65,7 @@ def time_go_build(job: Job, plan: Mapping[str, Any]) -> float:
 
     def build_all() -> None:
         with ThreadPoolExecutor(max_workers=len(platforms)) as pool:
-            list(pool.map(lambda steps: _go_build_steps(job, steps), platforms.values()))
+            list(pool.map(lambda steps: _go_build_steps(job, steps, plan["go_version"]), platforms.values()))
 
     return _timed(build_all)
 
@@ -79,16 +79,17 @@ def time_bake(job: Job, plan: Mapping[str, Any]) -> float:
     return _timed(lambda: _run(argv, environment, json.dumps(definition)))
 
 
-def _go_build_steps(job: Job, steps: Sequence[Mapping[str, Any]]) -> None:
+def _go_build_steps(job: Job, steps: Sequence[Mapping[str, Any]], go_version: str) -> None:
     for step in steps:
-        _go_build(job, step)
+        _go_build(job, step, go_version)
 
 
-def _go_build(job: Job, step: Mapping[str, Any]) -> None:
+def _go_build(job: Job, step: Mapping[str, Any], go_version: str) -> None:
     out = job.work / "bare" / step["key"]
     out.mkdir(parents=True, exist_ok=True)
     argv = [*step["argv"][:2], "-o", f"{out}/", *step["argv"][2:]]
-    _run(argv, {**job.environment(), **step["env"]}, cwd=job.source)
+    # The Go that istio-build takes: by default the one that the release asks for, which need not be the machine's.
+    _run(argv, {**job.environment(), **step["env"], "GOTOOLCHAIN": f"go{go_version}"}, cwd=job.source)
 
 
 def _stage_context(job: Job, plan: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: 
         "--base-registry",
         bases,
     ]
-    arguments: list[str | Path] = ["push", *settings, "--image", "distroless,bases", "--output-format", "json"]
+    arguments: list[str | Path] = ["push", *settings, "--image", "distroless,base", "--output-format", "json"]
     env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
 
     first = istio_build(*arguments, env=env)
@@ -87,7 +87,7 @@ def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, re
         "--base-registry",
         bases,
     ]
-    built = istio_build("build", *settings, "--image", "distroless,bases", "--output", tmp_path / "images", env=env)
+    built = istio_build("build", *settings, "--image", "distroless,base", "--output", tmp_path / "images", env=env)
     assert built.code == 0, built.stderr
     digests = {path.name: str(Layout(path).index().digest) for path in (tmp_path / "images").iterdir()}
     carried = istio_build(
