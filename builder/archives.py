@@ -1,7 +1,6 @@
 """Writes archives of programs: compiled, checked, packed so that the same inputs give the same bytes, each with its sha256."""
 
 import gzip
-import hashlib
 import os
 import shutil
 import tarfile
@@ -19,7 +18,7 @@ from builder.interruption import Interruption
 from builder.ports import Compiler
 from builder.progress import Progress
 from builder.side_by_side import finish_or_end
-from builder.whole_file import whole_file
+from builder.whole_file import sum_file, whole_file
 
 _CHUNK = 1 << 20
 # A build of istioctl takes 2 GiB of memory, and all cores by itself.
@@ -112,8 +111,7 @@ def _write_zip(program: Path, name: str, mtime: int, archive: Path) -> None:
 
 
 def _write_sum(path: Path) -> WrittenArchive:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sum_file(path)
     # One blank, as release-builder writes it (pkg/util/files.go, CreateSha); `sha256sum -c` takes it too.
     with whole_file(path.with_name(f"{path.name}.sha256")) as partial:
         partial.write_text(f"{digest} {path.name}\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """Checks an assembled image against its plan before one byte leaves the machine. Reads the layout, touches nothing."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from builder.layout import Layout
 from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.plan import ImagePlan, PlatformImage
 from builder.reference import SUPPORTED_PLATFORMS, Platform
+from builder.whole_file import sum_file
 
 # Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
 _FOR_EVERY_KERNEL = "EM_BPF"
@@ -110,8 +110,7 @@ def _check_child(layout: Layout, child: Descriptor, read: ReadLayer) -> None:
 
 def _check_blob(layout: Layout, blob: Descriptor) -> None:
     try:
-        with layout.blob(blob.digest).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sum_file(layout.blob(blob.digest))
     except OSError as error:
         raise CheckError(f"{layout.root} lacks blob {blob.digest}: {error.strerror}") from error
     if found != blob.digest.hex:

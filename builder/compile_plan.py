@@ -46,10 +46,10 @@ def platform_values(platform: Platform) -> dict[str, str]:
 
 def check_go(request: Request, lock: Lock) -> None:
     """Of a Go that only its image knows, the go command itself says whether it is too old."""
-    wanted, found = lock.source.go_directive, lock.go_version
+    wanted, found = lock.source.go_directive, lock.go.version
     if found and version_key(found) < version_key(wanted):
         raise ToolchainError(
-            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer ({lock.go_reason or 'this machine has it'})",
+            f"Go {found} is too old: this Istio's go.mod wants {wanted} or newer ({lock.go.reason or 'this machine has it'})",
             hint=f"Leave out --go and --compile-in for Go {wanted}, or install Go {wanted} or newer "
             "(`pip install 'istio-build[go]'`).",
         )
@@ -67,7 +67,7 @@ def plan_compiles(
     """One step for each platform and set of build tags; `packages` are the mains of each set. Raises RecipeError."""
     go = book.release.go
     template = dict(book.templates)[COMPILE_TEMPLATE]
-    container = f"{lock.compile_image.digest} {Digest.of(template.encode())}" if lock.compile_image else ""
+    container = f"{lock.go.image.digest} {Digest.of(template.encode())}" if lock.go.image else ""
     steps = []
     for platform in platforms:
         here = {**values, **platform_values(platform)}
@@ -75,7 +75,7 @@ def plan_compiles(
             f"-X {go.stamp_package}.{name}={render_text(value, here, f'release.yaml: go.stamp.{name}')}"
             for name, value in go.stamp.items()
         ]
-        environment = go_environment(platform, lock.go_version, go, request.go)
+        environment = go_environment(platform, lock.go.version, go, request.go)
         for tag_set, mains in sorted(packages.items()):
             steps.append(
                 CompileStep(

@@ -10,7 +10,7 @@ from builder.errors import ArtifactError
 from builder.lock import LockedArtifact
 from builder.ports import Downloader
 from builder.progress import Task
-from builder.reference import Digest, redact_url
+from builder.reference import redact_url
 from builder.whole_file import whole_file
 
 
@@ -21,8 +21,7 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
     """
     cache.mkdir(parents=True, exist_ok=True)
     blob = cache / artifact.sha256
-    # An archive may hold several members that are asked for, now or by another recipe.
-    member = cache / f"{artifact.sha256}.{Digest.of(artifact.member.encode()).short}.member"
+    member = cache / artifact.member_file
     if artifact.member and member.exists():
         task.outcome = "cached"
         return member

@@ -17,7 +17,7 @@ from builder.lock import LockedArtifact
 from builder.oci import Descriptor
 from builder.ports import Registry
 from builder.progress import Task
-from builder.reference import Digest, ImageReference
+from builder.reference import ImageReference
 from builder.whole_file import whole_file
 
 _WHITEOUT = ".wh."
@@ -38,7 +38,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
     such file, or has a link there; and what the registry raises.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    target = cache / f"{artifact.sha256}.{Digest.of(artifact.member.encode()).short}.member"
+    target = cache / artifact.member_file
     if target.exists():
         task.outcome = "cached"
         return target

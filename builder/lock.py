@@ -69,6 +69,11 @@ class LockedArtifact:
     member: str
     kind: Literal["file", "url", "image"] = "url"
 
+    @property
+    def member_file(self) -> str:
+        """What the member is called in a cache: several may be asked for of one archive or image."""
+        return f"{self.sha256}.{Digest.of(self.member.encode()).short}.member"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedMirror:
@@ -114,9 +119,7 @@ class Lock:
     """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
 
     source: SourceFacts
-    go_version: str
-    go_reason: str = ""
-    compile_image: ImageReference | None = None
+    go: LockedGo
     bases: tuple[LockedBase, ...]
     artifacts: tuple[LockedArtifact, ...]
     mirrors: tuple[LockedMirror, ...] = ()

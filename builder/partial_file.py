@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from builder.errors import BuilderError, DiskFull
+from builder.whole_file import sum_file
 
 _CHUNK_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
@@ -94,8 +95,7 @@ class PartialFile:
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, "" where there is none that can be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sum_file(path)
     except OSError:
         return ""
 

@@ -257,9 +257,9 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         version=values["version"],
         hub=values["hub"],
         commit=lock.source.state.commit,
-        go_version=lock.go_version,
-        go_reason=lock.go_reason,
-        compile_image=str(lock.compile_image or ""),
+        go_version=lock.go.version,
+        go_reason=lock.go.reason,
+        compile_image=str(lock.go.image or ""),
         source_date_epoch=lock.source.state.committed_at,
         compression=request.compression,
         platforms=request.platforms,
@@ -532,7 +532,7 @@ def _fingerprint(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[
         "tool": __version__,
         "compression": compression,
         "source": lock.source.state.content,
-        "go": lock.go_version if used else "",
+        "go": lock.go.version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
         "compiles": [
             [step.key, step.argv[: -len(step.packages)], step.env, *([step.container] if step.container else [])]

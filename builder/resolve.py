@@ -56,17 +56,13 @@ def resolve(
         found = [pool.submit(resolve_packages, recipe, platform, request, book, packages) for recipe, platform in roots]
         return Lock(
             source=source,
-            **_lock_go(go.result()),
+            go=go.result(),
             bases=tuple(base.result() for base in bases),
             artifacts=tuple(artifact.result() for artifact in artifacts),
             mirrors=tuple(mirror.result() for mirror in mirrors),
             packages=tuple(locked.result() for locked in found),
             directories=tuple(list_directory(name) for name in directory_names),
         )
-
-
-def _lock_go(go: LockedGo) -> dict[str, Any]:
-    return {"go_version": go.version, "go_reason": go.reason, "compile_image": go.image}
 
 
 def _used_names(chosen: Sequence[tuple[ImageRecipe, tuple[str, ...]]]) -> tuple[list[str], list[str], list[str]]:

@@ -21,10 +21,9 @@ from builder.recipe import Artifact, ReleaseRecipe
 from builder.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
 from builder.render import render_text
 from builder.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, ArtifactOverride, Request
-from builder.whole_file import whole_file
+from builder.whole_file import sum_file, whole_file
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_HASH_CHUNK = 1 << 20
 _ARCHIVES = (".tar.gz", ".tgz")
 
 
@@ -240,7 +239,7 @@ def _lock_override(override: ArtifactOverride, member: str, downloader: Download
         path = Path(location).expanduser()
         if not path.is_file():
             raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
-        location, sha256 = str(path.resolve()), _sum_file(path)
+        location, sha256 = str(path.resolve()), sum_file(path)
         if promised and promised.lower() != sha256:
             raise ChecksumError(f"{path} is not what it should be: its sha256 is {sha256}, not {promised.lower()}")
     return LockedArtifact(
@@ -279,11 +278,3 @@ def _first_field(text: str, url: str) -> str:
             f"{redact_url(url)} does not hold a sha256 checksum", hint="Does the mirror answer with a page of its own?"
         )
     return fields[0].lower()
-
-
-def _sum_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

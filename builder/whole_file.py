@@ -19,13 +19,18 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sum_file(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def has_sha256(path: Path, sha256: str) -> bool:
     """Whether the file is there and has this sum.
 
     For what is cached and linked to places where others may write: what they change there is changed in the cache, too.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return sum_file(path) == sha256
     except OSError:
         return False

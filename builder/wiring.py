@@ -135,7 +135,7 @@ class Tools:
             go = self._find_go(job, book, source, task.detail)
             task.outcome = f"commit {source.state.commit[:12]}"
         self._warn_of(tree, source, recipes)
-        lock = Lock(source=source, go_version=go.version, go_reason=go.reason, compile_image=go.image, bases=(), artifacts=())
+        lock = Lock(source=source, go=go, bases=(), artifacts=())
         return tree, make_archive_plan(job.request, book, lock, targets)
 
     def write_archives(self, plan: ArchivePlan, into: Path, tree: Path, work: Path) -> tuple[WrittenArchive, ...]:

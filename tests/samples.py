@@ -14,7 +14,7 @@ import zstandard
 
 from builder.istio_release import IstioRelease
 from builder.layout import Layout
-from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, SourceFacts
+from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
 from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, ImageConfig
 from builder.plan import ImagePlan, Plan, make_plan
 from builder.ports import TreeState
@@ -141,8 +141,7 @@ def make_lock(source: SourceFacts | None = None, **changes: Any) -> Lock:  # noq
     """All that was looked up for the built-in images on both platforms."""
     lock = Lock(
         source=source or make_source(),
-        go_version="1.26.0",
-        go_reason="this machine's: --go machine",
+        go=LockedGo(version="1.26.0", reason="this machine's: --go machine"),
         bases=(make_base("base"), make_base("distroless"), make_base("iptables")),
         artifacts=(make_artifact(AMD64), make_artifact(ARM64)),
     )

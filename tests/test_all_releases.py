@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from builder.istio_release import IstioRelease
-from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedMirror
+from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
 from builder.plan import Plan, make_plan
 from builder.recipe_book import RecipeBook, load_recipes
 from builder.reference import ImageReference
@@ -32,7 +32,7 @@ def lock_of(book: RecipeBook) -> Lock:
     mirrors = [recipe.image for recipe in book.images if recipe.mirror]
     return Lock(
         source=source,
-        go_version="1.99.0",
+        go=LockedGo(version="1.99.0"),
         bases=tuple(make_base(name) for name in book.release.bases),
         artifacts=tuple(everything(book)),
         mirrors=tuple(

@@ -13,6 +13,7 @@ from builder.compile_image import lock_compile_image
 from builder.compile_plan import COMPILE_TEMPLATE
 from builder.container_compiler import ContainerCompiler
 from builder.errors import AssembleError, BaseImageError
+from builder.lock import LockedGo
 from builder.oci import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
 from builder.plan import make_plan
 from builder.ports import Completed, GoBuild, ProcessFailed
@@ -146,25 +147,25 @@ class TestTheImage:
 
 
 class TestThePlan:
-    LOCK = make_lock(go_version="", go_reason=f"Go of {IMAGE}", compile_image=IMAGE)
+    LOCK = make_lock(go=LockedGo(version="", reason=f"Go of {IMAGE}", image=IMAGE))
 
     def test_takes_any_go_that_the_image_does_not_tell(self) -> None:
         plan = make_plan(make_request(), BOOK, self.LOCK)
         assert (plan.go_version, plan.compile_image) == ("", str(IMAGE))
 
     def test_has_fingerprints_of_the_images_digest_and_of_the_template(self) -> None:
-        other = self.LOCK.compile_image.repository.at(make_digest("another")) if self.LOCK.compile_image else None
+        other = self.LOCK.go.image.repository.at(make_digest("another")) if self.LOCK.go.image else None
         prints = {
             make_plan(make_request(), book, lock).images[0].fingerprint
             for book, lock in [
                 (BOOK, make_lock()),
                 (BOOK, self.LOCK),
-                (BOOK, make_lock(go_version="", compile_image=other)),
+                (BOOK, make_lock(go=LockedGo(version="", image=other))),
                 (change_template(BOOK, COMPILE_TEMPLATE, "# more"), self.LOCK),
             ]
         }
         assert len(prints) == 4
-        same = make_lock(go_version="", compile_image=ImageReference.parse(f"mirror.corp.example/go@{IMAGE.digest}"))
+        same = make_lock(go=LockedGo(version="", image=ImageReference.parse(f"mirror.corp.example/go@{IMAGE.digest}")))
         assert make_plan(make_request(), BOOK, same).images[0].fingerprint in prints
 
 

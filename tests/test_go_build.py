@@ -6,6 +6,7 @@ import pytest
 
 from builder.compile_plan import CompileStep
 from builder.errors import ToolchainError
+from builder.lock import LockedGo
 from builder.plan import make_plan
 from builder.request import GoRequest
 from tests.samples import AMD64, load_book, make_lock, make_request, make_sample_plan, make_source
@@ -15,7 +16,7 @@ BOOK = load_book()
 
 def step(go_version: str = "1.26.0", **wishes: Any) -> CompileStep:  # noqa: ANN401 - fields of the request
     request = make_request(images=("pilot",), platforms=(AMD64,), go=GoRequest(**wishes))
-    [only] = make_plan(request, BOOK, make_lock(go_version=go_version)).compiles
+    [only] = make_plan(request, BOOK, make_lock(go=LockedGo(version=go_version))).compiles
     return only
 
 
@@ -61,7 +62,7 @@ class TestEnvironment:
     def test_fips_that_go_would_leave_out_in_silence_is_refused(self) -> None:
         request = make_request(go=GoRequest(env=(("GOFIPS140", "v1.0.0"),)))
         with pytest.raises(ToolchainError, match=r"GOFIPS140=v1\.0\.0 needs Go 1\.24"):
-            make_plan(request, BOOK, make_lock(make_source(go_directive="1.23"), go_version="1.23.4"))
+            make_plan(request, BOOK, make_lock(make_source(go_directive="1.23"), go=LockedGo(version="1.23.4")))
 
     @pytest.mark.parametrize(
         ("env", "compiler"),

@@ -45,17 +45,8 @@ def digest_of(registry: str, repository: str, tag: str) -> str:
 def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:
     run = f"mirror-{uuid.uuid4().hex[:8]}"
     repository = bases.partition("/")[2]
-    settings: list[str | Path] = [
-        "--source",
-        source,
-        "--recipes",
-        recipes,
-        "--hub",
-        f"{registry}/{run}",
-        "--base-registry",
-        bases,
-    ]
-    arguments: list[str | Path] = ["push", *settings, "--image", "distroless,base", "--output-format", "json"]
+    settings = ("--source", source, "--recipes", recipes, "--hub", f"{registry}/{run}", "--base-registry", bases)
+    arguments = ("push", *settings, "--image", "distroless,base", "--output-format", "json")
     env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
 
     first = istio_build(*arguments, env=env)
@@ -77,16 +68,7 @@ def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: 
 def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:
     run = f"mirror-{uuid.uuid4().hex[:8]}"
     env = {"ISTIO_BUILD_CACHE": str(tmp_path / "cache")}
-    settings: list[str | Path] = [
-        "--source",
-        source,
-        "--recipes",
-        recipes,
-        "--hub",
-        f"{registry}/{run}",
-        "--base-registry",
-        bases,
-    ]
+    settings = ("--source", source, "--recipes", recipes, "--hub", f"{registry}/{run}", "--base-registry", bases)
     built = istio_build("build", *settings, "--image", "distroless,base", "--output", tmp_path / "images", env=env)
     assert built.code == 0, built.stderr
     digests = {path.name: str(Layout(path).index().digest) for path in (tmp_path / "images").iterdir()}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from builder.errors import RecipeError, RequestError, ToolchainError
-from builder.lock import Lock
+from builder.lock import Lock, LockedGo
 from builder.plan import CompiledFile, Plan, choose_version, make_plan
 from builder.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
 from builder.recipe import Binary, TreeFile, Variant
@@ -109,7 +109,7 @@ class TestFingerprints:
             pytest.param(other_source(content="f" * 40), ALL, id="a file of the source"),
             pytest.param(other_source(commit="f" * 40), ALL, id="the commit"),
             pytest.param(other_source(committed_at=1), ALL, id="the time of the commit"),
-            pytest.param(with_lock(go_version="1.26.1"), ALL, id="the version of Go"),
+            pytest.param(with_lock(go=LockedGo(version="1.26.1")), ALL, id="the version of Go"),
             pytest.param(
                 with_bases(rebased("distroless", AMD64)),
                 {"istioctl-distroless", "pilot-distroless"},
@@ -185,7 +185,7 @@ class TestFingerprints:
 
     def test_of_an_image_without_programs_do_not_depend_on_go(self) -> None:
         book = change_image(BOOK, "pilot", binaries=(), files=(TreeFile(source="VERSION", path="/version"),))
-        alone = make_sample_plan(book=book, lock=make_lock(go_version=""), request=make_request(images=("pilot",)))
+        alone = make_sample_plan(book=book, lock=make_lock(go=LockedGo(version="")), request=make_request(images=("pilot",)))
         assert alone.compiles == ()
         among_others = fingerprints(make_sample_plan(book=book))
         assert fingerprints(alone) == {key: among_others[key] for key in of("pilot")}
@@ -325,12 +325,12 @@ class TestCompiling:
 
     @pytest.mark.parametrize("version", ["1.25.0", "1.25", "1.25.7", "1.26", "1.26rc1", "2.0.0"])
     def test_go_of_the_wanted_version_or_newer_is_taken(self, version: str) -> None:
-        assert make_sample_plan(lock=make_lock(go_version=version)).go_version == version
+        assert make_sample_plan(lock=make_lock(go=LockedGo(version=version))).go_version == version
 
     @pytest.mark.parametrize("version", ["1.24.9", "1.9", "1.24rc2", "0.99"])
     def test_go_that_is_too_old_is_refused(self, version: str) -> None:
         with pytest.raises(ToolchainError, match=rf"Go {re.escape(version)} is too old.*wants 1\.25\.0") as raised:
-            make_sample_plan(lock=make_lock(go_version=version))
+            make_sample_plan(lock=make_lock(go=LockedGo(version=version)))
         assert "istio-build[go]" in raised.value.hint
 
 

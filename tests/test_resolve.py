@@ -328,12 +328,12 @@ class TestArtifactsOfOnesOwn:
 
 class TestGo:
     def test_is_asked_for_its_version(self, look_up: Callable[..., Lock]) -> None:
-        assert look_up(go=lambda: "1.26.3").go_version == "1.26.3"
+        assert look_up(go=lambda: "1.26.3").go.version == "1.26.3"
 
     def test_is_not_looked_for_where_nothing_is_compiled(self, look_up: Callable[..., Lock]) -> None:
         book = change_image(load_book(), "pilot", binaries=())
         lock = look_up(make_request(images=("pilot",)), book, lambda: pytest.fail("asked for Go"))
-        assert lock.go_version == ""
+        assert lock.go.version == ""
 
     def test_that_is_missing_is_an_error_of_the_toolchain(self, look_up: Callable[..., Lock]) -> None:
         def missing() -> str:
