@@ -159,8 +159,9 @@ def cli() -> None:
 @_output
 @click.option("--from", "from_directory", metavar="DIR", help="Publish layouts that `build` wrote; builds nothing.")
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
+@click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
 @click.pass_context
-def push(context: click.Context, /, from_directory: str | None, rebuild: bool, **options: Any) -> None:  # noqa: ANN401
+def push(context: click.Context, /, from_directory: str | None, rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then all tags, or none."""
     started = time.monotonic()
     if from_directory:
@@ -177,7 +178,7 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, *
                 resolved.plan,
                 work / "layouts",
                 workshop,
-                tools.counter(),
+                tools.counter(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
@@ -322,7 +323,8 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
             )
         states = {publication.key: "given" for publication in release.publications}
         workshop = tools.workshop(directory, directory)
-        report = publish_release(release.publications, states, release.version, release.hub, workshop, tools.counter(), started)
+        counter = tools.counter(replace=context.params["replace"])
+        report = publish_release(release.publications, states, release.version, release.hub, workshop, counter, started)
     _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
 
 

@@ -171,12 +171,13 @@ class Tools:
             interruption=self._interruption,
         )
 
-    def counter(self) -> Counter:
-        """What publishing needs."""
+    def counter(self, *, replace: bool) -> Counter:
+        """What publishing needs. `replace` allows tags to lose platforms."""
         return Counter(
             registry=self.registry,
             registry_for_undoing=self._make_registry(undoing=True),
             journals=self.workspace.journals,
+            replace=replace,
         )
 
     def _find_go(self, job: Job, book: RecipeBook, source: SourceFacts, on_line: Callable[[str], None]) -> LockedGo:
