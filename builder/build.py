@@ -31,6 +31,7 @@ from builder.rootfs_step import RootfsStep
 from builder.side_by_side import finish_or_end
 from builder.users import write_users_layer
 from builder.users_step import UsersStep
+from builder.whole_file import has_sha256
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -166,7 +167,7 @@ def _submit_roots(steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadP
 
 def _fetch_package(package: LockedArtifact, workshop: Workshop) -> Path:
     path = workshop.downloads / package.sha256
-    if not path.exists():
+    if not has_sha256(path, package.sha256):
         workshop.downloads.mkdir(parents=True, exist_ok=True)
         workshop.downloader.download(package.url, package.sha256, path)
     return path

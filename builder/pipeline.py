@@ -17,6 +17,7 @@ from builder.ports import Registry
 from builder.progress import Progress
 from builder.publish import Publication, Traffic, upload
 from builder.reference import ImageReference, Repository
+from builder.release_file import note_release
 from builder.report import ImageReport, PlatformReport, Report
 from builder.tags import TagMover, before_tags, read_tags
 from builder.verify import PulledImage, find_mirrored, find_published, verify_content, verify_tags
@@ -111,6 +112,12 @@ def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> No
 def build_plan(plan: Plan, layouts: Path, workshop: Workshop, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
     built = build_images(plan, plan.images, layouts, workshop, plan.mirrors)
+    digests = {key: layout.index().digest for key, layout in built.items()}
+    others = note_release(layouts, plan.version, plan.hub, plan.commit, digests)
+    if others:
+        workshop.progress.warn(
+            f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
+        )
     images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return _finish(plan.version, plan.hub, images, None, workshop.progress, started)
 

@@ -43,6 +43,7 @@ PURE = {
     "compile_plan",
     "go_build",
     "go_version",
+    "layer_format",
     "plan_view",
     "report",
     "rootfs_step",
