@@ -24,6 +24,8 @@ VALUES = {
     "progress",
     "interruption",
     "trust",
+    "regular_file",
+    "tree_links",
     "elf",
     "file_lock",
     "whole_file",
