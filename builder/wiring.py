@@ -210,7 +210,7 @@ class Tools:
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
-        git = Git(self.run, self._environment, self.workspace.releases)
+        git = Git(self.run, self._environment, self.workspace.releases, pause=self._interruption.wait)
         if job.source.directory is not None:
             tree = job.source.directory.resolve()
         else:

@@ -1,6 +1,7 @@
 """Building side by side: what is needed is done, nothing else is, and the first failure ends the rest."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -346,6 +347,25 @@ class TestFailures:
 
         site.runner.answer = answer
         with pytest.raises(SourceError, match=f"the source lacks .*/{BOOTSTRAP}"):
+            site.build(plan, ("proxyv2-debug",))
+
+    @pytest.mark.parametrize(
+        ("spoil", "told"),
+        [
+            (lambda path: path.symlink_to("/etc/hostname"), "leads outside of the source, to /etc/hostname"),
+            (os.mkfifo, "is no ordinary file, which an image needs"),
+        ],
+    )
+    def test_a_file_that_is_not_the_trees_own_is_refused(self, site: Site, spoil: Callable[[Path], None], told: str) -> None:
+        plan = site.plan(platforms=(ARM64,))
+
+        def answer(call: Call) -> Completed:
+            (site.root / "tree" / BOOTSTRAP).unlink()
+            spoil(site.root / "tree" / BOOTSTRAP)
+            return go_build(call)
+
+        site.runner.answer = answer
+        with pytest.raises(SourceError, match=f"/{BOOTSTRAP} {told}"):
             site.build(plan, ("proxyv2-debug",))
 
     def test_a_foreign_envoy_is_refused(self, site: Site) -> None:
