@@ -124,10 +124,12 @@ def _check_blob(layout: Layout, blob: Descriptor) -> None:
     path = layout.blob(blob.digest)
     try:
         # The size first, which tells a part of a blob, or something endless, without reading it.
-        whole = path.stat().st_size == blob.size
-        found = sum_file(path) if whole else ""
+        size = path.stat().st_size
+        found = sum_file(path) if size == blob.size else ""
     except OSError as error:
         raise CheckError(f"{layout.root} lacks blob {blob.digest}: {error.strerror}") from error
+    if size != blob.size:
+        raise CheckError(f"blob {blob.digest} in {layout.root} is damaged: it has {size} bytes, not {blob.size}")
     if found != blob.digest.hex:
         raise CheckError(f"blob {blob.digest} in {layout.root} is damaged")
 
