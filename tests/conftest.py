@@ -6,14 +6,19 @@ Unit tests start no process and reach no network. A test that must is marked:
 - `engine`: needs what `scripts/engine up` provides. `make test` runs pytest with that up and described in the
   environment; elsewhere these tests are skipped, each by name. CI sets ISTIO_BUILD_REQUIRE_ENGINE=1, and then a
   skipped one is a failure.
+
+Nothing is left behind: all that tests and the programs they start write goes below pytest's own temporary directory, which is
+removed at the end (ISTIO_BUILD_KEEP=1 keeps it, to look at after a failure). In CI, what is left elsewhere fails the run.
 """
 
 import ipaddress
 import os
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import Generator
+import tempfile
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -22,8 +27,47 @@ ROOT = Path(__file__).parent.parent
 REQUIRED = os.environ.get("ISTIO_BUILD_REQUIRE_ENGINE") == "1"
 
 
+KEEP = os.environ.get("ISTIO_BUILD_KEEP") == "1"
+# Where programs leave things although nobody asked them to.
+ELSEWHERE = (Path(tempfile.gettempdir()), Path.home() / ".docker", Path.home() / ".cache" / "istio-build")
+
+
 def engine_is_up() -> bool:
     return "ISTIO_BUILD_TEST_REGISTRY" in os.environ
+
+
+def listing() -> frozenset[Path]:
+    """What lies at the places where something could be left."""
+    return frozenset(path for place in ELSEWHERE if place.is_dir() for path in place.iterdir())
+
+
+BEFORE = listing()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_below_one_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Temporary files of programs, and what they would keep below the home directory."""
+    base = tmp_path_factory.mktemp("elsewhere")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(base)
+    os.environ["XDG_CACHE_HOME"] = str(base / "cache")
+    os.environ["BUILDX_CONFIG"] = str(base / "buildx")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
+    if KEEP or not factory._basetemp:
+        return
+    shutil.rmtree(factory.getbasetemp(), onerror=make_writable)
+    left = sorted(map(str, listing() - BEFORE - {factory.getbasetemp().parent}))
+    if REQUIRED and left:
+        print(f"\nthe tests left behind: {', '.join(left)}", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def make_writable(remove: Callable[[str], object], path: str, _: object) -> None:
+    """Go makes the directories of its module cache read-only."""
+    os.chmod(os.path.dirname(path), stat.S_IRWXU)
+    remove(path)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
