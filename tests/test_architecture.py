@@ -26,6 +26,8 @@ VALUES = {
     "trust",
     "elf",
     "file_lock",
+    "json_document",
+    "regular_file",
     "whole_file",
 }
 # Decide and render: no clock, no environment, no disk, no network.
@@ -33,6 +35,7 @@ PURE = {
     "accounts",
     "errors",
     "istio_release",
+    "json_document",
     "reference",
     "oci",
     "lock",
