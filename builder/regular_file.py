@@ -3,11 +3,11 @@
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """The file, to be read. Raises OSError, also for a directory, a device, a pipe or a socket."""
     try:
         # Looked at first, for opening some devices is an act of its own (a tape is rewound).

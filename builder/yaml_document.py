@@ -97,7 +97,7 @@ def _check_depth(text: str, path: Path, loader_type: type[yaml.SafeLoader]) -> N
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
-                raise _too_deep(path, event.start_mark.line + 1)
+                raise _too_deep(path, event.start_mark.line + 1 if event.start_mark else 1)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
