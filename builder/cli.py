@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -41,6 +42,10 @@ _SINGLE = (
 
 def main() -> NoReturn:
     """Run, and turn every error into a message and an exit code: this is the one place that does."""
+    # What stands in a path need be no text, and a terminal may have few characters: a message comes out all the same.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
     except BuilderError as error:

@@ -11,20 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-import zstandard
-from isal import isal_zlib
-
 from builder.elf import read_executable
 from builder.errors import CheckError
 from builder.regular_file import open_regular
-from builder.tar_stream import FramesReader, open_tar
+from builder.tar_stream import DAMAGE, Compression, open_tar
 
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.
 _HEADER = 64
 _CHUNK = 1 << 20
-# How much is decompressed at a time: gzip may grow a thousand times, zstd thirty thousand.
-_GZIP_STEP = 1 << 16
-_ZSTD_STEP = 1 << 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,25 +80,12 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
 @contextmanager
 def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
     """A layer blob of an image, to be read from front to back. Raises CheckError where it is damaged."""
+    compression: Compression = "zstd" if media_type.endswith("+zstd") else "gzip" if media_type.endswith("gzip") else ""
     try:
-        with _decompressed(blob, media_type) as stream, open_tar(stream) as tar:
+        with open_regular(blob) as file, open_tar(file, compression) as tar:
             yield tar
-            # To its very end: the sum of what was compressed comes behind the archive.
-            while stream.read(_CHUNK):
-                pass
-    except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError, ValueError) as error:  # type: ignore[misc]  # its stub calls the class an instance
+    except DAMAGE as error:
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
-
-
-@contextmanager
-def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
-    with open_regular(blob) as file:
-        if media_type.endswith("+zstd"):
-            yield io.BufferedReader(FramesReader(file, lambda: zstandard.ZstdDecompressor().decompressobj(), _ZSTD_STEP), _CHUNK)
-        elif media_type.endswith("gzip"):
-            yield io.BufferedReader(FramesReader(file, lambda: isal_zlib.decompressobj(wbits=31), _GZIP_STEP), _CHUNK)
-        else:
-            yield file
 
 
 class _HashingReader:

@@ -5,11 +5,15 @@ an extended header of any size into memory.
 """
 
 import io
+import lzma
 import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Protocol, Self
+from typing import IO, Literal, Protocol, Self
+
+import zstandard
+from isal import isal_zlib
 
 # Layers of Istio's images have some thousands of entries, and the largest of others a tenth of this.
 _MOST_ENTRIES = 500_000
@@ -28,7 +32,28 @@ _CHUNK = 1 << 20
 _SPARSE = "it holds a sparse file, which images have none of"
 
 
-class Frame(Protocol):
+Compression = Literal["", "gzip", "zstd", "xz"]
+
+# How much is decompressed at a time: gzip may grow a thousand times, the others ten thousand.
+_GZIP_STEP = 1 << 16
+_SMALL_STEP = 1 << 12
+# What xz needs for its largest dictionary in use (-9) is a quarter of this.
+_XZ_MEMORY = 256 * 1024 * 1024
+
+# All that reading a damaged archive may raise. The stub of isal calls the class an instance.
+DAMAGE: tuple[type[Exception], ...] = (  # type: ignore[assignment]
+    tarfile.TarError,
+    isal_zlib.IsalError,
+    zstandard.ZstdError,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+)
+
+
+class _Frame(Protocol):
     """One gzip member, zstd frame or xz stream, as the libraries for all of them decompress it."""
 
     @property
@@ -46,18 +71,18 @@ class Frame(Protocol):
         ...
 
 
-class FramesReader(io.RawIOBase):
+class _FramesReader(io.RawIOBase):
     """Streams gzip members or zstd frames, one after the other; `step` bytes of what is compressed at a time.
 
     Not the readers of the libraries: zstandard's takes a blob that ends too early for a whole one, and gzip's sums each
     byte a second time, in twice the time. Raises EOFError for what ends too early, ReadError for what grows too large.
     """
 
-    def __init__(self, file: IO[bytes], start_frame: Callable[[], Frame], step: int) -> None:
+    def __init__(self, file: IO[bytes], start_frame: Callable[[], _Frame], step: int) -> None:
         self._file = file
         self._start_frame = start_frame
         self._step = step
-        self._frame: Frame | None = None
+        self._frame: _Frame | None = None
         self._rest = b""
         self._data = memoryview(b"")
         self._size = 0
@@ -90,10 +115,27 @@ class FramesReader(io.RawIOBase):
 
 
 @contextmanager
-def open_tar(stream: IO[bytes]) -> Iterator[tarfile.TarFile]:
-    """The archive that the stream is. Raises TarError, EOFError or ValueError, while it is read, where it is damaged."""
+def open_tar(file: IO[bytes], compression: Compression) -> Iterator[tarfile.TarFile]:
+    """The archive, compressed so, to be read from front to back. Raises one of DAMAGE, also while it is read."""
+    stream = _decompressed(file, compression)
     with _BoundedTar(fileobj=_Forward(stream), mode="r", tarinfo=_BoundedEntry) as tar:  # type: ignore[arg-type]
         yield tar
+        # To its very end: the sum of what was compressed comes behind the archive.
+        while stream.read(_CHUNK):
+            pass
+
+
+def _decompressed(file: IO[bytes], compression: Compression) -> IO[bytes]:
+    match compression:
+        case "gzip":
+            frames = _FramesReader(file, lambda: isal_zlib.decompressobj(wbits=31), _GZIP_STEP)
+        case "zstd":
+            frames = _FramesReader(file, lambda: zstandard.ZstdDecompressor().decompressobj(), _SMALL_STEP)
+        case "xz":
+            frames = _FramesReader(file, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _XZ_MEMORY), _SMALL_STEP)
+        case "":
+            return file
+    return io.BufferedReader(frames, _CHUNK)
 
 
 class _Forward:

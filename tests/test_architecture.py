@@ -33,6 +33,7 @@ VALUES = {
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {
     "accounts",
+    "bounded_template",
     "errors",
     "istio_release",
     "json_document",
@@ -87,7 +88,7 @@ SPOKESMEN = {
     "rich": {"progress_display"},
     "pydantic": {"yaml_document", "recipe", "rootfs_recipe", "settings"},
     "yaml": {"yaml_document"},
-    "jinja2": {"render"},
+    "jinja2": {"render", "bounded_template"},
     "elftools": {"elf"},
 }
 WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading", "requests", "docker", "fcntl", "random", "glob"}
