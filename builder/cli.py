@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
+_SHOWN = 200
+_TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 _REPEATED = (
     *("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "apt_mirror", "insecure_registry"),
@@ -59,6 +61,8 @@ def main() -> NoReturn:
         # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except UnicodeEncodeError as error:
+        _fail(RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
