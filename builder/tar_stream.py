@@ -191,7 +191,7 @@ class _BoundedTar(tarfile.TarFile):
         self.members.clear()  # type: ignore[attr-defined]  # in its documentation, not in its stub
         self.nested = 0
         entry = super().next()
-        self._entries += 1
+        self._entries += entry is not None
         if self._entries > _MOST_ENTRIES:
             raise tarfile.ReadError(f"it has more than {_MOST_ENTRIES} entries")
         if self.offset > LARGEST_CONTENT:
