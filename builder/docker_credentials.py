@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import EngineError
-from builder.json_document import object_of, parse_json
+from builder.json_document import object_of, parse_json, text_map_of, text_of
 from builder.registry_auth import Credential, CredentialSource
 from builder.regular_file import read_regular
 
@@ -70,6 +70,9 @@ def _find_in(origin: str, text: str, registry: str, environment: Mapping[str, st
 
     try:
         document = dict(object_of(parse_json(text)))
+        # The SDK looks at these only when it is asked for a login, and stumbles there.
+        text_map_of(document.get("credHelpers"))
+        text_of(document.get("credsStore"))
         # An empty configuration would have the SDK look for another one by itself.
         if not document:
             return None

@@ -244,6 +244,8 @@ class TestJson:
     @given(BYTES | documents({"auths": {"r.test": {"auth": "YTpi"}}, "credHelpers": {"x": "y"}, "credsStore": ""}))
     @example(DEEP)
     @example(b'["a"]')
+    @example(b'{"credHelpers": true, "auths": {}}')
+    @example(b'{"credsStore": ["x"]}')
     def test_dockers_configuration(self, content: bytes) -> None:
         with file_of(content, "config.json") as path:
             survives(lambda: docker_credentials({"DOCKER_CONFIG": str(path.parent), "PATH": ""})("r.test"))
