@@ -81,9 +81,14 @@ def add_subordinate_ids(text: str, users: Sequence[User]) -> str:
     for user in users:
         lines = [line.split(":") for line in text.splitlines() if line.count(":") == 2]
         if user.uid in _PEOPLE and all(name != user.name for name, *_ in lines):
-            taken = sorted((int(start), int(count)) for _, start, count in lines if start.isdecimal() and count.isdecimal())
+            taken = sorted((int(start), int(count)) for _, start, count in lines if _is_number(start) and _is_number(count))
             text += f"{user.name}:{_free_range(taken)}:{_SUBORDINATE_COUNT}\n"
     return text
+
+
+def _is_number(text: str) -> bool:
+    """Whether it can be one of Linux's, which have 32 bits."""
+    return text.isdecimal() and len(text) <= 10
 
 
 def _free_range(taken: Sequence[tuple[int, int]]) -> int:

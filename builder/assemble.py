@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.check import ExpectedFile, ReadLayer, check_platform
 from builder.errors import CompileError
 from builder.final_layers import LayerFinisher
+from builder.json_document import parse_json
 from builder.layer import LayerEntry, LayerFile, read_layer, write_layer
 from builder.layout import Layout
 from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
@@ -129,7 +130,7 @@ def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: 
 
 def _recorded(record: Path, identity: str) -> tuple[LayerEntry, ...] | None:
     try:
-        written: Mapping[str, object] = json.loads(record.read_text())
+        written: Mapping[str, object] = parse_json(record.read_text())
         entries = written["entries"]
         assert isinstance(entries, list)
         return tuple(LayerEntry(**entry) for entry in entries) if written["identity"] == identity else None

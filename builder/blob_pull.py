@@ -8,7 +8,7 @@ from builder.oci import Descriptor
 from builder.partial_file import PartialFile
 from builder.retry import Temporary
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-")
 
 
 class BlobPull:
@@ -45,7 +45,16 @@ class BlobPull:
         self._clear()
 
     def take(self, chunk: bytes) -> None:
-        """Some more of the body."""
+        """Some more of the body. Raises RegistryError, with nothing kept, once it is more than the blob's size.
+
+        Such a body may have no end, and the disk has one.
+        """
+        if self._part.size + len(chunk) > self._descriptor.size:
+            self._clear()
+            raise RegistryError(
+                f"cannot {self._act}: the registry sent more than the {self._descriptor.size} bytes that it should have",
+                hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+            )
         self._part.append(chunk)
         self._on_bytes(len(chunk))
 

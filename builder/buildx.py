@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from builder.bake import bake_definition
 from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
+from builder.json_document import list_of, object_of, parse_json, text_of
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
 from builder.reference import redact_url
 
@@ -143,7 +144,7 @@ class Buildx:
     def _known_builders(self, plugin: Path) -> list[str]:
         try:
             listing = self._run.run([str(plugin), "ls", "--format", "json"], env=self._environment).stdout
-            return list(dict.fromkeys(str(json.loads(line)["Name"]) for line in listing.splitlines() if line.strip()))
+            return list(dict.fromkeys(str(parse_json(line)["Name"]) for line in listing.splitlines() if line.strip()))
         except (ProcessFailed, ValueError, KeyError):
             return []
 
@@ -186,15 +187,18 @@ class _BuildLog:
             self._plain.append(line)
             return
         try:
-            status: dict[str, Any] = json.loads(line)
+            status = object_of(parse_json(line))
+            vertexes, logs = list_of(status.get("vertexes")), list_of(status.get("logs"))
+            started = [vertex for vertex in map(object_of, vertexes) if vertex.get("started") and not vertex.get("completed")]
+            outputs = [base64.b64decode(text_of(log.get("data"))) for log in map(object_of, logs)]
         except ValueError:
+            # Not of buildx's own, or of another version of it: text like other lines.
             self._plain.append(line)
             return
-        for vertex in status.get("vertexes") or ():
-            if vertex.get("started") and not vertex.get("completed"):
-                self._on_progress(str(vertex.get("name", "")))
-        for log in status.get("logs") or ():
-            self._read_output(base64.b64decode(log.get("data") or ""))
+        for vertex in started:
+            self._on_progress(str(vertex.get("name", "")))
+        for output in outputs:
+            self._read_output(output)
 
     def _read_output(self, data: bytes) -> None:
         """What programs of the build print; the end of it is kept to explain a failure."""

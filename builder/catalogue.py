@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from builder.errors import CheckError
+from builder.json_document import parse_json
 from builder.layer import LayerEntry, read_layer
 from builder.layout import Layout
 from builder.oci import Descriptor
 from builder.whole_file import has_sha256, whole_file
+
+# Some hundred bytes an entry, and no more entries than a layer may have.
+_LARGEST = 1 << 28
 
 
 class LayerCatalogue:
@@ -24,7 +28,7 @@ class LayerCatalogue:
         """What the layer holds, from memory or by reading it. Raises CheckError where it is damaged."""
         path = self._directory / f"{layer.digest.hex}.json"
         try:
-            return tuple(LayerEntry(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+            return tuple(LayerEntry(**entry) for entry in parse_json(path.read_text(encoding="utf-8"), largest=_LARGEST))
         except (OSError, ValueError, TypeError):
             # Not read yet, or remembered by another version of this tool.
             pass

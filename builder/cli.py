@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
+_SHOWN = 200
+_TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
 _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 _REPEATED = (
     *("hub", "tag", "image", "variant", "platform", "recipes", "base", "mirror_from", "apt_mirror", "insecure_registry"),
@@ -41,6 +44,10 @@ _SINGLE = (
 
 def main() -> NoReturn:
     """Run, and turn every error into a message and an exit code: this is the one place that does."""
+    # What stands in a path need be no text, and a terminal may have few characters: a message comes out all the same.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         cli.main(standalone_mode=False)
     except BuilderError as error:
@@ -54,6 +61,8 @@ def main() -> NoReturn:
         # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except UnicodeEncodeError as error:
+        _fail(RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))

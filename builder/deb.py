@@ -3,23 +3,24 @@
 The format is deb(5): an ar archive of `debian-binary`, `control.tar.*` and `data.tar.*`.
 """
 
-import gzip
 import io
-import lzma
 import posixpath
+import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import zstandard
-
 from builder.errors import ArtifactError
+from builder.regular_file import open_regular
+from builder.tar_stream import DAMAGE, Compression, open_tar
 
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
-_FAILURES = (tarfile.TarError, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError, ValueError)
+_SIZE = re.compile(rb"([0-9]{1,10}) *")
+_LARGEST_CONTROL_FILE = 16 * 1024 * 1024
+_COMPRESSIONS: dict[str, Compression] = {"xz": "xz", "zst": "zstd", "gz": "gzip", "": ""}
 
 
 def read_control(package: Path) -> dict[str, tuple[bytes, int]]:
@@ -31,6 +32,8 @@ def read_control(package: Path) -> dict[str, tuple[bytes, int]]:
     with open_member(package, "control") as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() else None
+            if member.size > _LARGEST_CONTROL_FILE:
+                raise ValueError(f"its {member.name} has {member.size} bytes")
             if content:
                 found[posixpath.basename(member.name)] = (content.read(), member.mode)
     return found
@@ -40,35 +43,45 @@ def read_control(package: Path) -> dict[str, tuple[bytes, int]]:
 def open_member(package: Path, name: str) -> Iterator[tarfile.TarFile]:
     """The archive `control` or `data` of a package, to be read from front to back. Raises ArtifactError."""
     try:
-        compression, content = _find_member(package, f"{name}.tar")
-        with _decompress(content, compression) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            yield tar
-    except _FAILURES as error:
+        with open_regular(package) as file:
+            compression, member = _find_member(file, f"{name}.tar")
+            with open_tar(member, compression) as tar:
+                yield tar
+    except DAMAGE as error:
         raise ArtifactError(f"the package {package.name} cannot be read: {error}", hint="Delete it and run again.") from error
 
 
-def _find_member(package: Path, stem: str) -> tuple[str, bytes]:
-    with package.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise ValueError("it is no ar archive")
-        while header := file.read(_HEADER):
-            name, size = header[:16].decode("ascii").strip().rstrip("/"), int(header[48:58])
-            if name.startswith(stem):
-                return name.removeprefix(stem).lstrip("."), file.read(size)
-            # Each member starts at an even offset.
-            file.seek(size + size % 2, io.SEEK_CUR)
+def _find_member(file: io.BufferedReader, stem: str) -> tuple[Compression, IO[bytes]]:
+    """How it is compressed, and the member as a file."""
+    if file.read(len(_MAGIC)) != _MAGIC:
+        raise ValueError("it is no ar archive")
+    while header := file.read(_HEADER):
+        name, found = header[:16].decode("ascii").strip().rstrip("/"), _SIZE.fullmatch(header[48:58])
+        if not found:
+            raise ValueError("it holds a damaged header")
+        size = int(found[1])
+        if name.startswith(stem):
+            suffix = name.removeprefix(stem).lstrip(".")
+            if suffix not in _COMPRESSIONS:
+                raise ValueError(f"compressed as {suffix}, which is not supported")
+            return _COMPRESSIONS[suffix], io.BufferedReader(_Member(file, size))
+        # Each member starts at an even offset.
+        file.seek(size + size % 2, io.SEEK_CUR)
     raise ValueError(f"it holds no {stem}")
 
 
-def _decompress(content: bytes, compression: str) -> IO[bytes] | gzip.GzipFile:
-    file = io.BytesIO(content)
-    match compression:
-        case "xz":
-            return lzma.open(file)
-        case "zst":
-            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-        case "gz":
-            return gzip.open(file)
-        case "":
-            return file
-    raise ValueError(f"compressed as {compression}, which is not supported")
+class _Member(io.RawIOBase):
+    """The next `size` bytes of a file."""
+
+    def __init__(self, file: io.BufferedReader, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self._file.read(min(len(buffer), self._left))
+        self._left -= len(data)
+        buffer[: len(data)] = data
+        return len(data)

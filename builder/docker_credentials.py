@@ -4,17 +4,20 @@ Order, as Docker's own: the JSON in DOCKER_AUTH_CONFIG, then config.json in DOCK
 `credsStore` and `credHelpers`.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import EngineError
+from builder.json_document import object_of, parse_json, text_map_of, text_of
 from builder.registry_auth import Credential, CredentialSource
+from builder.regular_file import read_regular
 
 if TYPE_CHECKING:
     from docker.auth import AuthConfig
+
+_LARGEST_FILE = 16 * 1024 * 1024
 
 
 def docker_credentials(environment: Mapping[str, str]) -> CredentialSource:
@@ -36,16 +39,28 @@ def docker_credentials(environment: Mapping[str, str]) -> CredentialSource:
 def _configurations(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """Name and content of each configuration there is, the deciding one first."""
     given = environment.get("DOCKER_AUTH_CONFIG", "")
-    home = environment.get("DOCKER_CONFIG") or Path(environment.get("HOME") or Path.home()) / ".docker"
-    path = Path(home) / "config.json"
     found = [("DOCKER_AUTH_CONFIG", given)] if given.strip() else []
+    directory = _directory(environment)
+    if directory is None:
+        return tuple(found)
+    path = directory / "config.json"
     try:
-        found.append((str(path), path.read_text()))
+        found.append((str(path), read_regular(path, _LARGEST_FILE).decode()))
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, UnicodeDecodeError) as error:
         raise EngineError(f"cannot read Docker's configuration {path}: {error}") from error
     return tuple(found)
+
+
+def _directory(environment: Mapping[str, str]) -> Path | None:
+    """Where the configuration is; None for a user who has no home, as a number without a name in a container."""
+    if environment.get("DOCKER_CONFIG"):
+        return Path(environment["DOCKER_CONFIG"])
+    try:
+        return Path(environment.get("HOME") or Path.home()) / ".docker"
+    except RuntimeError:
+        return None
 
 
 def _find_in(origin: str, text: str, registry: str, environment: Mapping[str, str]) -> Credential | None:
@@ -54,7 +69,10 @@ def _find_in(origin: str, text: str, registry: str, environment: Mapping[str, st
     import docker.errors
 
     try:
-        document = json.loads(text)
+        document = dict(object_of(parse_json(text)))
+        # The SDK looks at these only when it is asked for a login, and stumbles there.
+        text_map_of(document.get("credHelpers"))
+        text_of(document.get("credsStore"))
         # An empty configuration would have the SDK look for another one by itself.
         if not document:
             return None

@@ -3,6 +3,7 @@
 Ranges: RFC 9110 section 14. Credentials come from netrc, or from the URL; neither is ever printed.
 """
 
+import contextlib
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -15,11 +16,15 @@ import urllib3
 from builder.errors import ArtifactError, ChecksumError
 from builder.partial_file import PartialFile, file_sha256
 from builder.reference import redact_url
+from builder.regular_file import open_regular
 from builder.retry import RetryPolicy, Temporary, is_temporary_status, now_utc, retry_after_seconds
 from builder.transport import CHUNK_BYTES, TIMEOUTS, HttpSession, explain_failure, header_text
 
 _LARGEST_TEXT = 64 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+# An Envoy with its symbols has a tenth of this; a server that never stops sending must not fill the disk.
+_LARGEST_FILE = 4 * 1024**3
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
+_LENGTH = re.compile(r"[0-9]{1,19}")
 # Object stores answer 403 for what is not there, so that nobody can find out what is.
 _NOTHING_THERE = (403, 404, 410)
 
@@ -137,10 +142,10 @@ class HttpDownloader:
     def _copy(self, path: Path, part: PartialFile, on_bytes: Callable[[int, int], None]) -> None:
         try:
             total = path.stat().st_size
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 while chunk := file.read(CHUNK_BYTES):
                     self._check_interrupted()
-                    part.append(chunk)
+                    _take(chunk, str(path), part)
                     on_bytes(part.size, total)
         except OSError as error:
             raise ArtifactError(f"cannot read {path}: {error.strerror}", hint="Is the path right?") from error
@@ -171,7 +176,7 @@ class HttpDownloader:
                 raise _refusal(transfer.url, response)
             total = transfer.accept(response)
             for chunk in self._stream(transfer.url, response):
-                transfer.part.append(chunk)
+                _take(chunk, transfer.url, transfer.part)
                 transfer.on_bytes(transfer.part.size, total)
 
     @contextmanager
@@ -179,7 +184,8 @@ class HttpDownloader:
         self._check_interrupted()
         try:
             response = self._session.get(url, headers=headers, stream=True, timeout=self._timeouts)
-        except (requests.RequestException, OSError) as error:
+        # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _lost(url, error) from error
         with response:
             yield response
@@ -230,7 +236,7 @@ class _Transfer:
         self.part.clear()
         self.resumed = False
         length = response.headers.get("Content-Length", "")
-        return int(length) if length.isdigit() else 0
+        return int(length) if _LENGTH.fullmatch(length) else 0
 
     def is_complete(self, response: requests.Response) -> bool:
         """Whether an answer "range not satisfiable" says that we have everything."""
@@ -239,13 +245,15 @@ class _Transfer:
 
 def _local_path(url: str) -> Path | None:
     """The path of a `file:` URL or plain path, None for HTTP. Raises ArtifactError for anything else."""
-    parts = urllib.parse.urlsplit(url)
     if "://" not in url:
         return Path(url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(urllib.parse.unquote(parts.path))
-    if parts.scheme in ("http", "https") and parts.hostname:
-        return None
+    # `http://[::1/x` and port 99999 are no addresses to urllib; the port is looked at only when it is asked for.
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+            return Path(urllib.parse.unquote(parts.path))
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return None
     raise ArtifactError(
         f"cannot download {redact_url(url)}: it is neither a path nor a URL that can be read",
         hint="Write it as https://…, http://…, file:///… or a path.",
@@ -254,12 +262,22 @@ def _local_path(url: str) -> Path | None:
 
 def _read_local(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(_LARGEST_TEXT + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _take(chunk: bytes, url: str, part: PartialFile) -> None:
+    """Raises ArtifactError, with nothing kept, for more than any file that is meant."""
+    if part.size + len(chunk) > _LARGEST_FILE:
+        part.clear()
+        raise ArtifactError(
+            f"{redact_url(url)} is too large: it has more than {_LARGEST_FILE} bytes", hint="Is the URL the right one?"
+        )
+    part.append(chunk)
 
 
 def _parse_sum(url: str, sha256: str) -> str:

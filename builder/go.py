@@ -1,6 +1,5 @@
 """Finds the Go compiler and fetches others through it; and what its owner has set about modules and caches."""
 
-import json
 import shutil
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import ToolchainError
+from builder.json_document import object_of, parse_json
 from builder.ports import GoToolchain, GoUnavailable, ProcessFailed, ProcessRunner
 from builder.reference import redact_url
 
@@ -70,7 +70,7 @@ class InstalledGo:
         Gives the fetched program itself, not the machine's told to switch: so one version is one plan and one way to
         compile, wherever it came from.
         """
-        found: dict[str, Any] = json.loads(self._ask(["env", "-json", "GOVERSION", "GOROOT"], f"go{version}"))
+        found = _read_answer(self.installed().program, self._ask(["env", "-json", "GOVERSION", "GOROOT"], f"go{version}"))
         # Go before 1.21 does not switch, whatever GOTOOLCHAIN says.
         if _version_of(found) != version:
             raise GoUnavailable(f"Go {self.installed().version} cannot fetch another one; Go 1.21 or newer can")
@@ -90,9 +90,9 @@ class InstalledGo:
                 )
             except ProcessFailed as error:
                 raise ToolchainError(f"{program} does not work: {error.stderr.strip()[:500]}") from error
-        settings = json.loads(answer.stdout)
+        settings = _read_answer(program, answer.stdout)
         version = _version_of(settings)
-        settings.pop("GOVERSION")
+        settings.pop("GOVERSION", None)
         return GoToolchain(
             program=program,
             version=version,
@@ -132,9 +132,18 @@ class InstalledGo:
         )
 
 
+def _read_answer(program: Path, text: str) -> dict[str, Any]:
+    try:
+        return dict(object_of(parse_json(text)))
+    except ValueError as error:
+        raise ToolchainError(
+            f"{program} answered `go env -json` with something else: {error}", hint="Is this program Go's own?"
+        ) from error
+
+
 def _version_of(answer: Mapping[str, Any]) -> str:
     """`go1.25.1 X:boringcrypto` is 1.25.1."""
-    return str(answer.get("GOVERSION") or "0").split()[0].removeprefix("go")
+    return " ".join(str(answer.get("GOVERSION") or "0").split()[:1]).removeprefix("go")
 
 
 def _reason(stderr: str) -> str:

@@ -10,8 +10,8 @@ from builder.errors import RecipeError
 # The patch of a tree that is on its way to the next one: behind every patch that a recipe names.
 _UNKNOWN_PATCH = 1_000_000
 
-_RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?")
-_BOUND = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_RELEASE = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+].*)?")
+_BOUND = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?")
 _RANGE_KEY = re.compile(r"\d+\.\d+(?:\.\d+)?(?: *[+,]| +to +\d| *$)")
 
 Version = tuple[int, int, int]
@@ -34,7 +34,7 @@ class IstioRelease:
     @classmethod
     def of_line(cls, text: str) -> Self | None:
         """The newest tree of a minor line, `1.29` or `1.29-dev`: behind all its patches. None where it is no version."""
-        found = re.match(r"(\d+)\.(\d+)", text)
+        found = re.match(r"([0-9]{1,9})\.([0-9]{1,9})(?![0-9])", text)
         return cls(int(found[1]), int(found[2]), _UNKNOWN_PATCH) if found else None
 
     @property

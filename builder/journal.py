@@ -12,8 +12,10 @@ from typing import Any
 
 from builder.errors import BuilderError, JournalError
 from builder.file_lock import locked
+from builder.json_document import LARGEST_DOCUMENT, parse_json
 from builder.oci import Manifest
 from builder.reference import Digest, ImageReference, Repository
+from builder.regular_file import read_regular
 from builder.whole_file import whole_file
 
 # Of the file's form. Files of before there was a version have none, and the form of version 1.
@@ -86,20 +88,20 @@ def _hub_of(repository: Repository) -> str:
 
 def _read_moves(path: Path) -> dict[ImageReference, Move]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_regular(path, LARGEST_DOCUMENT)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path, str(error)) from error
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror)) from error
     try:
-        document = json.loads(text)
+        document = parse_json(content)
         version = document.get("version", _VERSION)
         if version != _VERSION:
             raise _unreadable(path, f"it is of version {version!r}, and this istio-build knows {_VERSION}")
         return dict(_read_entry(entry) for entry in document["tags"])
     except JournalError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BuilderError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, BuilderError) as error:
         raise _unreadable(path, f"it is damaged ({type(error).__name__}: {str(error)[:100]})") from error
 
 

@@ -2,25 +2,23 @@
 
 import hashlib
 import io
+import math
 import posixpath
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
-
-import zstandard
-from isal import isal_zlib
+from typing import IO
 
 from builder.elf import read_executable
 from builder.errors import CheckError
+from builder.regular_file import open_regular
+from builder.tar_stream import DAMAGE, Compression, decompressed, open_tar
 
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.
 _HEADER = 64
 _CHUNK = 1 << 20
-# Small, as it may grow a thousand times.
-_COMPRESSED_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +81,9 @@ def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
 def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
     """A layer blob of an image, to be read from front to back. Raises CheckError where it is damaged."""
     try:
-        with _decompressed(blob, media_type) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with open_regular(blob) as file, open_tar(file, _compression(media_type)) as tar:
             yield tar
-            # To its very end: the sum of what was compressed comes behind the archive.
-            while stream.read(_CHUNK):
-                pass
-    except (tarfile.TarError, isal_zlib.IsalError, zstandard.ZstdError, EOFError, OSError) as error:  # type: ignore[misc]  # its stub calls the class an instance
+    except DAMAGE as error:
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
 
@@ -96,66 +91,14 @@ def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
 def open_uncompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
     """The bytes of a layer blob, unpacked as they are read. Raises CheckError where it is damaged."""
     try:
-        with _decompressed(blob, media_type) as stream:
-            yield stream
-    except (isal_zlib.IsalError, zstandard.ZstdError, EOFError) as error:  # type: ignore[misc]  # as above
+        with open_regular(blob) as file:
+            yield decompressed(file, _compression(media_type))
+    except DAMAGE as error:
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
 
-@contextmanager
-def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
-    with blob.open("rb") as file:
-        if media_type.endswith("+zstd"):
-            yield io.BufferedReader(_FramesReader(file, lambda: zstandard.ZstdDecompressor().decompressobj()), _CHUNK)
-        elif media_type.endswith("gzip"):
-            yield io.BufferedReader(_FramesReader(file, lambda: isal_zlib.decompressobj(wbits=31)), _CHUNK)
-        else:
-            yield file
-
-
-class _Decompressor(Protocol):
-    """What isal and zstandard have in common: one gzip member, or one zstd frame."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-class _FramesReader(io.RawIOBase):
-    """Streams gzip members or zstd frames, one after the other.
-
-    Not the readers of the two libraries: zstandard's takes a blob that ends too early for a whole one, and gzip's sums
-    each byte a second time, in twice the time.
-    """
-
-    def __init__(self, file: IO[bytes], start_frame: Callable[[], _Decompressor]) -> None:
-        self._file = file
-        self._start_frame = start_frame
-        self._frame: _Decompressor | None = None
-        self._rest = b""
-        self._data = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        while not self._data:
-            compressed = self._rest or self._file.read(_COMPRESSED_CHUNK)
-            if not compressed:
-                if self._frame:
-                    raise EOFError("it ends in the middle")
-                return 0
-            self._frame = self._frame or self._start_frame()
-            self._data, self._rest = memoryview(self._frame.decompress(compressed)), b""
-            if self._frame.eof:
-                self._rest, self._frame = self._frame.unused_data, None
-        count = min(len(buffer), len(self._data))
-        buffer[:count], self._data = self._data[:count], self._data[count:]
-        return count
+def _compression(media_type: str) -> Compression:
+    return "zstd" if media_type.endswith("+zstd") else "gzip" if media_type.endswith("gzip") else ""
 
 
 class _HashingReader:
@@ -199,11 +142,16 @@ def _describe(member: tarfile.TarInfo, sha256: str, architecture: str) -> LayerE
         kind=kinds.get(member.type, "link" if member.islnk() else "other"),
         mode=f"{member.mode & 0o7777:04o}",
         owner=f"{member.uid}:{member.gid}",
-        mtime=int(member.mtime),
+        mtime=_seconds(member.mtime),
         size=member.size,
         sha256=sha256,
         architecture=architecture,
     )
+
+
+def _seconds(time: float) -> int:
+    """Whole seconds. An extended header may say that a file is of no time, or of one without end."""
+    return int(time) if math.isfinite(time) else 0
 
 
 def _directories(files: Sequence[LayerFile]) -> dict[str, int]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import CheckError, RequestError
+from builder.json_document import LARGEST_DOCUMENT, list_of, object_of, parse_json, text_map_of
 from builder.oci import INDEX, Descriptor, Manifest, compose_index
 from builder.reference import Digest, Platform
+from builder.regular_file import read_regular
 from builder.whole_file import whole_file
 
 _LAYOUT_VERSION = '{"imageLayoutVersion":"1.0.0"}'
@@ -27,12 +29,14 @@ class Layout:
         return self.root / "blobs" / "sha256" / digest.hex
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """A small blob, checked against its digest. Raises CheckError where it is missing or damaged."""
+        """A small blob, checked against its size and digest. Raises CheckError where it is missing, damaged or not small."""
+        if descriptor.size > LARGEST_DOCUMENT:
+            raise CheckError(f"blob {descriptor.digest} in {self.root} is too large: it is said to have {descriptor.size} bytes")
         try:
-            content = self.blob(descriptor.digest).read_bytes()
+            content = read_regular(self.blob(descriptor.digest), LARGEST_DOCUMENT)
         except OSError as error:
             raise CheckError(f"{self.root} lacks blob {descriptor.digest}: {error.strerror}") from error
-        if Digest.of(content) != descriptor.digest:
+        if len(content) != descriptor.size or Digest.of(content) != descriptor.digest:
             raise CheckError(f"blob {descriptor.digest} in {self.root} is damaged")
         return content
 
@@ -44,12 +48,11 @@ class Layout:
         """The one entry of index.json and its annotations. Raises CheckError unless there is exactly one."""
         path = self.root / "index.json"
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))["manifests"]
-            [entry] = entries
-            return Descriptor.from_json(entry), dict(entry.get("annotations") or {})
+            [entry] = list_of(object_of(parse_json(read_regular(path, LARGEST_DOCUMENT)))["manifests"])
+            return Descriptor.from_json(object_of(entry)), text_map_of(entry.get("annotations"))
         except OSError as error:
             raise CheckError(f"{self.root} is not an OCI image layout: cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RequestError) as error:
+        except (ValueError, KeyError, RequestError) as error:
             raise CheckError(f"{path} must list exactly one image: {error!r}") from error
 
     def index(self) -> Manifest:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from builder.errors import RegistryError, RequestError
+from builder.json_document import list_of, object_of, parse_json, text_map_of, text_of, texts_of
 from builder.reference import Digest, Platform
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -32,13 +33,16 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Read a descriptor object. Raises KeyError where a field is missing, RequestError for a bad digest."""
-        platform = value.get("platform")
+        """Read a descriptor object.
+
+        Raises KeyError where a field is missing, RequestError for a bad digest, ValueError for what is of the wrong type.
+        """
+        platform = object_of(object_of(value).get("platform"))
         return cls(
-            media_type=str(value.get("mediaType", "")),
-            digest=Digest(value["digest"]),
-            size=int(value["size"]),
-            platform=Platform(platform["os"], platform["architecture"]) if platform else None,
+            media_type=text_of(value.get("mediaType")),
+            digest=Digest(text_of(value["digest"])),
+            size=_size_of(value["size"]),
+            platform=_platform_of(platform) if platform else None,
         )
 
     @property
@@ -79,7 +83,7 @@ class Manifest:
     def json(self) -> dict[str, Any]:
         """The document. Raises RegistryError where it is no JSON object."""
         try:
-            document = json.loads(self.content)
+            document = parse_json(self.content)
         except ValueError as error:
             raise RegistryError(f"manifest {self.digest} is not JSON: {error}") from error
         if not isinstance(document, dict):
@@ -88,24 +92,27 @@ class Manifest:
 
     def children(self) -> tuple[Descriptor, ...]:
         """The manifests that an index lists."""
-        return self._descriptors(self.json().get("manifests") or ())
+        return self._descriptors(self.json().get("manifests"))
 
     def config(self) -> Descriptor:
         """The image configuration that an image manifest names."""
-        return self._descriptors([self.json().get("config") or {}])[0]
+        return self._descriptors([self.json().get("config")])[0]
 
     def layers(self) -> tuple[Descriptor, ...]:
         """The layers of an image manifest, base first."""
-        return self._descriptors(self.json().get("layers") or ())
+        return self._descriptors(self.json().get("layers"))
 
     def annotations(self) -> dict[str, str]:
-        """Its annotations."""
-        return dict(self.json().get("annotations") or {})
+        """Its annotations. Raises RegistryError where one is no text."""
+        try:
+            return text_map_of(self.json().get("annotations"))
+        except ValueError as error:
+            raise RegistryError(f"manifest {self.digest} holds malformed annotations: {error}") from error
 
     def _descriptors(self, values: Any) -> tuple[Descriptor, ...]:  # noqa: ANN401 - JSON
         try:
-            return tuple(Descriptor.from_json(value) for value in values)
-        except (KeyError, TypeError, ValueError, AttributeError, RequestError) as error:
+            return tuple(Descriptor.from_json(object_of(value)) for value in list_of(values))
+        except (KeyError, ValueError, RequestError) as error:
             raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error!r}") from error
 
 
@@ -126,20 +133,32 @@ class ImageConfig:
     def parse(cls, content: bytes) -> Self:
         """Read a configuration blob. Raises RegistryError where it is not one."""
         try:
-            document = json.loads(content)
-            config = document.get("config") or {}
+            document = object_of(parse_json(content))
+            config = object_of(document.get("config"))
+            env = (entry.partition("=") for entry in texts_of(config.get("Env")))
             return cls(
-                platform=Platform(document["os"], document["architecture"]),
-                user=config.get("User") or "",
-                entrypoint=tuple(config.get("Entrypoint") or ()),
-                command=tuple(config.get("Cmd") or ()),
-                env=tuple((name, value) for name, _, value in (entry.partition("=") for entry in config.get("Env") or ())),
-                working_dir=config.get("WorkingDir") or "",
-                labels=tuple(sorted((config.get("Labels") or {}).items())),
-                diff_ids=tuple((document.get("rootfs") or {}).get("diff_ids") or ()),
+                platform=_platform_of(document),
+                user=text_of(config.get("User")),
+                entrypoint=texts_of(config.get("Entrypoint")),
+                command=texts_of(config.get("Cmd")),
+                env=tuple((name, value) for name, _, value in env),
+                working_dir=text_of(config.get("WorkingDir")),
+                labels=tuple(sorted(text_map_of(config.get("Labels")).items())),
+                diff_ids=texts_of(object_of(document.get("rootfs")).get("diff_ids")),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError) as error:
             raise RegistryError(f"image configuration {Digest.of(content)} is malformed: {error!r}") from error
+
+
+def _platform_of(value: Mapping[str, Any]) -> Platform:
+    return Platform(text_of(value["os"]), text_of(value["architecture"]))
+
+
+def _size_of(value: Any) -> int:  # noqa: ANN401 - JSON
+    """A size as image-spec has it (int64). True is an int to Python, and to nobody else."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError("the size is no whole number of bytes")
+    return value
 
 
 def compose_index(children: tuple[Descriptor, ...], annotations: Mapping[str, str]) -> Manifest:

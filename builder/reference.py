@@ -199,5 +199,5 @@ def redact_url(url: str) -> str:
     """The URL without user, password and query string: what may be printed."""
     without_user = re.sub(r"//[^/?]*@", "//", url)
     # A `?` before the `@` may be part of a password or begin a query: then not even the host can be told from it.
-    without_user = re.sub(r"//[^/]*\?[^/]*@", "//…?", without_user)
+    without_user = re.sub(r"//[^/?]*+\?[^/]*@", "//…?", without_user)
     return without_user.split("?", 1)[0]

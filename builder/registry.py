@@ -27,6 +27,7 @@ from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
 _LARGEST_DOCUMENT = 16 * 1024 * 1024
+_SHORTEST_ANSWER = 64 * 1024
 # A registry that answers so to a PUT with the whole blob may still take it by PATCH, as Docker sends it.
 _NO_WHOLE_UPLOADS = (405, 501)
 
@@ -102,15 +103,20 @@ class HttpRegistry:
         return answer
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
-        """See `ports.Registry.get_blob`."""
+        """See `ports.Registry.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
+        if descriptor.size > _LARGEST_DOCUMENT:
+            raise RegistryError(f"blob {descriptor.digest.short} of {repository} is too large: {descriptor.size} bytes")
         call = Call(
             act=f"read blob {descriptor.digest.short} from {repository}",
             method="GET",
             url=f"{repository.path}/blobs/{descriptor.digest}",
             scopes=_pull(repository),
-            limit=_LARGEST_DOCUMENT,
+            # Of a refusal, which may come in its place, enough to explain it.
+            limit=max(descriptor.size, _SHORTEST_ANSWER),
         )
         content = self._retry.run(lambda: self._send(repository, call, accept=(200,))).content
+        if len(content) > descriptor.size:
+            raise RegistryError(f"cannot {call.act}: the registry sent more than the {descriptor.size} bytes that it should have")
         check_digest(call.act, descriptor.digest, content)
         return content
 

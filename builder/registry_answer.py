@@ -3,17 +3,18 @@
 Sources: OCI distribution-spec v1.1 section "Error Codes"; the statuses that proxies before registries give.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.errors import AccessDenied, RegistryError
+from builder.json_document import parse_json
 from builder.reference import redact_url
 from builder.retry import Temporary, is_temporary_status, now_utc, retry_after_seconds
 from builder.transport import Failure, header_text, speaks_tls_hint
 
 _LONGEST_MESSAGE = 300
+_LONGEST_BODY = 64 * 1024
 _GONE = ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND")
 
 
@@ -50,7 +51,7 @@ class Answer:
 
     def _first_error(self) -> tuple[str, str]:
         try:
-            document = json.loads(self.content)
+            document = parse_json(self.content)
         except ValueError:
             return "", ""
         errors = document.get("errors") if isinstance(document, dict) else None
@@ -121,11 +122,14 @@ def _hint(host: str, answer: Answer) -> str:
 
 def _readable(content: bytes) -> str:
     """A body that is no registry's: the text of an HTML page, else as it is."""
-    text = content.decode(errors="replace")
+    # A body may be all the 16 MiB of a manifest that is none; what is shown of it stands at its beginning.
+    text = content[:_LONGEST_BODY].decode(errors="replace")
     if "<html" not in text[:1000].lower():
         return text
-    title = re.search(r"(?is)<title>(.*?)</title>", text)
-    return title[1] if title else re.sub(r"(?s)<[^>]*>", " ", text)
+    _, opening, behind = text.partition("<title>")
+    title, closing, _ = behind.partition("</title>")
+    # Tags are closed by the next `>`; one that is not closed is text, and need not be looked at more than once.
+    return title if opening and closing else re.sub(r"<[^<>]*>", " ", text)
 
 
 def media_type_of(answer: Answer) -> str:
@@ -134,7 +138,8 @@ def media_type_of(answer: Answer) -> str:
     if declared.startswith("application/vnd."):
         return declared
     try:
-        document = json.loads(answer.content)
+        document = parse_json(answer.content)
     except ValueError:
         return declared
-    return str(document.get("mediaType", declared)) if isinstance(document, dict) else declared
+    found = document.get("mediaType") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else declared

@@ -3,7 +3,7 @@
 Sources: https://distribution.github.io/distribution/spec/auth/token/ and …/oauth/, RFC 9110 section 11, RFC 6750.
 """
 
-import json
+import math
 import re
 import threading
 from base64 import b64encode
@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from builder.errors import AccessDenied, RegistryError
+from builder.json_document import object_of, parse_json, text_of
 from builder.reference import redact_url
 from builder.registry_answer import Answer, refusal
 
 _CLIENT = "istio-build"
 # "For compatibility with older clients, a token should never be returned with less than 60 seconds to live."
 _DEFAULT_TOKEN_SECONDS = 60.0
-_CHALLENGE_PART = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))|([A-Za-z][\w-]*)')
+_LONGEST_TOKEN_SECONDS = 86400.0
+# Possessive (`++`): what has been read is not read again in another way, so that the time grows with the length alone.
+_CHALLENGE_PART = re.compile(r'([\w-]++)(?:\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s",]++)))?+')
+_LONGEST_CHALLENGE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +172,12 @@ class Authorizer:
 def parse_challenges(headers: Mapping[str, str]) -> tuple[Challenge, ...]:
     """The challenges of a WWW-Authenticate header: `Bearer realm="…",service="…", Basic realm="…"`."""
     found: list[tuple[str, dict[str, str]]] = []
-    for name, quoted, plain, scheme in _CHALLENGE_PART.findall(headers.get("WWW-Authenticate", "")):
-        if scheme:
-            found.append((scheme.lower(), {}))
+    for part in _CHALLENGE_PART.finditer(headers.get("WWW-Authenticate", "")[:_LONGEST_CHALLENGE]):
+        name, quoted, plain = part.groups()
+        if quoted is None and plain is None:
+            found.append((name.lower(), {}))
         elif found:
-            found[-1][1][name.lower()] = re.sub(r"\\(.)", r"\1", quoted) or plain
+            found[-1][1][name.lower()] = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
     return tuple(Challenge(scheme=scheme, parameters=parameters) for scheme, parameters in found)
 
 
@@ -187,11 +192,22 @@ def _with_status(answer: Answer, status: int) -> Answer:
 def _parse_token(act: str, answer: Answer) -> tuple[str, float]:
     """The token, and its lifetime in seconds."""
     try:
-        document = json.loads(answer.content)
-        token = str(document.get("token") or document["access_token"])
+        document = object_of(parse_json(answer.content))
+        token = text_of(document.get("token") or document["access_token"])
         if not re.fullmatch(r"[!-~]+", token):
             raise ValueError("not a token")
-        return token, max(1.0, float(document.get("expires_in") or _DEFAULT_TOKEN_SECONDS))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return token, _lifetime(document.get("expires_in"))
+    except (ValueError, KeyError):
         # The body is not shown: it may well hold a token.
         raise RegistryError(f"cannot {act}: {redact_url(answer.url)} answered without a token", status=answer.status) from None
+
+
+def _lifetime(told: object) -> float:
+    """Seconds. Some services write the number as a text; what is none, or absurd, is as if it were not there."""
+    try:
+        seconds = float(told) if isinstance(told, int | float | str) else 0.0
+    except ValueError:
+        seconds = 0.0
+    if not math.isfinite(seconds) or not seconds:
+        return _DEFAULT_TOKEN_SECONDS
+    return min(max(1.0, seconds), _LONGEST_TOKEN_SECONDS)

@@ -11,7 +11,7 @@ import requests
 import urllib3
 
 from builder.errors import RegistryError
-from builder.reference import Repository
+from builder.reference import Repository, redact_url
 from builder.registry_answer import Answer, lost, refusal
 from builder.registry_auth import Authorizer, CredentialSource
 from builder.retry import Temporary
@@ -21,6 +21,7 @@ from builder.transport import CHUNK_BYTES, TIMEOUTS, HttpSession, explain_failur
 _DOCKER_HUB = ("docker.io", "index.docker.io")
 _DOCKER_HUB_API = "registry-1.docker.io"
 _ERROR_BYTES = 64 * 1024
+_LONGEST_SHOWN = 200
 
 
 class Upload:
@@ -151,11 +152,22 @@ class RegistryConnection:
         return refusal(call.act, self.host, answer, had_credentials=self._authorizer.is_personal(call.scopes))
 
     def resolve_location(self, answer: Answer) -> str:
-        """Where an answer's Location header points to; "" where it has none. It may be relative."""
+        """Where an answer's Location header points to; "" where it has none. It may be relative.
+
+        Raises RegistryError for one that is no address.
+        """
         location = answer.headers.get("Location", "")
         if not location:
             return ""
-        parts = urllib.parse.urlsplit(urllib.parse.urljoin(answer.url, location))
+        try:
+            parts = urllib.parse.urlsplit(urllib.parse.urljoin(answer.url, location))
+            origin(parts.geturl())
+        except ValueError as error:
+            raise RegistryError(
+                f"the registry {self.host} names a place that is no address: {redact_url(location[:_LONGEST_SHOWN])!r} ({error})",
+                hint="The registry, or a proxy before it, sends a malformed Location header.",
+                status=answer.status,
+            ) from error
         base = urllib.parse.urlsplit(self.base)
         if parts.scheme == "http" and base.scheme == "https" and parts.netloc == base.netloc:
             # A registry behind a proxy that ends TLS often does not know that it is reached by HTTPS.
@@ -216,7 +228,8 @@ class RegistryConnection:
                     content = self._hand_over(response, receiver)
                 else:
                     content = self._read(response, limit)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise lost(act, method, url, explain_failure(error)) from error
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.

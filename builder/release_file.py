@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Self
 
 from builder.errors import BuilderError, CheckError
+from builder.json_document import parse_json
 from builder.reference import Digest
+from builder.regular_file import read_regular
 from builder.whole_file import whole_file
 
 RELEASE_FILE = "release.json"
@@ -29,11 +31,7 @@ class ReleaseFile:
         """What the directory says, None where it says nothing. Raises CheckError where that cannot be read."""
         path = directory / RELEASE_FILE
         try:
-            if not path.exists():
-                return None
-            if not path.is_file() or path.stat().st_size > _LARGEST:
-                raise CheckError(f"{path} is no file that `istio-build build` wrote")
-            document = json.loads(path.read_bytes())
+            document = parse_json(read_regular(path, _LARGEST))
             if document["schemaVersion"] != _VERSION:
                 raise CheckError(f"{path} is of version {document['schemaVersion']!r}, and this istio-build knows {_VERSION}")
             return cls(
@@ -42,9 +40,11 @@ class ReleaseFile:
                 commit=str(document["commit"]),
                 images=tuple(sorted((str(key), Digest(value)) for key, value in document["images"].items())),
             )
+        except FileNotFoundError:
+            return None
         except CheckError:
             raise
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, BuilderError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, BuilderError) as error:
             raise CheckError(f"{path} is damaged ({type(error).__name__}: {str(error)[:100]})") from error
 
     def write(self, directory: Path) -> None:

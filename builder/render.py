@@ -6,13 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateRuntimeError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import FunctionLoader, TemplateError, TemplateRuntimeError
 
+from builder.bounded_template import LARGEST_TEMPLATE, BoundedEnvironment, render_bounded
 from builder.errors import RecipeError
 
-# What an expression can fail with: `{{ 1 / 0 }}`, `{{ version + 1 }}`, a range that the sandbox finds too long.
-_FAILURES = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+# What an expression can fail with: `{{ 1 / 0 }}`, `{{ version + 1 }}`, a macro that calls itself for ever; and what Python
+# makes of expressions that are nested more deeply than it can compile.
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    SyntaxError,
+    MemoryError,
+)
+_LONGEST_SHOWN = 200
 
 
 def render_text(text: str, values: Mapping[str, Any], origin: str) -> str:
@@ -20,17 +32,29 @@ def render_text(text: str, values: Mapping[str, Any], origin: str) -> str:
     if "{" not in text:
         return text
     try:
-        return _environment(()).from_string(text).render(values)
+        _check_length(text)
+        return render_bounded(_environment(()).from_string(text), values)
     except _FAILURES as error:
-        raise RecipeError(f"{origin}: {text!r}: {error}", hint=f"Known names: {', '.join(sorted(values))}.") from error
+        shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        raise RecipeError(f"{origin}: {shown!r}: {_explain(error)}", hint=f"Known names: {', '.join(sorted(values))}.") from error
 
 
 def render_dockerfile(templates: Mapping[str, str], name: str, image: Mapping[str, Any]) -> str:
     """The Dockerfile of one image on one platform. Raises RecipeError naming template and line."""
     try:
-        return _environment(tuple(templates.items())).get_template(name).render(image=image).strip() + "\n"
+        template = _environment(tuple(templates.items())).get_template(name)
+        return render_bounded(template, {"image": image}).strip() + "\n"
     except _FAILURES as error:
-        raise RecipeError(f"template {_place(error, templates, name)}: {error}") from error
+        raise RecipeError(f"template {_place(error, templates, name)}: {_explain(error)}") from error
+
+
+def _check_length(text: str) -> None:
+    if len(text) > LARGEST_TEMPLATE:
+        raise TemplateRuntimeError(f"a template of more than {LARGEST_TEMPLATE} characters")
+
+
+def _explain(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError | MemoryError | SyntaxError) else str(error)
 
 
 def _place(error: Exception, templates: Mapping[str, str], name: str) -> str:
@@ -41,16 +65,9 @@ def _place(error: Exception, templates: Mapping[str, str], name: str) -> str:
 
 # Kept, as parsing the templates takes longer than all else that a plan does.
 @lru_cache(maxsize=4)
-def _environment(templates: tuple[tuple[str, str], ...]) -> SandboxedEnvironment:
+def _environment(templates: tuple[tuple[str, str], ...]) -> BoundedEnvironment:
     # Sandboxed: recipes and templates may come from elsewhere, and need no more of Python than their values.
-    environment = SandboxedEnvironment(
-        loader=FunctionLoader(_loader(dict(templates))),
-        undefined=StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = BoundedEnvironment(FunctionLoader(_loader(dict(templates))))
     environment.filters["exec_form"] = _exec_form
     environment.filters["quoted"] = _quoted
     return environment
@@ -58,7 +75,14 @@ def _environment(templates: tuple[tuple[str, str], ...]) -> SandboxedEnvironment
 
 def _loader(templates: Mapping[str, str]) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:
     """Gives each template with its name as its file, so that a traceback tells it from others."""
-    return lambda name: (templates[name], name, lambda: True) if name in templates else None
+
+    def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        if name not in templates:
+            return None
+        _check_length(templates[name])
+        return templates[name], name, lambda: True
+
+    return load
 
 
 def _exec_form(words: Sequence[str]) -> str:

@@ -236,7 +236,7 @@ def _lock_override(override: ArtifactOverride, member: str, downloader: Download
     if "://" in location:
         sha256 = promised or _published_sum(override, location, downloader)
     else:
-        path = Path(location).expanduser()
+        path = _expand(Path(location))
         if not path.is_file():
             raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
         location, sha256 = str(path.resolve()), sum_file(path)
@@ -250,6 +250,14 @@ def _lock_override(override: ArtifactOverride, member: str, downloader: Download
         sha256=sha256.lower(),
         member=member if _is_archive(location) else "",
     )
+
+
+def _expand(path: Path) -> Path:
+    """With `~` and `~NAME` as in a shell; as it stands where there is no such user, or no home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _is_archive(location: str) -> bool:

@@ -20,6 +20,9 @@ Result = TypeVar("Result")
 # 501 and 505 are about the request, 507 about a disk that is full, 511 about a login to the network.
 _LASTING_SERVER_ERRORS = (501, 505, 507, 508, 511)
 _TEMPORARY_CLIENT_ERRORS = (408, 425, 429)
+# Of a Retry-After: more digits are more than a lifetime all the same.
+_LONGEST_SECONDS = 12
+_LONGEST_DATE = 64
 
 
 class Temporary(Exception):
@@ -41,14 +44,18 @@ def retry_after_seconds(header: str, now: float) -> float:
 
     `now` is in seconds since 1970.
     """
-    if header.strip().isdigit():
-        return float(header)
+    text = header.strip()
+    # Of `str.isdigit` also ² is a digit, and of `float` none.
+    if text.isascii() and text.isdigit():
+        return float(text[:_LONGEST_SECONDS])
     try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
+        moment = parsedate_to_datetime(text[:_LONGEST_DATE])
+        # A date that says "-0000" for its zone parses without one; HTTP dates are always in UTC.
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    # The parser's own are ValueErrors in its documentation, and others for years and zones that there cannot be.
+    except (ValueError, ArithmeticError, TypeError, LookupError, AttributeError):
         return 0.0
-    # A date that says "-0000" for its zone parses without one; HTTP dates are always in UTC.
-    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now)
+    return max(0.0, seconds - now)
 
 
 def now_utc() -> float:

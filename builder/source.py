@@ -1,12 +1,12 @@
 """Reads what Istio's own tree says: versions, dependencies, the Go it wants."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from builder.errors import SourceError
 from builder.istio_release import IstioRelease
+from builder.json_document import parse_json
 from builder.lock import ListedDirectory, SourceFacts
 from builder.ports import TreeState
 from builder.regular_file import open_regular
@@ -104,9 +104,9 @@ def _version(tree: Path, makefile: str) -> str:
 def _dependencies(tree: Path) -> tuple[tuple[str, str], ...]:
     path = tree / "istio.deps"
     try:
-        entries = json.loads(_read(tree, "istio.deps"))
+        entries = parse_json(_read(tree, "istio.deps"))
         return tuple(sorted((str(entry["name"]), str(entry["lastStableSHA"])) for entry in entries))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"{path} is not what Istio keeps there: {error!r}",
             hint="It is a JSON list of objects with name and lastStableSHA.",

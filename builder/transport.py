@@ -130,7 +130,7 @@ def is_loopback(host: str) -> bool:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: who is trusted with a credential."""
+    """Scheme, host and port: who is trusted with a credential. Raises ValueError for a malformed URL."""
     parts = urllib.parse.urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
 

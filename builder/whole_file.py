@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from builder.regular_file import open_regular
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -20,8 +22,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def sum_file(path: Path) -> str:
-    """The sha256 of a file, 64 hex digits. Raises OSError where it cannot be read."""
-    with path.open("rb") as file:
+    """The sha256 of a file, 64 hex digits. Raises OSError where it cannot be read, or is no regular file."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

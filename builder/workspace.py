@@ -49,7 +49,8 @@ class Workspace:
 
         A job is a source tree and a hub: compiled programs are kept, so that what is up to date is not linked again.
         """
-        name = hashlib.sha256(f"{tree.resolve()}\n{hub}".encode()).hexdigest()[:12]
+        # A path need be no text.
+        name = hashlib.sha256(f"{tree.resolve()}\n{hub}".encode(errors="surrogateescape")).hexdigest()[:12]
         directory = self.root / "jobs" / name
         directory.mkdir(parents=True, exist_ok=True)
         with locked(directory / "lock", pause, on_wait):

@@ -11,11 +11,23 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builder.errors import RecipeError
+from builder.regular_file import read_regular
 
 Location = tuple[str | int, ...]
 
 # libyaml's parser, where PyYAML was built with it, takes a tenth of the time: what a user waits for before anything starts.
 _FAST_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What people write by hand has a tenth of each of these.
+_LARGEST_FILE = 1024 * 1024
+_DEEPEST = 50
+_MOST_VALUES = 100_000
+_LONGEST_NUMBER = 64
+_MOST_PROBLEMS = 20
+# Types whose texts are computed with; `1:1:1` is one of them, to the base of 60.
+_NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+# What PyYAML lets through of a value that does not look like its type: `!!bool maybe`, `!!int ""`, 2026-13-45.
+_FAILURES = (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError, ArithmeticError)
 
 
 class Schema(BaseModel):
@@ -44,9 +56,13 @@ class YamlDocument:
 
 
 def read_yaml(path: Path) -> YamlDocument:
-    """Parse one document. Raises RecipeError with file and line for what is not YAML, or has a key twice."""
+    """Parse one document. Raises RecipeError with file and line for what is not YAML, has a key twice, or is absurd.
+
+    Absurd is what is no regular file, or is larger, deeper, or of more values than any file that people write; values are
+    counted as they are once each alias is replaced by what it stands for.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _LARGEST_FILE).decode()
         try:
             return _parse(text, path, _FAST_LOADER)
         except yaml.YAMLError:
@@ -54,10 +70,7 @@ def read_yaml(path: Path) -> YamlDocument:
             return _parse(text, path, yaml.SafeLoader)
     except OSError as error:
         raise RecipeError(f"cannot read {path}: {error.strerror}") from error
-    except RecursionError as error:
-        raise RecipeError(f"{path}: nested too deeply, or an alias within what it stands for") from error
-    # The latter two come from values that look like dates and are none.
-    except (yaml.YAMLError, ValueError, AttributeError) as error:
+    except _FAILURES as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
@@ -65,14 +78,72 @@ def read_yaml(path: Path) -> YamlDocument:
 
 def _parse(text: str, path: Path, loader_type: type[yaml.SafeLoader]) -> YamlDocument:
     lines: dict[Location, int] = {}
+    _check_depth(text, path, loader_type)
     loader = loader_type(text)
     root = loader.get_single_node()
     data = None
     if root is not None:
+        _Bounds(path).check(root, 1)
         # Before the values are made, which resolves `<<` within the nodes themselves.
         _collect_lines(root, (), lines, path)
         data = loader.construct_document(root)
     return YamlDocument(path=path, data=data, lines=lines)
+
+
+def _check_depth(text: str, path: Path, loader_type: type[yaml.SafeLoader]) -> None:
+    """Before nodes are made, which is done by recursion, in C without an end to it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=loader_type):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise _too_deep(path, event.start_mark.line + 1 if event.start_mark else 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Bounds:
+    """Measures nodes as they are with each alias replaced by what it stands for, looking at each node once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Number of values and levels of each node that has been measured, None while it is.
+        self._measured: dict[int, tuple[int, int] | None] = {}
+
+    def check(self, node: yaml.Node, depth: int) -> tuple[int, int]:
+        """The number of values in the node, and its levels. Raises RecipeError for too many."""
+        line = node.start_mark.line + 1
+        if id(node) not in self._measured:
+            self._check_number(node, line)
+            self._measured[id(node)] = None
+            inner = [self.check(child, depth + 1) for child in _children(node)]
+            self._measured[id(node)] = (1 + sum(count for count, _ in inner), 1 + max((levels for _, levels in inner), default=0))
+        measured = self._measured[id(node)]
+        if measured is None:
+            raise RecipeError(f"{self._path}:{line}: an alias within what it stands for")
+        count, levels = measured
+        # What is no collection is no level of its own.
+        if depth + levels - 2 > _DEEPEST:
+            raise _too_deep(self._path, line)
+        if count > _MOST_VALUES:
+            raise RecipeError(
+                f"{self._path}:{line}: more than {_MOST_VALUES} values, with aliases replaced by what they stand for"
+            )
+        return measured
+
+    def _check_number(self, node: yaml.Node, line: int) -> None:
+        if node.tag in _NUMBERS and not (isinstance(node, yaml.ScalarNode) and len(node.value) <= _LONGEST_NUMBER):
+            raise RecipeError(f"{self._path}:{line}: not valid YAML: a number or date of more than {_LONGEST_NUMBER} characters")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _too_deep(path: Path, line: int) -> RecipeError:
+    return RecipeError(f"{path}:{line}: nested too deeply, more than {_DEEPEST} levels")
 
 
 def validate(model: type[Model], document: YamlDocument) -> Model:
@@ -81,7 +152,8 @@ def validate(model: type[Model], document: YamlDocument) -> Model:
         # Strict: YAML has types of its own, and `mode: 0755` read as a number must not silently become 493.
         return model.model_validate(document.data if document.data is not None else {}, strict=False)
     except ValidationError as error:
-        problems = [_explain(model, document, detail) for detail in error.errors()]
+        # Not all of very many: each takes some time to explain.
+        problems = [_explain(model, document, detail) for detail in error.errors()[:_MOST_PROBLEMS]]
         raise RecipeError("\n".join(problems), hint="`istio-build schema` prints what is allowed.") from error
 
 

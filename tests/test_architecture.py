@@ -28,13 +28,16 @@ VALUES = {
     "tree_links",
     "elf",
     "file_lock",
+    "json_document",
     "whole_file",
 }
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {
     "accounts",
+    "bounded_template",
     "errors",
     "istio_release",
+    "json_document",
     "reference",
     "oci",
     "lock",
@@ -90,7 +93,7 @@ SPOKESMEN = {
     "rich": {"progress_display"},
     "pydantic": {"yaml_document", "recipe", "rootfs_recipe", "settings"},
     "yaml": {"yaml_document"},
-    "jinja2": {"render"},
+    "jinja2": {"render", "bounded_template"},
     "elftools": {"elf"},
 }
 WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading", "requests", "docker", "fcntl", "random", "glob"}

@@ -125,7 +125,7 @@ class TestFilesThatAreNot:
     def test_a_fifo_is_not_opened(self, tree: Path, name: str) -> None:
         (tree / name).unlink()
         os.mkfifo(tree / name)
-        assert blame(tree) == f"cannot read {name}: it is no ordinary file"
+        assert blame(tree) == f"cannot read {name}: it is a device, pipe or socket, not a regular file"
 
     def test_a_device_is_not_opened(self, tree: Path, name: str) -> None:
         (tree / name).unlink()
@@ -187,7 +187,7 @@ class TestListDirectory:
         ("istio.deps", "", "istio.deps is not what Istio keeps there"),
         ("istio.deps", "null", "istio.deps is not what Istio keeps there"),
         ("istio.deps", "{}x", "istio.deps is not what Istio keeps there"),
-        ("istio.deps", "[" * 100_000, "istio.deps is not what Istio keeps there: RecursionError"),
+        ("istio.deps", "[" * 100_000, "istio.deps is not what Istio keeps there: ValueError('it is nested more than"),
         ("istio.deps", '["a"]', "istio.deps is not what Istio keeps there"),
         ("istio.deps", '{"name": "a"}', "istio.deps is not what Istio keeps there"),
         ("istio.deps", '[{"name": "PROXY_REPO_SHA"}]', "istio.deps is not what Istio keeps there: KeyError('lastStableSHA')"),

@@ -120,8 +120,8 @@ def test_the_same_key_in_two_places_is_none_twice(tmp_path: Path) -> None:
         ("title: 2026-13-45\n", r"file\.yaml: not valid YAML: month must be"),
         ("title: !!timestamp soon\n", r"file\.yaml: not valid YAML"),
         ("title: \0\n", r"file\.yaml: not valid YAML: .*special characters"),
-        ("title: &a [*a]\n", r"file\.yaml: nested too deeply"),
-        ("[" * 5000, r"file\.yaml: nested too deeply"),
+        ("title: &a [*a]\n", r"file\.yaml:1: an alias within what it stands for"),
+        ("[" * 5000, r"file\.yaml:1: nested too deeply"),
     ],
 )
 def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, told: str) -> None:
