@@ -1,26 +1,45 @@
 """One switch that ends a run: set by Ctrl-C, a signal, or the first task that fails."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from builder.errors import Interrupted
 
 
 class Interruption:
-    """Set once; whoever waits or loops asks `check`, whoever holds something to end registers it with `on_set`."""
+    """Set once; whoever waits or loops asks `check`, whoever holds something to end registers it with `on_set`.
+
+    What must not be cut off runs in `protected`, and has a bound of its own.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._endings: list[Callable[[], None]] = []
+        self._killers: list[Callable[[], None]] = []
+        self._protection = threading.Condition()
+        self._protected = 0
+        self._was_protected = False
+        self._counts_from = 0.0
 
     def on_set(self, end: Callable[[], None]) -> None:
-        """Call `end` when the run is interrupted, from the interrupting thread."""
+        """Call `end` when the run is interrupted, from the interrupting thread; at once where it has been already."""
         with self._lock:
             self._endings.append(end)
+            late = self._event.is_set()
+        if late:
+            end()
+
+    def on_kill(self, kill: Callable[[], None]) -> None:
+        """Call `kill` where the whole process is ended because it did not end by itself. It must neither wait nor fail."""
+        self._killers.append(kill)
 
     def set(self) -> None:
         """Interrupt the run. Calling it again does nothing."""
+        with self._protection:
+            self._counts_from = self._counts_from or time.monotonic()
         with self._lock:
             if self._event.is_set():
                 return
@@ -42,3 +61,33 @@ class Interruption:
         """Sleep, but not past the interruption. Raises Interrupted."""
         self._event.wait(seconds)
         self.check()
+
+    @contextmanager
+    def protected(self) -> Iterator[None]:
+        """What an interrupted process is not ended in, such as putting tags back. It must end by itself in time."""
+        with self._protection:
+            self._protected += 1
+            self._was_protected = True
+        try:
+            yield
+        finally:
+            with self._protection:
+                self._protected -= 1
+                self._counts_from = time.monotonic()
+                self._protection.notify_all()
+
+    @property
+    def was_protected(self) -> bool:
+        """Whether anything has run in `protected`: after that, nobody can say that nothing has changed outside."""
+        return self._was_protected
+
+    def wait_until_overdue(self, seconds: float) -> None:
+        """Return when the run should have ended: so long after it was set, and after what was protected ended."""
+        with self._protection:
+            while self._protected or (left := self._counts_from + seconds - time.monotonic()) > 0:
+                self._protection.wait(None if self._protected else left)
+
+    def kill(self) -> None:
+        """End all that would outlive us, without waiting for any of it."""
+        for kill in tuple(self._killers):
+            kill()

@@ -15,6 +15,7 @@ from builder.blob_pull import BlobPull
 from builder.errors import AccessDenied, RegistryError
 from builder.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from builder.partial_file import PartialFile, file_sha256
+from builder.patience import Patience
 from builder.ports import UploadOutcome
 from builder.reference import Digest, ImageReference, Repository
 from builder.registry_answer import Answer, media_type_of
@@ -40,7 +41,8 @@ class HttpRegistry:
 
     `insecure` names the hosts reached by plain HTTP besides this machine. `check_interrupted` raises Interrupted; it is
     asked before each request and between chunks. `certificates` is where Docker keeps those of single registries.
-    `timeouts` are the seconds to connect and between two reads, `clock` is monotonic and says when tokens expire.
+    `timeouts` are the seconds to connect and between two reads, `patience` how long each registry may be silent in all,
+    `clock` is monotonic and says when tokens expire.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class HttpRegistry:
         check_interrupted: Callable[[], None] = _go_on,
         certificates: Path = DOCKER_CERTIFICATES,
         timeouts: tuple[float, float] = TIMEOUTS,
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         def connect(host: str, plain: bool) -> RegistryConnection:
@@ -63,11 +66,16 @@ class HttpRegistry:
                 check_interrupted=check_interrupted,
                 clock=clock,
                 timeouts=timeouts,
+                patience=patience,
             )
 
         self._connections = RegistryConnections(connect, insecure)
         self._retry = retry
         self._check_interrupted = check_interrupted
+
+    def abort(self) -> None:
+        """End all requests, from any thread. Meant for when `check_interrupted` raises: then so do all operations."""
+        self._connections.abort()
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """See `ports.Registry.get_manifest`."""
