@@ -282,7 +282,7 @@ def _parse_sum(url: str, sha256: str) -> str:
 
 def _lost(url: str, failure: Failure) -> Exception:
     artifact_error = ArtifactError(f"cannot download {redact_url(url)}: {failure.text}", hint=failure.hint)
-    return Temporary(artifact_error) if failure.temporary else artifact_error
+    return Temporary(artifact_error, silent=failure.silent) if failure.temporary else artifact_error
 
 
 def _refusal(url: str, response: requests.Response) -> Exception:

@@ -38,8 +38,6 @@ class Interruption:
 
     def set(self) -> None:
         """Interrupt the run. Calling it again does nothing."""
-        with self._protection:
-            self._counts_from = self._counts_from or time.monotonic()
         with self._lock:
             if self._event.is_set():
                 return
@@ -81,8 +79,13 @@ class Interruption:
         """Whether anything has run in `protected`: after that, nobody can say that nothing has changed outside."""
         return self._was_protected
 
+    def begin_countdown(self) -> None:
+        """From now on counts what `wait_until_overdue` waits."""
+        with self._protection:
+            self._counts_from = time.monotonic()
+
     def wait_until_overdue(self, seconds: float) -> None:
-        """Return when the run should have ended: so long after it was set, and after what was protected ended."""
+        """Return when the run should have ended: so long after the countdown began, and after what was protected ended."""
         with self._protection:
             while self._protected or (left := self._counts_from + seconds - time.monotonic()) > 0:
                 self._protection.wait(None if self._protected else left)

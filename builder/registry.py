@@ -28,7 +28,7 @@ from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
 _LARGEST_DOCUMENT = 16 * 1024 * 1024
-# A registry that answers so to a PUT with the whole blob may still take it by PATCH, as Docker sends it.
+# A registry that so answers a PUT of the whole blob may still take it by PATCH, as Docker sends it.
 _NO_WHOLE_UPLOADS = (405, 501)
 
 
@@ -39,10 +39,9 @@ def _go_on() -> None:
 class HttpRegistry:
     """Fulfils `ports.Registry`. One object serves any number of registries and threads.
 
-    `insecure` names the hosts reached by plain HTTP besides this machine. `check_interrupted` raises Interrupted; it is
-    asked before each request and between chunks. `certificates` is where Docker keeps those of single registries.
-    `timeouts` are the seconds to connect and between two reads, `patience` how long each registry may be silent in all,
-    `clock` is monotonic and says when tokens expire.
+    `insecure` names hosts reached by plain HTTP besides this machine. `check_interrupted`, asked before each request and
+    between chunks, raises Interrupted. `certificates` is where Docker keeps those of single registries. `timeouts` are
+    the seconds to connect and between two reads, `patience` is one for all requests; by `clock` tokens expire.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class HttpRegistry:
         self._check_interrupted = check_interrupted
 
     def abort(self) -> None:
-        """End all requests, from any thread. Meant for when `check_interrupted` raises: then so do all operations."""
+        """End all requests, from any thread, once `check_interrupted` raises: then so do all operations."""
         self._connections.abort()
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:

@@ -226,7 +226,10 @@ class RegistryConnection:
             # An aborted request is not a lost one.
             self._check_interrupted()
             failure = self._session.explain(url, error)
-            raise lost(act, method, url, failure) from error
+            loss = lost(act, method, url, failure)
+            if isinstance(loss, Temporary):
+                loss.silent = failure.silent
+            raise loss from error
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.
             method=str(response.request.method),

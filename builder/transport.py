@@ -29,7 +29,7 @@ TIMEOUTS = (20.0, 120.0)
 # https://docs.docker.com/engine/security/certificates/
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONNECTIONS_PER_HOST = 32
-_SILENCE_HINT = "Is the network slow, or a firewall in between?"
+_SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
 # What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
 _LOST_CONNECTION = (
     requests.ConnectionError,

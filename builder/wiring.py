@@ -23,6 +23,7 @@ from builder.go_choice import choose_go
 from builder.interruption import Interruption
 from builder.lock import Lock, LockedGo, SourceFacts
 from builder.machine_compiler import MachineCompiler
+from builder.patience import DEFAULT_PATIENCE, Patience
 from builder.pipeline import Counter
 from builder.plan import Plan, make_plan
 from builder.ports import Compiler
@@ -36,6 +37,10 @@ from builder.retry import RetryPolicy
 from builder.settings import Job
 from builder.source import list_directory, reaches_outside, read_source
 from builder.workspace import Workspace, find_cache
+
+_CONNECT_SECONDS = 20.0
+# Whoever interrupts a run waits for its tags to be put back, but not for long.
+_UNDOING_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,7 @@ class Tools:
         *,
         builder: str = "",
         insecure_registries: tuple[str, ...] = (),
+        patience: float = DEFAULT_PATIENCE,
     ) -> None:
         self._environment = environment
         self._interruption = interruption
@@ -69,12 +75,22 @@ class Tools:
         self.run = SubprocessRunner(interruption)
         self.pause = interruption.wait
         self._compiler: Compiler | None = None
-        self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
+        self._patience = Patience(patience)
+        self._retry = RetryPolicy(total_wait=patience, sleep=interruption.wait, announce=self.progress.note)
 
     @cached_property
     def registry(self) -> HttpRegistry:
         """The registry client of the run."""
-        return self._make_registry(undoing=False)
+        registry = HttpRegistry(
+            credentials=docker_credentials(self._environment, self.run),
+            retry=self._retry,
+            insecure=self._insecure,
+            check_interrupted=self._interruption.check,
+            timeouts=_timeouts(self._patience),
+            patience=self._patience,
+        )
+        self._interruption.on_set(registry.abort)
+        return registry
 
     @cached_property
     def docker(self) -> DockerEngine:
@@ -89,7 +105,14 @@ class Tools:
     @cached_property
     def downloader(self) -> HttpDownloader:
         """The downloader."""
-        return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
+        downloader = HttpDownloader(
+            retry=self._retry,
+            check_interrupted=self._interruption.check,
+            timeouts=_timeouts(self._patience),
+            patience=self._patience,
+        )
+        self._interruption.on_set(downloader.abort)
+        return downloader
 
     @cached_property
     def apt(self) -> Apt:
@@ -175,7 +198,7 @@ class Tools:
         """What publishing needs."""
         return Counter(
             registry=self.registry,
-            registry_for_undoing=self._make_registry(undoing=True),
+            registry_for_undoing=self._make_registry_for_undoing(),
             journals=self.workspace.journals,
         )
 
@@ -199,13 +222,22 @@ class Tools:
         assert self._compiler, "a plan that compiles has been resolved with a Go"
         return self._compiler
 
-    def _make_registry(self, *, undoing: bool) -> HttpRegistry:
+    def _make_registry_for_undoing(self) -> HttpRegistry:
+        """It goes on after an interruption, so nothing of it ends with one; instead it has little patience.
+
+        It runs credential helpers anew and does not take what the other registry got, which may have been an hour ago,
+        when Amazon's and Google's are no longer good.
+        """
+        seconds = min(self._patience.seconds, _UNDOING_SECONDS)
+        patience = Patience(seconds, told="that is how long is waited while tags are put back")
+        runner = SubprocessRunner(Interruption())
+        self._interruption.on_kill(runner.kill_all)
         return HttpRegistry(
-            credentials=docker_credentials(self._environment),
-            # Undoing goes on after an interruption, so its waits must not end with one.
-            retry=RetryPolicy(announce=self.progress.note) if undoing else self._retry,
+            credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
+            retry=RetryPolicy(total_wait=seconds, announce=self.progress.note),
             insecure=self._insecure,
-            check_interrupted=(lambda: None) if undoing else self._interruption.check,
+            timeouts=_timeouts(patience),
+            patience=patience,
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
@@ -215,6 +247,11 @@ class Tools:
         else:
             tree = git.checkout_release(job.source.url, job.source.release)
         return tree, read_source(tree, git.describe)
+
+
+def _timeouts(patience: Patience) -> tuple[float, float]:
+    """Seconds to connect, and between two reads: a registry may well be silent while it stores a large blob."""
+    return min(_CONNECT_SECONDS, patience.seconds), patience.seconds
 
 
 def _compile_dockerfile(book: RecipeBook, base: str, env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:
