@@ -33,7 +33,7 @@ from builder.recipe_book import RecipeBook, Recipes, load_recipes
 from builder.registry import HttpRegistry
 from builder.render import render_dockerfile
 from builder.resolve import resolve
-from builder.retry import RetryPolicy
+from builder.retry import Result, RetryPolicy
 from builder.settings import Job
 from builder.source import list_directory, reaches_outside, read_source
 from builder.workspace import Workspace, find_cache
@@ -234,7 +234,7 @@ class Tools:
         self._interruption.on_kill(runner.kill_all)
         return HttpRegistry(
             credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
-            retry=RetryPolicy(total_wait=seconds, announce=self.progress.note),
+            retry=_UncutPolicy(interruption=self._interruption, total_wait=seconds, announce=self.progress.note),
             insecure=self._insecure,
             timeouts=_timeouts(patience),
             patience=patience,
@@ -247,6 +247,18 @@ class Tools:
         else:
             tree = git.checkout_release(job.source.url, job.source.release)
         return tree, read_source(tree, git.describe)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UncutPolicy(RetryPolicy):
+    """An interrupted process is not ended in the middle of what this one runs."""
+
+    interruption: Interruption
+
+    def run(self, attempt: Callable[[], Result]) -> Result:
+        """See `RetryPolicy.run`."""
+        with self.interruption.protected():
+            return RetryPolicy.run(self, attempt)
 
 
 def _timeouts(patience: Patience) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.fault_server import FaultServer, Reply
 from tests.running import command, environment, istio_build
+from tests.test_process import stays_alive
 
 pytestmark = pytest.mark.process
 
@@ -55,14 +56,6 @@ def end(process: subprocess.Popen[str], number: signal.Signals) -> tuple[float, 
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     return time.monotonic() - sent, told
-
-
-def is_alive(pid: Path) -> bool:
-    """Whether the process whose number is in this file runs; what nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid.read_text().strip()}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def wait_for(path: Path) -> None:
@@ -113,7 +106,7 @@ def test_a_helper_that_heeds_no_signal_is_gone_too(source: Path, tmp_path: Path)
         took, told = end(process, signal.SIGTERM)
     assert process.returncode == 130, told
     assert took < SOON
-    assert not is_alive(tmp_path / "pid")
+    assert not stays_alive(int((tmp_path / "pid").read_text()))
 
 
 def test_a_compiler_that_heeds_no_signal_is_gone_too(source: Path, tmp_path: Path) -> None:
@@ -129,7 +122,7 @@ def test_a_compiler_that_heeds_no_signal_is_gone_too(source: Path, tmp_path: Pat
         took, told = end(process, signal.SIGINT)
     assert process.returncode == 130, told
     assert took < SOON
-    assert not is_alive(tmp_path / "pid")
+    assert not stays_alive(int((tmp_path / "pid").read_text()))
 
 
 # A program that does not end by itself: what happens to it is the net's business.
@@ -215,7 +208,7 @@ def test_children_do_not_outlive_a_process_that_is_ended(tmp_path: Path) -> None
         wait_for(tmp_path / "ready")
         took, _ = end(process, signal.SIGTERM)
     assert took < SOON
-    assert not is_alive(tmp_path / "pid")
+    assert not stays_alive(int((tmp_path / "pid").read_text()))
 
 
 def test_a_closed_stderr_is_no_reason_to_stay(tmp_path: Path) -> None:
