@@ -9,6 +9,7 @@ from pathlib import Path
 
 from builder.check import ExpectedFile, ReadLayer, check_platform
 from builder.errors import CompileError
+from builder.final_layers import LayerFinisher
 from builder.layer import LayerEntry, LayerFile, read_layer, write_layer
 from builder.layout import Layout
 from builder.plan import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
@@ -49,32 +50,30 @@ def assemble_platform(
 
     Raises CheckError, CompileError, and what the engine raises.
     """
-    images = {plan.key: _on(plan, platform) for plan in plans}
+    images = {plan.key: next(image for image in plan.platforms if image.platform == platform) for plan in plans}
     context = work / "context" / platform.slug / plans[0].image
     on_progress("packing")
     files = {key: _pack_layers(image, context, locate, locate_rootfs, locate_users) for key, image in images.items()}
     layouts = {key: Layout(_empty(work / "assembled" / key / platform.slug)) for key in images}
-    targets = [
-        AssemblyTarget(
-            name=f"{key}-{platform.slug}",
-            platform=platform,
-            dockerfile=image.dockerfile,
-            context=context,
-            destination=layouts[key].root,
-            source_date_epoch=source_date_epoch,
-            compression=compression,
-        )
-        for key, image in images.items()
-    ]
+    targets = [_aim(key, image, context, layouts[key], source_date_epoch) for key, image in images.items()]
     engine.assemble(targets, on_progress)
-    on_progress("checking")
+    on_progress("compressing")
+    finisher = LayerFinisher(compression)
     for plan in plans:
-        check_platform(plan, images[plan.key], layouts[plan.key], files[plan.key], read_layer)
+        finisher.finish(layouts[plan.key], plan.base.on(platform).layers if plan.base else ())
+        check_platform(plan, images[plan.key], layouts[plan.key], files[plan.key], compression, read_layer)
     return tuple(AssembledPlatform(key=key, platform=platform, layout=layout) for key, layout in layouts.items())
 
 
-def _on(plan: ImagePlan, platform: Platform) -> PlatformImage:
-    return next(image for image in plan.platforms if image.platform == platform)
+def _aim(key: str, image: PlatformImage, context: Path, layout: Layout, source_date_epoch: int) -> AssemblyTarget:
+    return AssemblyTarget(
+        name=f"{key}-{image.platform.slug}",
+        platform=image.platform,
+        dockerfile=image.dockerfile,
+        context=context,
+        destination=layout.root,
+        source_date_epoch=source_date_epoch,
+    )
 
 
 def _empty(directory: Path) -> Path:

@@ -46,13 +46,14 @@ def _target(target: AssemblyTarget) -> dict[str, Any]:
         # Provenance names the build and its time, so it would change the digest of every run.
         "attest": ["type=provenance,disabled=true"],
         "output": [
-            # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. force-compression is left
-            # out on purpose: it would convert the base's layers too, and they could not be mounted from the base.
+            # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. Layers are compressed by us
+            # (builder.final_layers); force-compression is left out on purpose: it would convert the base's layers too, and
+            # they could not be mounted from the base.
             _comma_separated(
                 "type=oci",
                 "tar=false",
                 "oci-mediatypes=true",
-                f"compression={target.compression}",
+                "compression=uncompressed",
                 f"dest={_escape(str(target.destination))}",
             )
         ],

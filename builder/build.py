@@ -29,8 +29,10 @@ from builder.release_directory import LayoutNotes
 from builder.rootfs import MadeRootfs, make_rootfs
 from builder.rootfs_step import RootfsStep
 from builder.side_by_side import finish_or_end
+from builder.tree_links import find_inside
 from builder.users import write_users_layer
 from builder.users_step import UsersStep
+from builder.whole_file import has_sha256
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -166,7 +168,7 @@ def _submit_roots(steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadP
 
 def _fetch_package(package: LockedArtifact, workshop: Workshop) -> Path:
     path = workshop.downloads / package.sha256
-    if not path.exists():
+    if not has_sha256(path, package.sha256):
         workshop.downloads.mkdir(parents=True, exist_ok=True)
         workshop.downloader.download(package.url, package.sha256, path)
     return path
@@ -255,10 +257,12 @@ def _files_on(images: Sequence[ImagePlan], platform: Platform) -> list[PlannedFi
 
 
 def _source_file(tree: Path, source: str) -> Path:
-    path = tree / source
+    path = find_inside(tree, source)
     if not path.is_file():
+        # It is not opened: a FIFO would keep us waiting.
+        problem = f"{tree / source} is no ordinary file" if path.exists() else f"the source lacks {tree / source}"
         raise SourceError(
-            f"the source lacks {path}, which an image needs",
+            f"{problem}, which an image needs",
             hint="Is this a complete checkout of an Istio release that the recipe is for?",
         )
     return path

@@ -1,13 +1,17 @@
-"""Remembers what layers hold: a layer's digest decides its content, so each layer is read once and never again."""
+"""Remembers what layers hold: a layer's digest decides its content, so each layer is read once and never again.
+
+Remembered is only what bytes of that very digest held; whether the bytes at hand are these, whoever asks has to know.
+"""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+from builder.errors import CheckError
 from builder.layer import LayerEntry, read_layer
 from builder.layout import Layout
 from builder.oci import Descriptor
-from builder.whole_file import whole_file
+from builder.whole_file import has_sha256, whole_file
 
 
 class LayerCatalogue:
@@ -24,7 +28,10 @@ class LayerCatalogue:
         except (OSError, ValueError, TypeError):
             # Not read yet, or remembered by another version of this tool.
             pass
-        entries = read_layer(layout.blob(layer.digest), layer.media_type)
+        blob = layout.blob(layer.digest)
+        if not has_sha256(blob, layer.digest.hex):
+            raise CheckError(f"layer {layer.digest} in {layout.root} is damaged")
+        entries = read_layer(blob, layer.media_type)
         self._directory.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
             partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")

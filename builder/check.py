@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from builder.errors import CheckError, RegistryError
 from builder.layer import LayerEntry, read_layer
+from builder.layer_format import layer_media_type
 from builder.layout import Layout
 from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.plan import ImagePlan, PlatformImage
@@ -39,17 +40,28 @@ def check_platform(
     platform_image: PlatformImage,
     layout: Layout,
     files: Sequence[ExpectedFile],
+    compression: str,
     read: ReadLayer = read_layer_of,
 ) -> None:
-    """Compare one platform's image, in a layout of its own, with the plan. Raises CheckError listing every difference."""
+    """Compare one platform's image, in a layout of its own, with the plan. Raises CheckError listing every difference.
+
+    Every blob is summed, the base's too: what is in the engine's cache may be damaged.
+    """
     descriptor, _ = layout.root_descriptor()
     manifest = layout.manifest(descriptor)
     if manifest.is_index:
         _refuse(plan, platform_image.platform, ["holds an index where an image should be"])
     config = ImageConfig.parse(layout.read(manifest.config()))
     findings = _compare_config(plan, platform_image, config)
-    base_layers = len(_base_config(plan, platform_image.platform).diff_ids)
-    entries = [entry for layer in manifest.layers()[base_layers:] for entry in read(layout, layer)]
+    own = manifest.layers()[len(_base_config(plan, platform_image.platform).diff_ids) :]
+    for layer in manifest.layers():
+        _check_blob(layout, layer)
+    findings += [
+        f"layer {layer.digest.short} is {layer.media_type}, not {layer_media_type(compression)}"
+        for layer in own
+        if layer.media_type != layer_media_type(compression)
+    ]
+    entries = [entry for layer in own for entry in read(layout, layer)]
     findings += _compare_files(files, entries, platform_image.platform)
     if findings:
         _refuse(plan, platform_image.platform, findings)
@@ -109,18 +121,21 @@ def _check_child(layout: Layout, child: Descriptor, read: ReadLayer) -> None:
 
 
 def _check_blob(layout: Layout, blob: Descriptor) -> None:
+    path = layout.blob(blob.digest)
     try:
-        found = sum_file(layout.blob(blob.digest))
+        # The size first, which tells a part of a blob, or something endless, without reading it.
+        size = path.stat().st_size
+        found = sum_file(path) if size == blob.size else ""
     except OSError as error:
         raise CheckError(f"{layout.root} lacks blob {blob.digest}: {error.strerror}") from error
+    if size != blob.size:
+        raise CheckError(f"blob {blob.digest} in {layout.root} is damaged: it has {size} bytes, not {blob.size}")
     if found != blob.digest.hex:
         raise CheckError(f"blob {blob.digest} in {layout.root} is damaged")
 
 
 def _read_whole(layout: Layout, layer: Descriptor, read: ReadLayer) -> tuple[LayerEntry, ...]:
-    blob = layout.blob(layer.digest)
-    if not blob.is_file() or blob.stat().st_size != layer.size:
-        raise CheckError(f"{layout.root} lacks layer {layer.digest}, or only a part of it is there")
+    _check_blob(layout, layer)
     return read(layout, layer)
 
 

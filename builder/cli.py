@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -21,7 +21,7 @@ from builder.errors import BuilderError, DiskFull, Interrupted, RequestError
 
 if TYPE_CHECKING:
     from builder.report import Report
-    from builder.settings import Job
+    from builder.settings import Given, Job
     from builder.wiring import Tools
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -159,8 +159,9 @@ def cli() -> None:
 @_output
 @click.option("--from", "from_directory", metavar="DIR", help="Publish layouts that `build` wrote; builds nothing.")
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
+@click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
 @click.pass_context
-def push(context: click.Context, /, from_directory: str | None, rebuild: bool, **options: Any) -> None:  # noqa: ANN401
+def push(context: click.Context, /, from_directory: str | None, rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then all tags, or none."""
     started = time.monotonic()
     if from_directory:
@@ -177,7 +178,7 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, *
                 resolved.plan,
                 work / "layouts",
                 workshop,
-                tools.counter(),
+                tools.counter(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
@@ -299,10 +300,10 @@ def schema(project: bool) -> None:
 
 def _push_from(context: click.Context, directory: Path, started: float) -> None:
     from builder.pipeline import publish_release
-    from builder.release_directory import read_release
+    from builder.release_directory import ReleasePart, read_release
     from builder.settings import find_project, make_job
 
-    used = ("hub", "tag", "insecure_registry", "timeout")
+    used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
     unused = [name for name in (*_SINGLE, *_REPEATED, "rebuild") if name not in used and _is_flag(context, name)]
 
     if unused:
@@ -312,9 +313,10 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     job = make_job({**given, **_no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
     hubs = job.request.hubs if "hub" in given else ()
     tags = job.request.tags if "tag" in given else ()
+    part = ReleasePart(images=_words(given, "image"), variants=_words(given, "variant"))
     with _tools(job, context.params["progress"]) as tools:
         with tools.progress.task("check", str(directory)):
-            release = read_release(directory, hubs, tags, tools.layer_catalogue)
+            release = read_release(directory, hubs, tags, tools.layer_catalogue, part)
         if hubs and str(hubs[0]) != release.hub:
             tools.progress.warn(
                 f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
@@ -322,8 +324,13 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
             )
         states = {publication.key: "given" for publication in release.publications}
         workshop = tools.workshop(directory, directory)
-        report = publish_release(release.publications, states, release.version, release.hub, workshop, tools.counter(), started)
+        counter = tools.counter(replace=context.params["replace"])
+        report = publish_release(release.publications, states, release.version, release.hub, workshop, counter, started)
     _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
+
+
+def _words(given: "Mapping[str, Given]", name: str) -> tuple[str, ...]:
+    return tuple(given[name].words) if name in given else ()
 
 
 def _no_source() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from builder.compile_plan import CompileStep
 from builder.errors import CompileError, ToolchainError
 from builder.executable import is_program_for
+from builder.extracted_file import is_intact, keep_sum
 from builder.ports import Compiler, GoBuild, ProcessFailed
 from builder.reference import Platform
 
@@ -30,8 +31,9 @@ def compile_step(
     # Go takes a program for up to date by the build ID near its beginning, so one that was cut off while it was written
     # would be taken for whole: after a build that did not end well, all are linked anew.
     unfinished = into.with_name(f"{into.name}.unfinished")
-    if unfinished.exists():
-        for path in programs.values():
+    # Nor would it see that one has been damaged since.
+    for path in programs.values():
+        if unfinished.exists() or not is_intact(path):
             path.unlink(missing_ok=True)
     unfinished.touch()
     build = GoBuild(argv=step.argv, env=step.env, platform=step.platform, tree=tree, into=into)
@@ -42,6 +44,7 @@ def compile_step(
     unfinished.unlink()
     for path in programs.values():
         check_executable(path, step.platform)
+        keep_sum(path)
     return programs
 
 

@@ -17,6 +17,9 @@
     ├── PublishError               15   tags could not be moved; says what was put back
     ├── VerifyError                16   what a puller would get is not what was pushed
     ├── DiskFull                   17   no space left
+    ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
+    ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
+    ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     └── Interrupted               130   Ctrl-C, or a signal
 
 Errors are raised where they happen and printed in one place, `builder.cli`.
@@ -147,7 +150,25 @@ class DiskFull(BuilderError):
     exit_code = 17
 
 
+class PlatformLoss(BuilderError):
+    """A tag at the hub holds a platform that what was to be pushed there lacks."""
+
+    exit_code = 18
+
+
+class NotReadBack(BuilderError):
+    """The run was interrupted when all tags had moved already: the release is at the hub, but was not read back."""
+
+    exit_code = 19
+
+
+class JournalError(BuilderError):
+    """The journal of an earlier run is damaged, or of a version that is not known; the message names the file."""
+
+    exit_code = 20
+
+
 class Interrupted(BuilderError):
-    """The user, or the system, asked us to stop."""
+    """The user, or the system, asked us to stop; no tag is where this run put it."""
 
     exit_code = 130

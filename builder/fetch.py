@@ -1,4 +1,4 @@
-"""Fetches artifacts into a cache keyed by content: what is there already is not fetched again, whoever asked first."""
+"""Fetches artifacts into a cache keyed by content: what is there, and whole, is not fetched again, whoever asked first."""
 
 import gzip
 import shutil
@@ -7,11 +7,12 @@ import zlib
 from pathlib import Path
 
 from builder.errors import ArtifactError
+from builder.extracted_file import is_intact, keep_sum
 from builder.lock import LockedArtifact
 from builder.ports import Downloader
 from builder.progress import Task
 from builder.reference import redact_url
-from builder.whole_file import whole_file
+from builder.whole_file import has_sha256, whole_file
 
 
 def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
@@ -22,10 +23,10 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
     cache.mkdir(parents=True, exist_ok=True)
     blob = cache / artifact.sha256
     member = cache / artifact.member_file
-    if artifact.member and member.exists():
+    if artifact.member and is_intact(member):
         task.outcome = "cached"
         return member
-    if blob.exists():
+    if has_sha256(blob, artifact.sha256):
         task.outcome = "cached"
     else:
         downloader.download(artifact.url, artifact.sha256, blob, on_bytes=task.reach)
@@ -40,6 +41,7 @@ def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
             source = tar.extractfile(_find(tar, artifact.member))
             assert source is not None
             shutil.copyfileobj(source, file, 1 << 20)
+        keep_sum(target)
     except (KeyError, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ArtifactError(
             f"{redact_url(artifact.url)} does not hold {artifact.member}: {error}",

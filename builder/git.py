@@ -1,11 +1,12 @@
 """Git: what a work tree says of itself, and releases fetched into a cache."""
 
 import hashlib
+import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from builder.errors import SourceError
 from builder.file_lock import locked
+from builder.git_description import describe_checkout
+from builder.git_remote import REMOTE, remote_environment
+from builder.git_view import find_checkout, open_view, private_environment
 from builder.ports import ProcessFailed, ProcessRunner, TreeState
 from builder.reference import redact_url
-from builder.trust import trust_directory
+from builder.tree_links import find_linked
 
 # What git (its transports are curl and ssh) prints when trying again may help.
 _TEMPORARY = (
@@ -54,16 +58,32 @@ _REPOSITORY_VARIABLES = frozenset(
 )
 
 
-class Git:
-    """Fulfils `ports.Repositories` with the git program."""
+# How `process` ends what it says of a program that it ended for its silence.
+_SILENT = "ended: it printed nothing"
+_PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
 
-    def __init__(self, run: ProcessRunner, environment: Mapping[str, str], cache: Path) -> None:
+
+class Git:
+    """The git program. `pause(seconds)` sleeps and may raise Interrupted; `silence` is for how many seconds a server may
+    say nothing."""
+
+    def __init__(
+        self,
+        run: ProcessRunner,
+        environment: Mapping[str, str],
+        cache: Path,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        silence: float = 120.0,
+    ) -> None:
         self._run = run
         # Git's answers are read, so they must not be translated; and no prompt may wait for a person who is not there.
         # Nor may we be led to another repository than the one asked about, as the variables of a git hook would.
         ours = {name: value for name, value in environment.items() if name not in _REPOSITORY_VARIABLES}
         self._environment = {**ours, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         self._cache = cache
+        self._pause = pause
+        self._silence = silence
 
     def checkout_release(self, url: str, tag: str) -> Path:
         """A work tree of this tag. Shallow; a run that was cut off is taken up again; two runs wait for each other.
@@ -73,89 +93,51 @@ class Git:
         home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
         home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
-        with locked(home / "lock", time.sleep):
+        with locked(home / "lock", self._pause):
             if complete.exists() and tree.is_dir():
                 return tree
             mirror = home / "mirror.git"
+            # What is done here needs nothing that anybody has set, and a checkout runs filters and hooks.
+            alone = {**self._environment, **private_environment(), "GIT_DIR": str(mirror)}
             if not (mirror / "HEAD").exists():
-                self._git(None, "init", "--quiet", "--bare", str(mirror))
+                self._git(home, alone, "init", "--quiet", "--bare", "--template=")
             self._fetch_tag(mirror, url, tag)
             # What a cut-off checkout left is no work tree anybody has edited: it has no completion mark.
             shutil.rmtree(tree, ignore_errors=True)
-            self._git(mirror, "worktree", "prune")
-            self._git(mirror, "worktree", "add", "--quiet", "--force", "--detach", str(tree), f"refs/tags/{tag}")
+            self._git(home, alone, "worktree", "prune")
+            self._git(home, alone, "worktree", "add", "--quiet", "--force", "--detach", str(tree), f"refs/tags/{tag}")
             complete.touch()
         return tree
 
     def describe(self, tree: Path) -> TreeState:
-        """What git says of a work tree. Raises SourceError where it is not one."""
-        try:
-            commit = self._git(tree, "rev-parse", "HEAD")
-        except SourceError as error:
-            raise SourceError(
-                f"{tree} is not a git checkout: {error.message}",
-                hint="The version stamp and all timestamps come from the commit: give a clone, or use --istio VERSION.",
-            ) from error
-        questions = (
-            # It also refreshes the index, without which diff-index reports files that were only touched.
-            ("status", "--porcelain"),
-            ("log", "-1", "--format=%ct"),
-            ("rev-parse", "HEAD^{tree}"),
-            ("tag", "--points-at", "HEAD"),
-            ("describe", "--tags", "--always"),
-            # Go compiles these although git leaves them out.
-            ("ls-files", "--others", "--ignored", "--exclude-standard", "--", "*.go"),
-        )
-        # Side by side, because somebody waits for the compiler to start.
-        with ThreadPoolExecutor(max_workers=len(questions)) as pool:
-            answers = pool.map(lambda words: self._git(tree, *words), questions)
-            status, committed_at, content, tags, description, ignored = answers
-        return TreeState(
-            commit=commit,
-            committed_at=int(committed_at),
-            content=self._dirty_tree_id(tree, ignored.splitlines()) if status or ignored else content,
-            tag=tags.split()[0] if tags else "",
-            description=description,
-            dirty=bool(status),
-            modified=bool(status) and not self._succeeds(tree, "diff-index", "--quiet", "HEAD", "--"),
-        )
+        """What git says of a work tree. Nothing is run that its configuration, attributes or hooks name.
 
-    def _dirty_tree_id(self, tree: Path, ignored: Sequence[str]) -> str:
-        """The tree id that committing everything would give, computed without touching the user's repository."""
-        git_dir = Path(self._git(tree, "rev-parse", "--absolute-git-dir"))
-        objects = self._git(tree, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-        with tempfile.TemporaryDirectory() as scratch:
-            index = Path(scratch, "index")
-            if (git_dir / "index").exists():
-                shutil.copy2(git_dir / "index", index)
-            aside = {
-                "GIT_INDEX_FILE": str(index),
-                "GIT_OBJECT_DIRECTORY": scratch,
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
-            }
-            self._git(tree, "add", "--all", extra=aside)
-            if ignored:
-                self._git(tree, "add", "--force", "--", *ignored, extra=aside)
-            return self._git(tree, "write-tree", extra=aside)
+        Raises SourceError where it is no work tree, or where a link in it leads outside: then nothing says what it holds.
+        """
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
+            checkout = find_checkout(tree)
+            view = open_view(checkout, Path(scratch), self._ask_outside, self._environment)
+
+            def git(*words: str, stdin: str = "") -> str:
+                return self._git(checkout.top, view, *words, stdin=stdin)
+
+            return describe_checkout(git, tree, checkout.top, lambda: find_linked(tree))
+
+    def _ask_outside(self, directory: Path, *words: str) -> str:
+        return self._git(directory, {**self._environment, "GIT_CEILING_DIRECTORIES": str(directory.parent.resolve())}, *words)
 
     def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
         attempts = Retrying(
-            retry=retry_if_exception(_is_temporary),
+            retry=retry_if_exception(_Patience()),
             stop=stop_after_attempt(4),
             wait=wait_exponential_jitter(initial=1, max=10),
+            sleep=self._pause,
             reraise=True,
         )
+        refspec = f"+refs/tags/{tag}:refs/tags/{tag}"
         try:
-            attempts(
-                self._git,
-                mirror,
-                "fetch",
-                "--quiet",
-                "--depth=1",
-                "--no-tags",
-                url,
-                f"+refs/tags/{tag}:refs/tags/{tag}",
-            )
+            # With --progress, so that only one that hangs is silent.
+            attempts(self._ask_server, mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
         except SourceError as error:
             if "couldn't find remote ref" not in error.message:
                 raise
@@ -164,35 +146,50 @@ class Git:
             ) from error
 
     def _suggest_tag(self, mirror: Path, url: str, tag: str) -> str:
-        listing = self._git(mirror, "ls-remote", "--tags", "--refs", url)
+        listing = self._ask_server(mirror, url, "ls-remote", "--tags", "--refs", REMOTE)
         known = [line.rpartition("refs/tags/")[2] for line in listing.splitlines()]
         close = get_close_matches(tag, known, n=3)
         return f"Nearest tags: {', '.join(close)}." if close else "See the repository's tags for what there is."
 
-    def _succeeds(self, tree: Path, *arguments: str) -> bool:
-        try:
-            self._git(tree, *arguments)
-        except SourceError:
-            return False
-        return True
+    def _ask_server(self, mirror: Path, url: str, *words: str) -> str:
+        """With what the user has set about proxies, credentials and ssh; of hooks, none."""
+        environment = {**self._environment, **remote_environment(url), "GIT_DIR": str(mirror)}
+        return self._git(mirror, environment, "-c", f"core.hooksPath={os.devnull}", *words, idle_timeout=self._silence)
 
-    def _git(self, directory: Path | None, *arguments: str, extra: Mapping[str, str] | None = None) -> str:
-        environment = {**self._environment, **(extra or {})}
-        if directory:
-            environment |= trust_directory(directory)
+    def _git(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        stdin: str = "",
+        idle_timeout: float | None = None,
+    ) -> str:
         try:
-            return self._run.run(["git", *arguments], cwd=directory, env=environment).stdout.strip()
+            done = self._run.run(["git", *arguments], cwd=directory, env=environment, stdin=stdin, idle_timeout=idle_timeout)
         except ProcessFailed as error:
             if error.returncode == 127:
                 raise SourceError("git is not installed", hint="Install git, then run the same again.") from error
-            shown = " ".join(redact_url(argument) for argument in arguments[:1])
-            raise SourceError(f"git {shown} failed: {_last_words(error)}") from error
+            command = arguments[2] if arguments[0] == "-c" else arguments[0]
+            raise SourceError(f"git {command} failed: {_last_words(error)}") from error
+        # A status line begins with a space.
+        return done.stdout.rstrip("\n")
 
 
-def _is_temporary(error: BaseException) -> bool:
-    return isinstance(error, SourceError) and any(sign in error.message.lower() for sign in _TEMPORARY)
+class _Patience:
+    """Whether trying again may help. A silence counts once, as each takes minutes."""
+
+    def __init__(self) -> None:
+        self._silences = 0
+
+    def __call__(self, error: BaseException) -> bool:
+        if not isinstance(error, SourceError):
+            return False
+        if _SILENT in error.message:
+            self._silences += 1
+            return self._silences == 1
+        return any(sign in error.message.lower() for sign in _TEMPORARY)
 
 
 def _last_words(error: ProcessFailed) -> str:
-    lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip()]
+    lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip() and not _PROGRESS.search(line)]
     return " / ".join(lines[-3:])[:500] or f"status {error.returncode}"

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.errors import ArtifactError, BuilderError, CheckError, DiskFull
+from builder.extracted_file import is_intact, keep_sum
 from builder.image_layers import fetch_layer
 from builder.layer import open_layer
 from builder.lock import LockedArtifact
@@ -39,7 +40,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
     """
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / artifact.member_file
-    if target.exists():
+    if is_intact(target):
         task.outcome = "cached"
         return target
     reference = ImageReference.parse(artifact.url)
@@ -50,6 +51,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
         blob = fetch_layer(reference, layer, cache, registry, task)
         look = _look_for(artifact.member, blob, layer, target, reference)
         if look is _Look.FOUND:
+            keep_sum(target)
             task.outcome = "taken from an image"
             return target
         if look is _Look.REMOVED:

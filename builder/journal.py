@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from builder.errors import BuilderError, JournalError
 from builder.file_lock import locked
 from builder.oci import Manifest
 from builder.reference import Digest, ImageReference, Repository
 from builder.whole_file import whole_file
+
+# Of the file's form. Files of before there was a version have none, and the form of version 1.
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,9 @@ class Journal:
                 self._write(self._path(hub), own)
 
     def unfinished(self) -> dict[ImageReference, Move]:
-        """What earlier runs left at these hubs. Empty where they finished."""
+        """What earlier runs left at these hubs. Empty where they finished. Raises JournalError, and leaves the file as it
+        is, where that cannot be read: then nobody knows which tags were being moved.
+        """
         return {reference: move for hub in self._hubs for reference, move in _read_moves(self._path(hub)).items()}
 
     def finish(self) -> None:
@@ -67,7 +74,7 @@ class Journal:
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-            json.dump({"tags": entries}, file)
+            json.dump({"version": _VERSION, "tags": entries}, file)
             file.flush()
             os.fsync(file.fileno())
 
@@ -79,23 +86,50 @@ def _hub_of(repository: Repository) -> str:
 
 def _read_moves(path: Path) -> dict[ImageReference, Move]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["tags"]
-        return {
-            ImageReference.parse(entry["reference"]): Move(before=_read_manifest(entry["before"]), after=Digest(entry["after"]))
-            for entry in entries
-        }
-    except (OSError, ValueError, KeyError, TypeError):
-        # None, or one of another version of this tool.
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, str(error)) from error
+    try:
+        document = json.loads(text)
+        version = document.get("version", _VERSION)
+        if version != _VERSION:
+            raise _unreadable(path, f"it is of version {version!r}, and this istio-build knows {_VERSION}")
+        return dict(_read_entry(entry) for entry in document["tags"])
+    except JournalError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BuilderError) as error:
+        raise _unreadable(path, f"it is damaged ({type(error).__name__}: {str(error)[:100]})") from error
+
+
+def _read_entry(entry: Any) -> tuple[ImageReference, Move]:  # noqa: ANN401 - JSON
+    reference = ImageReference.parse(entry["reference"])
+    if not reference.tag or reference.digest:
+        raise ValueError("an entry is not about a tag")
+    return reference, Move(before=_read_manifest(entry["before"]), after=Digest(entry["after"]))
+
+
+def _unreadable(path: Path, why: str) -> JournalError:
+    return JournalError(
+        f"an earlier run was cut off while it moved tags, and its journal {path} cannot be read: {why}",
+        hint="No tag has moved in this run, and the file is left as it is. See in it which tags it names and whether they "
+        "are as you want them at the hub (`docker buildx imagetools inspect REFERENCE`), move it away, and run the same again.",
+    )
 
 
 def _manifest_json(manifest: Manifest | None) -> dict[str, str] | None:
     if manifest is None:
         return None
-    return {"mediaType": manifest.media_type, "content": base64.b64encode(manifest.content).decode()}
+    content = base64.b64encode(manifest.content).decode()
+    return {"mediaType": manifest.media_type, "digest": str(manifest.digest), "content": content}
 
 
 def _read_manifest(value: Mapping[str, str] | None) -> Manifest | None:
     if value is None:
         return None
-    return Manifest(media_type=value["mediaType"], content=base64.b64decode(value["content"]))
+    manifest = Manifest(media_type=value["mediaType"], content=base64.b64decode(value["content"], validate=True))
+    # Journals of before there was a version have no digest.
+    if str(manifest.digest) != value.get("digest", str(manifest.digest)):
+        raise ValueError("a manifest in it is not of its digest")
+    return manifest

@@ -93,6 +93,16 @@ def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
 
 
 @contextmanager
+def open_uncompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
+    """The bytes of a layer blob, unpacked as they are read. Raises CheckError where it is damaged."""
+    try:
+        with _decompressed(blob, media_type) as stream:
+            yield stream
+    except (isal_zlib.IsalError, zstandard.ZstdError, EOFError) as error:  # type: ignore[misc]  # as above
+        raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
+
+
+@contextmanager
 def _decompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
     with blob.open("rb") as file:
         if media_type.endswith("+zstd"):

@@ -82,7 +82,7 @@ def compose_layout(
         if manifest.is_index:
             raise CheckError(f"{part.root} holds an index where the image for {platform} should be")
         for blob in (descriptor, manifest.config(), *manifest.layers()):
-            _link(part.blob(blob.digest), layout.blob(blob.digest))
+            link_blob(part.blob(blob.digest), layout.blob(blob.digest))
         children.append(
             Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
         )
@@ -102,11 +102,19 @@ def copy_layout(
         shutil.rmtree(into)
     (into / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     for digest, path in blobs.items():
-        _link(path, layout.blob(digest))
+        link_blob(path, layout.blob(digest))
     for manifest in manifests:
         _write(layout.blob(manifest.digest), manifest.content)
     _finish(layout, index, notes)
     return layout
+
+
+def replace_root(layout: Layout, manifest: Manifest, drop: Sequence[Descriptor]) -> None:
+    """Have the layout be about this image manifest; blobs that nothing refers to any more are dropped."""
+    _finish(layout, manifest, {})
+    for descriptor in drop:
+        if descriptor.digest != manifest.digest:
+            layout.blob(descriptor.digest).unlink(missing_ok=True)
 
 
 def _finish(layout: Layout, index: Manifest, notes: Mapping[str, str]) -> None:
@@ -117,7 +125,8 @@ def _finish(layout: Layout, index: Manifest, notes: Mapping[str, str]) -> None:
     _write(layout.root / "index.json", json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).encode())
 
 
-def _link(source: Path, target: Path) -> None:
+def link_blob(source: Path, target: Path) -> None:
+    """Have the same file at both places; a copy where it cannot be linked. What is at the target already stays."""
     if target.exists():
         return
     with contextlib.suppress(FileExistsError):

@@ -27,11 +27,12 @@ class SourceFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBasePlatform:
-    """A base image on one platform: its manifest and configuration."""
+    """A base image on one platform: its manifest, its configuration, and its layers' blobs, lowest first."""
 
     platform: Platform
     manifest: Digest
     config: ImageConfig
+    layers: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

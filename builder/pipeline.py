@@ -3,37 +3,50 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.build import Workshop, build_images
-from builder.errors import RegistryError, VerifyError
+from builder.errors import Interrupted, NotReadBack, RegistryError, VerifyError
 from builder.journal import Journal
 from builder.layout import Layout
 from builder.oci import ImageConfig, Manifest
 from builder.plan import ImagePlan, MirrorPlan, Plan
+from builder.platform_loss import refuse_fewer_platforms
 from builder.ports import Registry
 from builder.progress import Progress
-from builder.publish import Publication, Traffic, publish
-from builder.reference import Repository
+from builder.publish import Publication, Traffic, upload
+from builder.reference import ImageReference, Repository
+from builder.release_file import note_release
 from builder.report import ImageReport, PlatformReport, Report
-from builder.verify import PulledImage, find_mirrored, find_published, verify_published
+from builder.tags import TagMover, before_tags, read_tags
+from builder.verify import PulledImage, find_mirrored, find_published, verify_content, verify_tags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """What publishing needs of the world; `registry_for_undoing` goes on working after an interruption."""
+    """What publishing needs of the world; `registry_for_undoing` goes on working after an interruption.
+
+    `replace` allows tags to lose platforms.
+    """
 
     registry: Registry
     registry_for_undoing: Registry
     journals: Path
+    replace: bool = False
 
 
 def push_plan(plan: Plan, layouts: Path, workshop: Workshop, counter: Counter, *, rebuild: bool, started: float) -> Report:
     """Build what the hubs lack, publish it as one release, read it back. `started`: time.monotonic() of the run."""
-    found = {} if rebuild else _find_published(plan.everything, counter.registry, workshop.progress)
-    missing = [image for image in plan.images if image.key not in found]
-    built = build_images(plan, missing, layouts, workshop, [mirror for mirror in plan.mirrors if mirror.key not in found])
+    with before_tags():
+        # A journal that cannot be read ends the run when the tags are to be moved: better now than after the compiler.
+        _journal(counter, [reference for image in plan.everything for reference in image.references]).unfinished()
+        found = {} if rebuild else _find_published(plan.everything, counter.registry, workshop.progress)
+        missing = [image for image in plan.images if image.key not in found]
+        if not counter.replace:
+            _refuse_platform_loss(missing, counter.registry)
+        mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
+        built = build_images(plan, missing, layouts, workshop, mirrors)
     publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything]
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
     return publish_release(publications, states, plan.version, plan.hub, workshop, counter, started)
@@ -48,31 +61,63 @@ def publish_release(
     counter: Counter,
     started: float,
 ) -> Report:
-    """Publish images that are built and checked, and read them back."""
-    repositories = [reference.repository for entry in publications for reference in entry.references]
-    traffic = publish(
-        publications,
+    """Publish images that are built and checked: send their content, read it back, move the tags, look at those."""
+    with before_tags():
+        traffic = upload(publications, counter.registry, workshop.progress)
+        with workshop.progress.task("verify", f"{len(publications)} images"):
+            pulled = verify_content(publications, counter.registry)
+    moved = TagMover(
         registry=counter.registry,
         registry_for_undoing=counter.registry_for_undoing,
-        journal=Journal(counter.journals, repositories),
+        journal=_journal(counter, [reference for entry in publications for reference in entry.references]),
         progress=workshop.progress,
         pause=workshop.interruption.wait,
-    )
-    with workshop.progress.task("verify", f"{len(publications)} images"):
-        try:
-            pulled = verify_published(publications, counter.registry)
-        except RegistryError as error:
-            raise VerifyError(
-                f"all tags have moved, but they cannot be read back: {error.message}",
-                hint="Run the same again to see whether they hold.",
-            ) from error
+        replace=counter.replace,
+    ).move(publications)
+    if moved:
+        _read_tags_back(publications, counter.registry, workshop.progress)
     images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
-    return _finish(version, hub, images, traffic, workshop.progress, started)
+    return _finish(version, hub, images, replace(traffic, tags_moved=moved), workshop.progress, started)
+
+
+def _read_tags_back(publications: Sequence[Publication], registry: Registry, progress: Progress) -> None:
+    """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
+    references = [reference for entry in publications for reference in entry.references]
+    again = "Run the same again to see whether they hold."
+    with progress.task("verify", f"{len(references)} tags"):
+        try:
+            verify_tags(publications, registry)
+        except Interrupted as error:
+            message = f"interrupted when all {len(references)} tags were at this release; they were not read back"
+            raise NotReadBack(message, hint=again) from error
+        except RegistryError as error:
+            raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
+
+
+def _journal(counter: Counter, references: Sequence[ImageReference]) -> Journal:
+    return Journal(counter.journals, [reference.repository for reference in references])
+
+
+def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> None:
+    """Before the compiler starts, of the images that are to be built; the tags are looked at again when they move."""
+    wanted = {
+        reference: frozenset(platform.platform for platform in image.platforms)
+        for image in images
+        for reference in image.references
+    }
+    found = read_tags(tuple(wanted), registry)
+    refuse_fewer_platforms({reference: (wanted[reference], found[reference]) for reference in wanted}, registry)
 
 
 def build_plan(plan: Plan, layouts: Path, workshop: Workshop, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
     built = build_images(plan, plan.images, layouts, workshop, plan.mirrors)
+    digests = {key: layout.index().digest for key, layout in built.items()}
+    others = note_release(layouts, plan.version, plan.hub, plan.commit, digests)
+    if others:
+        workshop.progress.warn(
+            f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
+        )
     images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return _finish(plan.version, plan.hub, images, None, workshop.progress, started)
 

@@ -13,6 +13,7 @@ from builder.accounts import User
 from builder.compile_plan import CompileStep, check_go, plan_compiles, platform_values
 from builder.errors import RecipeError, RequestError
 from builder.istio_release import IstioRelease
+from builder.layer_format import FORMATS
 from builder.lock import Lock, LockedArtifact, LockedBase, LockedMirror, SourceFacts
 from builder.recipe import ArtifactFile, Binary, ImageRecipe, ReleaseRecipe, TreeDirectory, TreeFile
 from builder.recipe_book import RecipeBook
@@ -378,7 +379,7 @@ def _plan_rootfs_image(
     )
     inputs = {
         "tool": __version__,
-        "compression": request.compression,
+        "compression": FORMATS[request.compression],
         "annotations": plan.annotations,
         "platforms": [[platform.dockerfile, step.identity()] for platform, step in zip(plan.platforms, steps, strict=True)],
     }
@@ -530,7 +531,7 @@ def _fingerprint(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[
     mains = {(step.key, program): main for step in compiles for program, main in zip(step.programs, step.packages, strict=True)}
     inputs = {
         "tool": __version__,
-        "compression": compression,
+        "compression": FORMATS[compression],
         "source": lock.source.state.content,
         "go": lock.go.version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.

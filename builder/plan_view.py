@@ -43,7 +43,6 @@ def plan_bake(plan: Plan) -> str:
             context=Path("context", platform.platform.slug, image.image),
             destination=Path("assembled", image.key, platform.platform.slug),
             source_date_epoch=plan.source_date_epoch,
-            compression=plan.compression,
         )
         for image in plan.images
         for platform in image.platforms

@@ -147,7 +147,6 @@ class AssemblyTarget:
     context: Path
     destination: Path
     source_date_epoch: int
-    compression: str
 
 
 class Engine(Protocol):
@@ -158,7 +157,7 @@ class Engine(Protocol):
         ...
 
     def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
-        """Write each target as an OCI image layout, one platform each, at its destination.
+        """Write each target as an OCI image layout, one platform each, at its destination; layers in any compression.
 
         Raises AssembleError, EngineError, BaseImageError, DiskFull, Interrupted.
         """

@@ -5,7 +5,6 @@ Every public operation is tried again as a whole while it fails in ways that may
 
 import contextlib
 import time
-import urllib.parse
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,8 @@ from builder.ports import UploadOutcome
 from builder.reference import Digest, ImageReference, Repository
 from builder.registry_answer import Answer, media_type_of
 from builder.registry_auth import CredentialSource
-from builder.registry_checks import check_digest, check_size, check_stored
-from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload
+from builder.registry_checks import check_digest, check_manifest, check_size, check_stored
+from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload, with_digest
 from builder.retry import RetryPolicy
 from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
 
@@ -87,19 +86,26 @@ class HttpRegistry:
             headers={"Accept": _ACCEPT},
             limit=_LARGEST_DOCUMENT,
         )
-        answer = self._retry.run(lambda: self._send(repository, call, accept=(200, 404)))
+        answer = self._retry.run(lambda: self._get_manifest(reference, call))
         if answer.status == 404:
             return None if answer.says_not_found else self._refuse(repository, call, answer)
         manifest = Manifest(media_type=media_type_of(answer), content=answer.content)
-        if reference.digest:
-            check_digest(call.act, reference.digest, answer.content)
         if manifest.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES):
             raise RegistryError(
                 f"cannot {call.act}: it is {manifest.media_type or 'of no type'}, not an image index or manifest",
                 hint="Is there a registry at this address, and is this an image pushed in the last years?",
                 status=answer.status,
             )
+        # A manifest that is taken for what a tag was is put back some day: it has to be one.
+        _ = manifest.children() if manifest.is_index else (manifest.config(), *manifest.layers())
         return manifest
+
+    def _get_manifest(self, reference: ImageReference, call: Call) -> Answer:
+        """The answer, its bytes checked against the digest asked for, or else against the one the registry announces."""
+        answer = self._send(reference.repository, call, accept=(200, 404))
+        if answer.status == 200:
+            check_manifest(call.act, reference.digest, answer)
+        return answer
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """See `ports.Registry.get_blob`."""
@@ -270,7 +276,7 @@ class HttpRegistry:
         whole = Call(
             act=started.act,
             method="PUT",
-            url=_with_digest(location, digest),
+            url=with_digest(location, digest),
             scopes=started.scopes,
             headers={"Content-Type": "application/octet-stream"},
             body=body,
@@ -280,7 +286,7 @@ class HttpRegistry:
             body.seek(0)
             patched = self._send(repository, replace(whole, method="PATCH", url=location), accept=(202,))
             location = self._locate_upload(repository, started, patched)
-            end = replace(whole, url=_with_digest(location, digest), body=None)
+            end = replace(whole, url=with_digest(location, digest), body=None)
             answer = self._send(repository, end, accept=(201, 204))
         check_stored(started.act, digest, answer)
 
@@ -311,10 +317,3 @@ def _push(repository: Repository) -> tuple[str, ...]:
 
 def _name(repository: Repository, key: str) -> str:
     return f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"
-
-
-def _with_digest(location: str, digest: Digest) -> str:
-    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
-    parts = urllib.parse.urlsplit(location)
-    query = f"{parts.query}&" if parts.query else ""
-    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()

@@ -6,6 +6,7 @@ from builder.errors import CheckError, RegistryError
 from builder.oci import Descriptor
 from builder.reference import Digest
 from builder.registry_answer import Answer
+from builder.retry import Temporary
 
 
 def check_digest(act: str, expected: Digest, content: bytes) -> None:
@@ -14,6 +15,26 @@ def check_digest(act: str, expected: Digest, content: bytes) -> None:
         raise RegistryError(
             f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
             hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+        )
+
+
+def check_manifest(act: str, expected: Digest | None, answer: Answer) -> None:
+    """Raises RegistryError where a manifest is not of the digest that was asked for, and Temporary where, asked for by its
+    tag, it is not of the one that the registry announces (distribution-spec: Docker-Content-Digest): it was cut short or
+    altered on the way.
+    """
+    if expected:
+        check_digest(act, expected, answer.content)
+        return
+    announced = answer.headers.get("Docker-Content-Digest", "")
+    if announced.startswith("sha256:") and announced != str(Digest.of(answer.content)):
+        raise Temporary(
+            RegistryError(
+                f"cannot {act}: the registry announces {announced[:100]}, but {len(answer.content)} bytes came that are "
+                f"{Digest.of(answer.content)}",
+                hint="A proxy or cache may cut answers short or alter them on the way.",
+                temporary=True,
+            )
         )
 
 

@@ -12,7 +12,7 @@ import urllib3
 
 from builder.errors import RegistryError
 from builder.patience import Patience
-from builder.reference import Repository
+from builder.reference import Digest, Repository
 from builder.registry_answer import Answer, lost, refusal
 from builder.registry_auth import Authorizer, CredentialSource
 from builder.retry import Temporary
@@ -286,3 +286,10 @@ class RegistryConnections:
             if host not in self._connections:
                 self._connections[host] = self._connect(host, plain)
             return self._connections[host]
+
+
+def with_digest(location: str, digest: Digest) -> str:
+    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
+    parts = urllib.parse.urlsplit(location)
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()

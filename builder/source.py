@@ -9,8 +9,12 @@ from builder.errors import SourceError
 from builder.istio_release import IstioRelease
 from builder.lock import ListedDirectory, SourceFacts
 from builder.ports import TreeState
+from builder.regular_file import open_regular
+from builder.tree_links import find_inside
 
 _MODULE = "istio.io/istio"
+# Of what is read as text; Istio's own are at most 40 kB.
+_LARGEST_TEXT = 4 << 20
 _BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
 _VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
@@ -51,11 +55,11 @@ def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFact
 
 def list_directory(tree: Path, source: str) -> ListedDirectory:
     """All files below a directory of the tree, with the modes that git knows. Raises SourceError."""
-    root = tree / source
+    root = find_inside(tree, source)
     paths = sorted(path for path in root.rglob("*") if path.is_symlink() or not path.is_dir())
     links = [path for path in paths if not path.is_file() or path.is_symlink()]
     if not paths or links:
-        what = f"{links[0]} is no ordinary file" if links else f"{root} is not there, or empty"
+        what = f"{links[0]} is no ordinary file" if links else f"{tree / source} is not there, or empty"
         raise SourceError(f"{what}, and an image needs it", hint="Is this a complete checkout of an Istio release?")
     # Only whether a file can be executed is the tree's own; the rest is the umask of whoever checked it out.
     modes = [(str(path.relative_to(root)), "0755" if path.stat().st_mode & 0o100 else "0644") for path in paths]
@@ -102,7 +106,7 @@ def _dependencies(tree: Path) -> tuple[tuple[str, str], ...]:
     try:
         entries = json.loads(_read(tree, "istio.deps"))
         return tuple(sorted((str(entry["name"]), str(entry["lastStableSHA"])) for entry in entries))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise SourceError(
             f"{path} is not what Istio keeps there: {error!r}",
             hint="It is a JSON list of objects with name and lastStableSHA.",
@@ -118,7 +122,15 @@ def _find(pattern: re.Pattern[str], text: str, path: Path, wanted: str) -> str:
 
 def _read(tree: Path, name: str) -> str:
     try:
-        return (tree / name).read_text(encoding="utf-8")
+        with open_regular(find_inside(tree, name)) as file:
+            content = file.read(_LARGEST_TEXT + 1)
+        if len(content) > _LARGEST_TEXT:
+            raise SourceError(
+                f"{tree / name} is larger than {_LARGEST_TEXT >> 20} MiB",
+                hint="Is this an undamaged checkout of an Istio release?",
+            )
+        # Lines may end as on Windows, as in any text file.
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise SourceError(
             f"cannot read {tree / name}: {error.strerror}",

@@ -9,7 +9,7 @@ from builder.oci import Descriptor, ImageConfig, Manifest
 from builder.plan import FINGERPRINT_ANNOTATION, ImagePlan, MirrorPlan
 from builder.ports import Registry
 from builder.publish import Publication
-from builder.reference import ImageReference, Platform
+from builder.reference import Digest, ImageReference, Platform
 
 _PARALLEL = 8
 
@@ -114,37 +114,42 @@ def find_published(plan: ImagePlan, registry: Registry) -> Manifest | None:
     return found
 
 
-def verify_published(publications: Sequence[Publication], registry: Registry) -> tuple[PulledImage, ...]:
-    """Read every tag back: the right index, every platform whole. Raises VerifyError listing what is not so.
+def verify_content(publications: Sequence[Publication], registry: Registry) -> tuple[PulledImage, ...]:
+    """Read back, by digest, what a puller would get: every platform whole, in every repository.
 
-    What stands behind a digest is read once for each repository.
+    Raises VerifyError listing what is not so. No tag is looked at: they are moved once this holds.
     """
-    firsts = {
-        (reference.repository, publication.index.digest): (publication, reference)
+    wanted = {
+        reference.repository.at(publication.index.digest): publication
         for publication in publications
-        for reference in reversed(publication.references)
+        for reference in publication.references
     }
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        tags = [
-            pool.submit(_check_tag, reference, publication, registry)
-            for publication in publications
-            for reference in publication.references
-        ]
-        images = list(pool.map(lambda first: pull(first[1], registry), firsts.values()))
-        problems = [problem for tag in tags if (problem := tag.result())]
-    problems += [f"{image.reference}: {problem}" for image in images for problem in image.problems]
+        images = tuple(pool.map(lambda reference: pull(reference, registry), wanted))
+    problems = [f"{image.reference}: {problem}" for image in images for problem in image.problems]
     if problems:
         raise VerifyError(
-            "the hub does not serve what was pushed:\n" + "\n".join(f"  {problem}" for problem in problems),
-            hint="Another run, or a clean-up job of the registry, may have changed it meanwhile: run the same again.",
+            "the hub does not serve what was uploaded; no tag has moved:\n" + "\n".join(f"  {line}" for line in problems),
+            hint="A clean-up job of the registry may have removed it meanwhile: run the same again.",
         )
-    return tuple(images)
+    return images
 
 
-def _check_tag(reference: ImageReference, publication: Publication, registry: Registry) -> str:
-    found = registry.get_manifest(reference)
+def verify_tags(publications: Sequence[Publication], registry: Registry) -> None:
+    """Read every tag back, after they have moved. Raises VerifyError saying which are not where they were put."""
+    wanted = {reference: publication.index.digest for publication in publications for reference in publication.references}
+    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+        found = dict(zip(wanted, pool.map(registry.get_manifest, wanted), strict=True))
+    problems = [problem for reference, index in wanted.items() if (problem := _compare(reference, found[reference], index))]
+    if problems:
+        right = f"{len(wanted) - len(problems)} of {len(wanted)} tags are this release"
+        raise VerifyError(
+            f"all tags had moved, but {right}:\n" + "\n".join(f"  {problem}" for problem in problems),
+            hint="Another run, or a clean-up job of the registry, has changed them meanwhile: run the same again.",
+        )
+
+
+def _compare(reference: ImageReference, found: Manifest | None, wanted: Digest) -> str:
     if found is None:
         return f"{reference} does not exist"
-    if found.digest != publication.index.digest:
-        return f"{reference} is {found.digest}, not {publication.index.digest}"
-    return ""
+    return "" if found.digest == wanted else f"{reference} is {found.digest}, not {wanted}"

@@ -194,12 +194,13 @@ class Tools:
             interruption=self._interruption,
         )
 
-    def counter(self) -> Counter:
-        """What publishing needs."""
+    def counter(self, *, replace: bool) -> Counter:
+        """What publishing needs. `replace` allows tags to lose platforms."""
         return Counter(
             registry=self.registry,
             registry_for_undoing=self._make_registry_for_undoing(),
             journals=self.workspace.journals,
+            replace=replace,
         )
 
     def _find_go(self, job: Job, book: RecipeBook, source: SourceFacts, on_line: Callable[[str], None]) -> LockedGo:
@@ -241,7 +242,7 @@ class Tools:
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
-        git = Git(self.run, self._environment, self.workspace.releases)
+        git = Git(self.run, self._environment, self.workspace.releases, pause=self._interruption.wait)
         if job.source.directory is not None:
             tree = job.source.directory.resolve()
         else:

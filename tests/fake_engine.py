@@ -14,8 +14,12 @@ from tests.samples import BASE_LAYER, make_config, write_image
 
 @dataclass
 class FakeEngine:
-    """Knows the instructions of our own templates. `change` may spoil the configuration of what comes out."""
+    """Knows the instructions of our own templates. `change` may spoil the configuration of what comes out.
 
+    `compression` is what its cache happens to hold layers in; the base's are as its registry has them.
+    """
+
+    compression: str = "uncompressed"
     change: Callable[[ImageConfig], ImageConfig] = lambda config: config
     ready: Callable[[], None] = lambda: None
     targets: list[AssemblyTarget] = field(default_factory=list)
@@ -52,7 +56,7 @@ class FakeEngine:
                     config = replace(config, entrypoint=tuple(json.loads(rest)), command=())
                 case _:
                     raise AssembleError(f"dockerfile parse error: unknown instruction: {instruction}")
-        return write_image(target.destination, self.change(config), layers, target.compression)
+        return write_image(target.destination, self.change(config), layers, self.compression, base_compression="gzip")
 
 
 def _read_pair(text: str) -> tuple[str, str]:

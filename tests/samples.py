@@ -119,10 +119,20 @@ def make_base(name: str, platforms: tuple[Platform, ...] = (AMD64, ARM64), regis
         name=name,
         reference=reference.pinned(make_digest(f"index of {name}")),
         platforms=tuple(
-            LockedBasePlatform(platform=platform, manifest=make_digest(f"{name} {platform}"), config=make_config(platform))
+            LockedBasePlatform(
+                platform=platform,
+                manifest=make_digest(f"{name} {platform}"),
+                config=make_config(platform),
+                layers=base_layers(),
+            )
             for platform in platforms
         ),
     )
+
+
+def base_layers() -> tuple[Digest, ...]:
+    """The blobs of a base image's layers, as its registry has them and the fake engine gives them."""
+    return (Digest.of(compress(BASE_LAYER, "gzip")[0]),)
 
 
 def make_artifact(platform: Platform) -> LockedArtifact:
@@ -226,9 +236,15 @@ def add_blob(layout: Layout, content: bytes, media_type: str) -> Descriptor:
     return descriptor
 
 
-def add_image(layout: Layout, config: ImageConfig, layers: Sequence[bytes], compression: str = "gzip") -> Descriptor:
-    """Put an image of these uncompressed layers into a layout, base first; diff_ids are theirs, whatever `config` says."""
-    blobs = [add_blob(layout, *compress(layer, compression)) for layer in layers]
+def add_image(
+    layout: Layout, config: ImageConfig, layers: Sequence[bytes], compression: str = "gzip", base_compression: str = ""
+) -> Descriptor:
+    """Put an image of these uncompressed layers into a layout, base first; diff_ids are theirs, whatever `config` says.
+
+    The base, where its compression is given, is the lowest layer.
+    """
+    compressions = [base_compression or compression, *[compression] * len(layers)]
+    blobs = [add_blob(layout, *compress(*pair)) for pair in zip(layers, compressions, strict=False)]
     diff_ids = [str(Digest.of(layer)) for layer in layers]
     manifest = {
         "schemaVersion": 2,
@@ -253,17 +269,24 @@ def set_root(layout: Layout, descriptor: Descriptor, notes: dict[str, str] | Non
     return layout
 
 
-def write_image(root: Path, config: ImageConfig, layers: Sequence[bytes], compression: str = "gzip") -> Layout:
+def write_image(
+    root: Path, config: ImageConfig, layers: Sequence[bytes], compression: str = "gzip", base_compression: str = ""
+) -> Layout:
     """A layout with this one image and no index, as buildx leaves it."""
     layout = Layout(root)
-    return set_root(layout, add_image(layout, config, layers, compression))
+    return set_root(layout, add_image(layout, config, layers, compression, base_compression))
 
 
-def write_image_index(root: Path, images: dict[Platform, Descriptor], notes: dict[str, str] | None = None) -> Layout:
+def write_image_index(
+    root: Path,
+    images: dict[Platform, Descriptor],
+    notes: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+) -> Layout:
     """Make an index of images that are in the layout already the layout's root."""
     layout = Layout(root)
     children = [replace(image, platform=platform).to_json() for platform, image in images.items()]
-    return set_root(layout, add_index(layout, children), notes)
+    return set_root(layout, add_index(layout, children, annotations), notes)
 
 
 def change_image(book: RecipeBook, image: str, **changes: Any) -> RecipeBook:  # noqa: ANN401 - fields of the recipe

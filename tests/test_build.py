@@ -1,6 +1,7 @@
 """Building side by side: what is needed is done, nothing else is, and the first failure ends the rest."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,9 @@ from builder.plan import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.progress import Event, Progress, TaskFinished
 from builder.recipe import ArtifactFile
-from builder.reference import Digest, ImageReference
+from builder.reference import Digest, ImageReference, Platform
 from builder.release_directory import read_release
+from builder.release_file import note_release
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
@@ -58,6 +60,7 @@ class Site:
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     interruption: Interruption = field(default_factory=Interruption)
     events: list[Event] = field(default_factory=list)
+    envoy_for: dict[Platform, str] = field(default_factory=lambda: {AMD64: "amd64", ARM64: "arm64"})
     observe: Callable[[Event], None] = lambda event: None
     find_compiler: Callable[[], Compiler] | None = None
 
@@ -65,7 +68,7 @@ class Site:
         """A plan whose Envoys are at hand."""
         artifacts = []
         for platform in (AMD64, ARM64):
-            content = make_elf(platform.architecture) + b"envoy"
+            content = make_elf(self.envoy_for[platform]) + b"envoy"
             url = f"https://mirror.example/envoy-{platform.architecture}"
             self.downloader.files[url] = content
             sha256 = Digest.of(content).hex
@@ -130,7 +133,10 @@ class TestWhatIsDone:
 
     def test_push_from_takes_up_what_was_built(self, site: Site) -> None:
         plan = site.plan(tags=("1.29.0", "1.29"))
-        site.build(plan)
+        built = site.build(plan)
+        note_release(
+            site.root / "layouts", plan.version, plan.hub, plan.commit, {key: made.index().digest for key, made in built.items()}
+        )
         release = read_release(site.root / "layouts", (), (), read_layer_of)
         assert (release.version, release.hub) == (plan.version, plan.hub)
         assert {entry.key: entry.references for entry in release.publications} == {
@@ -343,11 +349,28 @@ class TestFailures:
         with pytest.raises(SourceError, match=f"the source lacks .*/{BOOTSTRAP}"):
             site.build(plan, ("proxyv2-debug",))
 
+    @pytest.mark.parametrize(
+        ("spoil", "told"),
+        [
+            (lambda path: path.symlink_to("/etc/hostname"), "leads outside of the source, to /etc/hostname"),
+            (os.mkfifo, "is no ordinary file, which an image needs"),
+        ],
+    )
+    def test_a_file_that_is_not_the_trees_own_is_refused(self, site: Site, spoil: Callable[[Path], None], told: str) -> None:
+        plan = site.plan(platforms=(ARM64,))
+
+        def answer(call: Call) -> Completed:
+            (site.root / "tree" / BOOTSTRAP).unlink()
+            spoil(site.root / "tree" / BOOTSTRAP)
+            return go_build(call)
+
+        site.runner.answer = answer
+        with pytest.raises(SourceError, match=f"/{BOOTSTRAP} {told}"):
+            site.build(plan, ("proxyv2-debug",))
+
     def test_a_foreign_envoy_is_refused(self, site: Site) -> None:
+        site.envoy_for = {AMD64: "amd64", ARM64: "amd64"}
         plan = site.plan(platforms=(ARM64,), images=("proxyv2",))
-        [artifact] = [artifact for artifact in plan.artifacts if artifact.platform == ARM64]
-        (site.root / "downloads").mkdir(parents=True)
-        (site.root / "downloads" / artifact.sha256).write_bytes(make_elf("amd64"))
         with pytest.raises(CompileError, match="/usr/local/bin/envoy should be for linux/arm64"):
             site.build(plan)
 

@@ -39,3 +39,16 @@ def test_a_damaged_layer_is_not_remembered(tmp_path: Path) -> None:
         catalogue(layout, layer)
     layout.blob(layer.digest).write_bytes(whole)
     assert [entry.path for entry in catalogue(layout, layer)] == ["/a"]
+
+
+def test_what_other_bytes_hold_is_not_remembered_under_this_digest(tmp_path: Path) -> None:
+    """A valid layer of the same size under another's name must not make honest builds fail later."""
+    honest = make_tar([SampleFile(path="/a", content=b"honest")])
+    layout = write_image(tmp_path / "image", make_config(ARM64), [honest], "none")
+    layer = layout.index().layers()[0]
+    layout.blob(layer.digest).write_bytes(make_tar([SampleFile(path="/b", content=b"forged")]))
+    catalogue = LayerCatalogue(tmp_path / "layers")
+    with pytest.raises(CheckError, match="damaged"):
+        catalogue(layout, layer)
+    layout.blob(layer.digest).write_bytes(honest)
+    assert [entry.path for entry in catalogue(layout, layer)] == ["/a"]

@@ -90,13 +90,13 @@ def check(tmp_path: Path) -> Callable[..., None]:
         layers = (base, make_tar([*DIRECTORIES, *files]), *more_layers)
         layout = write_image(tmp_path, config or good_config(plan), layers, compression)
         image = next(image for image in plan.platforms if image.platform == ARM64)
-        check_platform(plan, image, layout, expect(program()) if expected is None else expected)
+        check_platform(plan, image, layout, expect(program()) if expected is None else expected, compression)
 
     return check_image
 
 
 class TestOnePlatform:
-    @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+    @pytest.mark.parametrize("compression", ["gzip", "zstd"])
     def test_what_was_planned_passes(self, check: Callable[..., None], compression: str) -> None:
         check(compression=compression)
 
@@ -205,14 +205,14 @@ class TestOnePlatform:
         image = add_image(layout, good_config(), [BASE_LAYER])
         write_image_index(tmp_path, {ARM64: image})
         with pytest.raises(CheckError, match="holds an index where an image should be"):
-            check_platform(PILOT, PILOT.platforms[1], layout, ())
+            check_platform(PILOT, PILOT.platforms[1], layout, (), "gzip")
 
     def test_a_damaged_layer_is_found(self, tmp_path: Path) -> None:
         layout = write_image(tmp_path, good_config(), [BASE_LAYER, make_tar([program()])])
         layer = layout.index().layers()[-1]
         layout.blob(layer.digest).write_bytes(layout.blob(layer.digest).read_bytes()[:-4])
         with pytest.raises(CheckError, match="is damaged"):
-            check_platform(PILOT, PILOT.platforms[1], layout, expect(program()))
+            check_platform(PILOT, PILOT.platforms[1], layout, expect(program()), "gzip")
 
 
 class TestWhatTheBaseSays:
@@ -311,7 +311,7 @@ class TestIntegrity:
         for blob in sorted((layout.root / "blobs" / "sha256").iterdir()):
             content = blob.read_bytes()
             blob.write_bytes(content[:-1])
-            with pytest.raises(CheckError, match=r"damaged|only a part"):
+            with pytest.raises(CheckError, match=r"damaged"):
                 check_integrity(layout)
             blob.write_bytes(content)
 

@@ -125,8 +125,8 @@ def test_from_takes_nothing_that_would_be_built(tmp_path: Path) -> None:
     assert "--envoy-url cannot be used with it" in told
 
 
-def test_a_part_of_a_release_cannot_be_chosen_from_layouts(tmp_path: Path) -> None:
-    assert "--image cannot be used with it" in fail("push", "--from", tmp_path, "--image", "pilot", code=2)
+def test_what_is_built_cannot_be_chosen_from_layouts(tmp_path: Path) -> None:
+    assert "--platform cannot be used with it" in fail("push", "--from", tmp_path, "--platform", "linux/amd64", code=2)
 
 
 def test_an_empty_tag_is_not_the_default_one(tree: Path) -> None:

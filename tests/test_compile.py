@@ -66,6 +66,20 @@ class TestTheCall:
         assert call.argv[-2:] == ("./istioctl/cmd/istioctl", "./pilot/cmd/pilot-discovery")
         assert call.cwd == Path("/src")
 
+    def test_a_program_that_was_damaged_since_is_linked_anew(self, tmp_path: Path) -> None:
+        """Go would take it for up to date by the build ID near its beginning."""
+        into = tmp_path / "out"
+        build(go_build, into)
+        (into / "pilot-discovery").write_bytes(make_elf("arm64") + b"damaged")
+        there: list[set[str]] = []
+
+        def look(call: Call) -> Completed:
+            there.append({path.name for path in into.iterdir() if not path.name.endswith(".sum")})
+            return go_build(call)
+
+        build(look, into)
+        assert there == [{"istioctl"}]
+
     def test_gives_each_programs_path(self, tmp_path: Path) -> None:
         programs = compile_step(
             STEP,

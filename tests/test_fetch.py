@@ -94,3 +94,25 @@ def test_an_archive_without_it_is_refused(tmp_path: Path, content: bytes) -> Non
     with pytest.raises(ArtifactError, match=rf"https://mirror\.example/envoy\.tar\.gz does not hold {MEMBER}") as raised:
         fetch(artifact(content), tmp_path, FakeDownloader({URL: content}))
     assert "hunter2" not in raised.value.message
+
+
+def test_a_cached_file_of_other_bytes_is_fetched_again(tmp_path: Path) -> None:
+    downloader = FakeDownloader({URL: b"envoy"})
+    wanted = artifact(b"envoy", member="")
+    (tmp_path / wanted.sha256).write_bytes(b"evil!")
+    assert fetch(wanted, tmp_path, downloader) == (b"envoy", "fetched")
+
+
+def test_a_member_that_was_damaged_since_is_taken_out_again(tmp_path: Path) -> None:
+    content = archive(SampleFile(path=MEMBER, content=b"envoy"))
+    downloader = FakeDownloader({URL: content})
+    fetch(artifact(content), tmp_path, downloader)
+    (tmp_path / artifact(content).member_file).write_bytes(b"evil!")
+    assert fetch(artifact(content), tmp_path, downloader) == (b"envoy", "cached")
+    assert downloader.asked == [URL]
+
+
+def test_nothing_is_taken_out_of_a_damaged_archive(tmp_path: Path) -> None:
+    content = archive(SampleFile(path=MEMBER, content=b"envoy"))
+    (tmp_path / artifact(content).sha256).write_bytes(archive(SampleFile(path=MEMBER, content=b"evil!")))
+    assert fetch(artifact(content), tmp_path, FakeDownloader({URL: content})) == (b"envoy", "fetched")

@@ -158,3 +158,11 @@ def test_a_registry_that_fails_is_told(tmp_path: Path) -> None:
     bench.registry.fail_on = lambda operation, key: RegistryError("down") if operation == "pull_blob" else None
     with pytest.raises(RegistryError, match="down"):
         bench.fetch()
+
+
+def test_one_that_was_damaged_since_is_taken_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [[ENVOY]])
+    bench.fetch()
+    [kept] = (tmp_path / "cache").glob("*.member")
+    kept.write_bytes(b"evil!")
+    assert bench.fetch() == (b"envoy", "taken from an image")

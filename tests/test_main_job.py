@@ -76,17 +76,26 @@ class Site:
         document: dict[str, Any] = answer.json()
         return document
 
-    def config(self, repository: str, tag: str, platform: str) -> dict[str, Any]:
-        """The configuration of one platform's image."""
+    def manifest(self, repository: str, tag: str, platform: str) -> dict[str, Any]:
+        """The manifest of one platform's image."""
         children = {entry["platform"]["architecture"]: entry for entry in self.index(repository, tag)["manifests"]}
         child = children[platform.partition("/")[2]]
-        manifest = requests.get(
+        document: dict[str, Any] = requests.get(
             f"http://{self.registry}/v2/{self.run}/{repository}/manifests/{child['digest']}",
             headers={"Accept": child["mediaType"]},
             timeout=30,
         ).json()
+        return document
+
+    def config(self, repository: str, tag: str, platform: str) -> dict[str, Any]:
+        """The configuration of one platform's image."""
+        manifest = self.manifest(repository, tag, platform)
         document: dict[str, Any] = self.get(f"{repository}/blobs/{manifest['config']['digest']}").json()
         return document
+
+    def layers(self, repository: str, tag: str, platform: str) -> list[str]:
+        """The media types of one platform's layers, lowest first."""
+        return [layer["mediaType"] for layer in self.manifest(repository, tag, platform)["layers"]]
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +333,30 @@ class TestChoices:
         ended = site.push("zstd", "--image", "pilot", "--variant", "debug", "--compression", "zstd")
         assert ended.code == 0, ended.stderr
         assert VERSION in run_image(f"zstd/pilot:{VERSION}", ARM64, "version")
+        assert [layer.rpartition("+")[2] for layer in site.layers("zstd/pilot", VERSION, ARM64)[1:]] == ["zstd"]
+
+    def test_what_the_builder_has_in_its_cache_changes_nothing(self, site: Site) -> None:
+        """The same layers, already there in the other compression, and the other way round."""
+        settings = ("cached", "--image", "pilot", "--variant", "debug", "--rebuild")
+        first = site.push(*settings)
+        zstd = site.push(*settings, "--compression", "zstd", "--tag", "zstd")
+        assert [layer.rpartition("+")[2] for layer in site.layers("cached/pilot", "zstd", ARM64)] == ["gzip", "zstd"]
+        again = site.push(*settings)
+        assert first.digests() == again.digests() != zstd.digests()
+        assert [layer.rpartition("+")[2] for layer in site.layers("cached/pilot", VERSION, ARM64)] == ["gzip", "gzip"]
+
+    def test_a_push_for_fewer_platforms_takes_none_away(self, site: Site) -> None:
+        narrow = ("narrow", "--image", "pilot", "--variant", "debug", "--platform", ARM64)
+        whole = site.push(*narrow[:-2])
+        refused = site.push(*narrow)
+        assert refused.code == 18, refused.stderr
+        assert f"narrow/pilot:{VERSION} has linux/amd64, linux/arm64; it would have linux/arm64" in refused.stderr
+        assert "compile" not in refused.stderr
+        assert site.index("narrow/pilot", VERSION)["manifests"][0]["platform"]["architecture"] == "amd64"
+        assert site.push(*narrow[:-2]).digests() == whole.digests()
+        told = site.push(*narrow, "--replace")
+        assert told.code == 0, told.stderr
+        assert [entry["platform"]["architecture"] for entry in site.index("narrow/pilot", VERSION)["manifests"]] == ["arm64"]
 
     def test_an_envoy_of_ones_own(self, site: Site, tmp_path: Path) -> None:
         """The platform it is given for takes it, and one for the wrong platform is refused before anything is pushed."""
@@ -352,7 +385,7 @@ class TestChoices:
 
 class TestLayouts:
     def test_build_stops_at_layouts_with_the_digests_of_the_push(self, built: Path, pushed: Ended) -> None:
-        digests = {path.name: str(Layout(path).index().digest) for path in built.iterdir()}
+        digests = {path.name: str(Layout(path).index().digest) for path in built.iterdir() if path.is_dir()}
         assert digests == pushed.digests()
 
     def test_layouts_go_to_a_hub_behind_an_air_gap(self, built: Path, pushed: Ended, site: Site) -> None:
@@ -373,7 +406,7 @@ class TestLayouts:
         blob.write_bytes(blob.read_bytes()[:-100])
         ended = istio_build("push", "--from", damaged, "--hub", site.hub("damaged"))
         assert ended.code == 12
-        assert "only a part of it is there" in ended.stderr
+        assert "is damaged: it has " in ended.stderr
         assert site.tags("damaged/pilot") == []
 
     def test_one_platform_can_be_loaded_into_the_engine(self, site: Site, tmp_path: Path) -> None:

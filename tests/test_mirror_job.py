@@ -71,7 +71,7 @@ def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, re
     settings = ("--source", source, "--recipes", recipes, "--hub", f"{registry}/{run}", "--base-registry", bases)
     built = istio_build("build", *settings, "--image", "distroless,base", "--output", tmp_path / "images", env=env)
     assert built.code == 0, built.stderr
-    digests = {path.name: str(Layout(path).index().digest) for path in (tmp_path / "images").iterdir()}
+    digests = {path.name: str(Layout(path).index().digest) for path in (tmp_path / "images").iterdir() if path.is_dir()}
     carried = istio_build(
         *("push", "--from", tmp_path / "images", "--hub", f"{registry}/{run}/gap", "--tag", "7"), *("--output-format", "json")
     )

@@ -1,19 +1,23 @@
 """Tags move all together or not at all: proven by failing every single request once, and by killing the run."""
 
+import base64
+import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from builder.errors import BuilderError, Interrupted, PublishError, RegistryError, VerifyError
+from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss, PublishError, RegistryError, VerifyError
 from builder.journal import Journal
 from builder.layout import Layout, compose_layout
 from builder.oci import CONFIG, MANIFEST, Descriptor
 from builder.progress import Event, Message, Progress
-from builder.publish import Publication, Traffic, publish
+from builder.publish import Publication, Traffic, upload
 from builder.reference import Digest, Hub, Platform
-from builder.verify import verify_published
+from builder.tags import TagMover
+from builder.verify import verify_content, verify_tags
 from tests.fake_registry import FakeRegistry
 
 HUB = Hub.parse("hub.test/istio")
@@ -31,21 +35,34 @@ class Release:
     """A set of images to publish, and all that publishing needs."""
 
     work: Path
+    cache: Path
     publications: tuple[Publication, ...]
     registry: FakeRegistry
     messages: list[str] = field(default_factory=list)
     pause: Callable[[float], None] = lambda seconds: None
+    replace: bool = False
 
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         repositories = [reference.repository for entry in self.publications for reference in entry.references]
-        return publish(
-            self.publications,
+        progress = Progress(self._observe)
+        traffic = upload(self.publications, self.registry, progress)
+        mover = TagMover(
             registry=self.registry,
             registry_for_undoing=undoing or self.registry,
-            journal=Journal(self.work / "journal", repositories),
-            progress=Progress(self._observe),
+            journal=Journal(self.cache / "journal", repositories),
+            progress=progress,
             pause=self.pause,
+            replace=self.replace,
         )
+        return dataclasses.replace(traffic, tags_moved=mover.move(self.publications))
+
+    def elsewhere(self) -> "Release":
+        """The same release on another machine, which has a cache of its own and sees the same hub."""
+        return dataclasses.replace(self, cache=self.work / "other machine", registry=_view(self.registry), messages=[])
+
+    def journals(self) -> list[Path]:
+        """The journals that are left."""
+        return list((self.cache / "journal").glob("*.json"))
 
     def tags(self) -> dict[str, Digest]:
         """Every tag at the hub and what it points at."""
@@ -62,28 +79,32 @@ class Release:
             self.messages.append(event.text)
 
 
-def make_release(work: Path, content: str, registry: FakeRegistry, tags: tuple[str, ...] = OLD_TAGS) -> Release:
+def make_release(
+    work: Path,
+    content: str,
+    registry: FakeRegistry,
+    tags: tuple[str, ...] = OLD_TAGS,
+    platforms: tuple[Platform, ...] = PLATFORMS,
+) -> Release:
     publications = tuple(
         Publication(
             key=image,
-            index=(layout := make_layout(work / content / image, f"{image} {content}")).index(),
+            index=(layout := make_layout(work / content / image, f"{image} {content}", platforms)).index(),
             references=tuple(HUB.repository(image).at(tag) for tag in tags),
             layout=layout,
         )
         for image in IMAGES
     )
-    return Release(work, publications, registry)
+    return Release(work, work, publications, registry)
 
 
-def make_layout(root: Path, content: str) -> Layout:
+def make_layout(root: Path, content: str, platforms: tuple[Platform, ...] = PLATFORMS) -> Layout:
     """A layout with one layer a platform; what publishing sends need not be a real image."""
-    parts = {platform: make_part(root / platform.slug, f"{content} {platform}", platform) for platform in PLATFORMS}
+    parts = {platform: make_part(root / platform.slug, f"{content} {platform}", platform) for platform in platforms}
     return compose_layout(parts, root / "whole", {}, {})
 
 
 def make_part(root: Path, content: str, platform: Platform) -> Layout:
-    import json
-
     layout = Layout(root)
     (root / "blobs" / "sha256").mkdir(parents=True)
 
@@ -132,7 +153,8 @@ class TestOrder:
         assert new.tags() == new.wanted()
         assert traffic.tags_moved == 6
         assert traffic.uploaded == 12
-        assert len(verify_published(new.publications, new.registry)) == 3
+        assert len(verify_content(new.publications, new.registry)) == 3
+        verify_tags(new.publications, new.registry)
 
     def test_publishing_again_sends_and_moves_nothing(self, new: Release) -> None:
         new.publish()
@@ -163,8 +185,8 @@ class TestAllOrNothing:
         start = len(counted.registry.log)
         requests.publish()
         total = len(counted.registry.log) - start
-        # Each image: 4 blobs, 2 manifests and their index, 2 tags read, 2 tags moved.
-        assert total == 3 * (4 + 3 + 2 + 2)
+        # Each image: 4 blobs, 2 manifests and their index, 2 tags read, and 2 looked at once more and moved.
+        assert total == 3 * (4 + 3 + 2 + 4)
         for number in range(total):
             self._fail_request(tmp_path / str(number), number)
 
@@ -219,7 +241,7 @@ class TestAllOrNothing:
         with pytest.raises(PublishError, match="every tag is where it was before"):
             new.publish()
         assert new.tags() == before
-        assert list((new.work / "journal").glob("*.json")) == []
+        assert new.journals() == []
 
     def test_ctrl_c_between_two_tags_puts_all_back(self, new: Release) -> None:
         before = new.tags()
@@ -284,7 +306,7 @@ class TestAfterACrash:
 
     def test_nothing_is_left_over_after_a_run_that_went_well(self, new: Release) -> None:
         new.publish()
-        assert list((new.work / "journal").glob("*.json")) == []
+        assert new.journals() == []
 
 
 class TestVerify:
@@ -292,8 +314,8 @@ class TestVerify:
         new.publish()
         pilot = HUB.repository("pilot")
         new.registry.manifests[pilot]["1.29"] = old.publications[1].index
-        with pytest.raises(VerifyError, match=r"pilot:1.29 is sha256:\w+, not sha256:"):
-            verify_published(new.publications, new.registry)
+        with pytest.raises(VerifyError, match=r"all tags had moved, but 5 of 6 .*\n.*pilot:1.29 is sha256:\w+, not sha256:"):
+            verify_tags(new.publications, new.registry)
 
     def test_a_platform_that_a_clean_up_removed_is_told(self, new: Release) -> None:
         new.publish()
@@ -301,7 +323,7 @@ class TestVerify:
         arm64 = new.publications[1].index.children()[1]
         del new.registry.manifests[pilot][str(arm64.digest)]
         with pytest.raises(VerifyError, match=f"linux/arm64: its manifest {arm64.digest} is missing"):
-            verify_published(new.publications, new.registry)
+            verify_content(new.publications, new.registry)
 
     def test_a_lost_layer_is_told(self, new: Release) -> None:
         new.publish()
@@ -310,7 +332,7 @@ class TestVerify:
         layer = entry.layout.manifest(entry.index.children()[0]).layers()[0]
         del new.registry.blobs[HUB.repository("istioctl")][layer.digest]
         with pytest.raises(VerifyError, match=f"linux/amd64: layer {layer.digest} is missing"):
-            verify_published(new.publications, new.registry)
+            verify_content(new.publications, new.registry)
 
 
 def _kill_after(release: Release, moved: int) -> None:
@@ -342,3 +364,198 @@ def _view(registry: FakeRegistry) -> FakeRegistry:
     view = FakeRegistry(can_delete_tags=registry.can_delete_tags)
     view.manifests, view.blobs = registry.manifests, registry.blobs
     return view
+
+
+class TestOthersAtWork:
+    """Several machines, each with a cache of its own, at one hub."""
+
+    def test_undoing_leaves_what_another_run_has_finished_meanwhile(self, new: Release) -> None:
+        """We fail at a tag while another machine's release goes through: it must stay whole."""
+        other = make_release(new.work / "theirs", "theirs", _view(new.registry)).elsewhere()
+
+        def fail_late(operation: str, key: str) -> Exception | None:
+            if (operation, key) == ("put_manifest", f"{HUB}/proxyv2:1.29-debug"):
+                other.publish()
+                return RegistryError("injected", status=500)
+            return None
+
+        undoing = _view(new.registry)
+        new.registry.fail_on = fail_late
+        with pytest.raises(PublishError, match="every tag that this run had moved is back") as raised:
+            new.publish(undoing)
+        assert new.tags() == other.wanted()
+        assert "left alone, as somebody else has moved them meanwhile:\n" in raised.value.message
+        assert f"\n  {HUB}/proxyv2:1.29\n" in raised.value.message
+        assert new.journals() == []
+
+    def test_a_tag_that_somebody_moved_since_we_looked_is_not_overwritten(self, old: Release, new: Release) -> None:
+        before = old.tags()
+        theirs = make_release(new.work / "theirs", "theirs", new.registry).publications[1].index
+
+        def move_theirs(operation: str, key: str) -> Exception | None:
+            if (operation, key) == ("put_manifest", f"{HUB}/istioctl:1.29"):
+                new.registry.manifests[HUB.repository("pilot")]["1.29"] = theirs
+            return None
+
+        new.registry.fail_on = move_theirs
+        with pytest.raises(PublishError, match=f"somebody else has moved {HUB}/pilot:1.29 meanwhile: it is {theirs.digest}"):
+            new.publish()
+        assert new.tags() == {**before, "pilot:1.29": theirs.digest}
+
+    def test_the_same_release_from_two_machines_is_not_taken_back_from_either(self, new: Release) -> None:
+        """We fail half-way, another machine has meanwhile put the very same release there: it is whole, and stays."""
+        other = new.elsewhere()
+
+        def fail_late(operation: str, key: str) -> Exception | None:
+            if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29-debug"):
+                other.publish()
+                return RegistryError("injected", status=500)
+            return None
+
+        undoing = _view(new.registry)
+        new.registry.fail_on = fail_late
+        new.publish(undoing)
+        assert new.tags() == new.wanted()
+        assert any("Another run has moved the rest" in message for message in new.messages)
+
+    def test_a_killed_run_that_another_machine_finished_is_not_rolled_back(self, new: Release) -> None:
+        _kill_after(new, 4)
+        new.elsewhere().publish()
+        make_release(new.work, "next", new.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == new.wanted()
+
+    def test_a_run_killed_after_its_last_tag_is_not_rolled_back(self, new: Release) -> None:
+        _kill_after(new, 6)
+        assert new.journals()
+        make_release(new.work, "next", new.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == new.wanted()
+        assert new.journals() == []
+
+    @pytest.mark.parametrize("gone", [False, True], ids=["moved", "deleted"])
+    def test_a_journal_of_tags_that_somebody_moved_since_is_told_and_left(self, old: Release, new: Release, gone: bool) -> None:
+        _kill_after(new, 4)
+        pilot = new.registry.manifests[HUB.repository("pilot")]
+        theirs = make_release(new.work / "theirs", "theirs", new.registry).publications[1].index
+        if gone:
+            del pilot["1.29"]
+        else:
+            pilot["1.29"] = theirs
+        before = new.tags()
+        other = make_release(new.work, "next", new.registry, tags=("1.30",))
+        other.publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
+        [message] = [message for message in other.messages if "cut off" in message]
+        assert f"{HUB}/pilot:1.29 is {'gone' if gone else theirs.digest}" in message
+
+    @pytest.mark.parametrize("failing", ["istioctl:1.29-debug", "proxyv2:1.29-debug"])
+    def test_another_release_that_fails_after_a_killed_one_restores_the_last_whole_one(
+        self, old: Release, new: Release, failing: str
+    ) -> None:
+        before = old.tags()
+        _kill_after(new, 4)
+        other = make_release(new.work, "other", new.registry)
+        undoing = _view(new.registry)
+        other.registry.fail_on = _fail_tag(failing)
+        with pytest.raises(PublishError, match="every tag is where it was before"):
+            other.publish(undoing)
+        assert other.tags() == before
+
+    def test_a_request_without_an_answer_keeps_the_journal(self, old: Release, new: Release) -> None:
+        """It may still arrive when all else has been put back, and then only the journal tells."""
+        before = old.tags()
+        undoing = _view(new.registry)
+
+        def lose(operation: str, key: str) -> Exception | None:
+            return RegistryError("it did not answer") if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29") else None
+
+        new.registry.fail_on = lose
+        with pytest.raises(PublishError, match=r"the last request, for .*pilot:1\.29, got no answer and may still arrive"):
+            new.publish(undoing)
+        assert new.tags() == before
+        new.registry.manifests[HUB.repository("pilot")]["1.29"] = new.publications[1].index
+        new.registry.fail_on = lambda operation, key: None
+        make_release(new.work, "next", new.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
+
+
+class TestPlatformsAreKept:
+    @pytest.fixture
+    def narrow(self, old: Release) -> Release:
+        """The same tags for one platform alone."""
+        return make_release(old.work, "narrow", old.registry, platforms=PLATFORMS[1:])
+
+    def test_a_push_that_would_lose_a_platform_moves_nothing(self, old: Release, narrow: Release) -> None:
+        before = old.tags()
+        with pytest.raises(PlatformLoss, match="take platforms away") as raised:
+            narrow.publish()
+        assert f"{HUB}/pilot:1.29 has linux/amd64, linux/arm64; it would have linux/arm64" in raised.value.message
+        assert "--replace" in raised.value.hint
+        assert narrow.tags() == before
+
+    def test_it_may_when_it_is_told_to(self, narrow: Release) -> None:
+        narrow.replace = True
+        narrow.publish()
+        assert narrow.tags() == narrow.wanted()
+
+    def test_more_platforms_are_no_loss(self, tmp_path: Path) -> None:
+        registry = FakeRegistry()
+        make_release(tmp_path, "narrow", registry, platforms=PLATFORMS[1:]).publish()
+        wide = make_release(tmp_path, "wide", registry)
+        wide.publish()
+        assert wide.tags() == wide.wanted()
+
+    def test_a_single_image_at_the_tag_is_for_a_platform_too(self, old: Release, narrow: Release) -> None:
+        amd64 = old.publications[1].index.children()[0]
+        pilot = old.registry.manifests[HUB.repository("pilot")]
+        pilot["1.29"] = pilot["1.29-debug"] = pilot[str(amd64.digest)]
+        narrow.publications = narrow.publications[1:2]
+        with pytest.raises(PlatformLoss, match=r"pilot:1\.29 has linux/amd64; it would have linux/arm64"):
+            narrow.publish()
+
+
+class TestTheJournal:
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda text: "",
+            lambda text: text[: len(text) // 2],
+            lambda text: "[" * 60_000,
+            lambda text: "[]",
+            lambda text: "{}",
+            lambda text: text.replace('"version": 1', '"version": 2'),
+            lambda text: text.replace('"after": "sha256:', '"after": "sha256:x'),
+            lambda text: _flip_manifest(text),
+        ],
+        ids=["empty", "cut off", "deep", "a list", "no tags", "newer", "bad digest", "another manifest"],
+    )
+    def test_a_damaged_one_is_named_and_kept(self, new: Release, spoil: Callable[[str], str]) -> None:
+        _kill_after(new, 3)
+        before = new.tags()
+        [journal] = new.journals()
+        journal.write_text(spoil(journal.read_text()))
+        content = journal.read_bytes()
+        with pytest.raises(JournalError) as raised:
+            new.publish()
+        assert str(journal) in raised.value.message
+        assert journal.read_bytes() == content
+        assert new.tags() == before
+
+    def test_one_of_before_there_was_a_version_is_read(self, old: Release, new: Release) -> None:
+        before = old.tags()
+        _kill_after(new, 3)
+        [journal] = new.journals()
+        document = json.loads(journal.read_text())
+        del document["version"]
+        for entry in document["tags"]:
+            del entry["before"]["digest"]
+        journal.write_text(json.dumps(document))
+        make_release(new.work, "next", new.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
+
+
+def _flip_manifest(text: str) -> str:
+    """A journal in which what a tag was before is another manifest than was noted."""
+    document = json.loads(text)
+    before = document["tags"][0]["before"]
+    before["content"] = base64.b64encode(base64.b64decode(before["content"]).replace(b"arm64", b"arm65")).decode()
+    return json.dumps(document)

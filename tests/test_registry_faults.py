@@ -541,3 +541,22 @@ class TestFetchingABlob:
         with pytest.raises(Interrupted):
             self.pull(bench, tmp_path / "cache" / "blob")
         assert 0 < (tmp_path / "cache" / "blob.part").stat().st_size < len(BLOB)
+
+
+@pytest.mark.parametrize(
+    "short", [INDEX_CONTENT[:10], b'{"schemaVersion":2,"manifests":[{}]}', b"[" * 60_000], ids=["cut", "altered", "deep"]
+)
+def test_a_manifest_that_is_not_of_the_announced_digest_is_asked_for_again(bench: Bench, short: bytes) -> None:
+    announced = {"Content-Type": INDEX, "Docker-Content-Digest": str(Digest.of(INDEX_CONTENT))}
+    bench.tiny.manifests["istio/pilot:1.29"] = (INDEX, INDEX_CONTENT)
+    bench.server.inject("GET", "/manifests/", Reply(200, short, announced))
+    found = bench.client.get_manifest(bench.repository.at("1.29"))
+    assert found == Manifest(media_type=INDEX, content=INDEX_CONTENT)
+    assert len(bench.waits) == 1
+
+
+@pytest.mark.parametrize("content", [b'{"schemaVersion":2,"manif', b'{"schemaVersion":2,"manifests":[{}]}', b"[]"])
+def test_what_is_no_manifest_is_not_taken_for_one_where_no_digest_is_announced(bench: Bench, content: bytes) -> None:
+    bench.tiny.manifests["istio/pilot:1.29"] = (INDEX, content)
+    with pytest.raises(RegistryError, match="manifest sha256:"):
+        bench.client.get_manifest(bench.repository.at("1.29"))

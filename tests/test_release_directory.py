@@ -1,9 +1,11 @@
 """A directory of layouts: what it says of itself, and what `push --from` makes of it."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,21 +14,27 @@ from builder.errors import CheckError, RequestError
 from builder.layout import Layout
 from builder.plan import Plan
 from builder.reference import Hub, ImageReference
-from builder.release_directory import BuiltRelease, LayoutNotes, read_release
+from builder.release_directory import WHOLE, BuiltRelease, LayoutNotes, ReleasePart, read_release
+from builder.release_file import RELEASE_FILE, ReleaseFile, note_release
 from tests.samples import (
     AMD64,
     ARM64,
     BASE_LAYER,
+    COMMIT,
     SampleFile,
     add_image,
     image_of,
     make_config,
+    make_digest,
     make_elf,
     make_sample_plan,
     make_tar,
+    set_root,
     write_image_index,
 )
 
+HUB = "registry.corp.example/istio"
+KEYS = ("pilot-debug", "pilot-distroless", "istioctl-debug")
 TAGS = ("1.29.0", "1.29.0-debug", "1.29", "1.29-debug")
 
 
@@ -42,19 +50,30 @@ def write_layout(directory: Path, plan: Plan, key: str, architecture: str = "") 
         )
         for platform in (AMD64, ARM64)
     }
-    notes = dict(LayoutNotes.of(image_of(plan, key), plan).to_json())
-    return write_image_index(root, images, notes)
+    image = image_of(plan, key)
+    return write_image_index(root, images, dict(LayoutNotes.of(image, plan).to_json()), dict(image.annotations))
 
 
-def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = ()) -> BuiltRelease:
-    return read_release(directory, tuple(Hub.parse(hub) for hub in hubs), tags, read_layer_of)
+def note(directory: Path, *keys: str) -> None:
+    """Have the directory say that its release holds these, as they are there."""
+    digests = {key: Layout(directory / key).index().digest for key in keys}
+    ReleaseFile(version="1.29.0", hub=HUB, commit=COMMIT, images=tuple(sorted(digests.items()))).write(directory)
+
+
+def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = (), part: ReleasePart = WHOLE) -> BuiltRelease:
+    return read_release(directory, tuple(Hub.parse(hub) for hub in hubs), tags, read_layer_of, part)
+
+
+def chosen(release: BuiltRelease) -> list[str]:
+    return [entry.key for entry in release.publications]
 
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
     plan = make_sample_plan(tags=("1.29.0", "1.29"))
-    for key in ("pilot-debug", "pilot-distroless", "istioctl-debug"):
+    for key in KEYS:
         write_layout(tmp_path, plan, key)
+    note(tmp_path, *KEYS)
     return tmp_path
 
 
@@ -114,21 +133,110 @@ def test_a_directory_without_layouts_is_told(tmp_path: Path, name: str) -> None:
     assert "--output" in raised.value.hint
 
 
-def test_images_of_two_releases_are_refused(release: Path) -> None:
-    write_layout(release, make_sample_plan(tags=("1.29.1",)), "proxyv2-debug")
-    with pytest.raises(CheckError, match=r"several releases: 1\.29\.0 for registry\.corp.*, 1\.29\.1 for registry\.corp"):
+@pytest.mark.parametrize("changes", [{"tags": ("1.29.1",)}, {"hubs": (Hub.parse("docker.io/me"),)}], ids=["version", "hub"])
+def test_an_image_of_another_release_is_refused(release: Path, changes: dict[str, Any]) -> None:
+    write_layout(release, make_sample_plan(**{"tags": ("1.29.0", "1.29"), **changes}), "proxyv2-debug")
+    with pytest.raises(CheckError, match=r"holds proxyv2-debug, which release\.json does not list"):
+        read(release)
+    note(release, *KEYS, "proxyv2-debug")
+    with pytest.raises(CheckError, match=r"proxyv2-debug is not|is not to go where the rest of its release goes"):
         read(release)
 
 
-def test_images_stamped_for_two_hubs_are_refused(release: Path) -> None:
-    write_layout(release, make_sample_plan(tags=("1.29.0",), hubs=(Hub.parse("docker.io/me"),)), "proxyv2-debug")
-    with pytest.raises(CheckError, match="several releases"):
-        read(release)
+class TestTheWholeRelease:
+    def test_one_that_lacks_an_image_is_refused(self, release: Path) -> None:
+        shutil.rmtree(release / "pilot-distroless")
+        with pytest.raises(CheckError, match="lacks pilot-distroless: 2 of the 3 images") as raised:
+            read(release)
+        assert "--image" in raised.value.hint
+
+    def test_a_part_may_be_meant(self, release: Path) -> None:
+        shutil.rmtree(release / "pilot-distroless")
+        assert chosen(read(release, part=ReleasePart(images=("istioctl",)))) == ["istioctl-debug"]
+        assert chosen(read(release, part=ReleasePart(variants=("debug",)))) == ["istioctl-debug", "pilot-debug"]
+
+    def test_an_image_that_is_meant_is_there_in_all_its_variants(self, release: Path) -> None:
+        assert chosen(read(release, part=ReleasePart(images=("pilot",)))) == ["pilot-debug", "pilot-distroless"]
+        shutil.rmtree(release / "pilot-distroless")
+        with pytest.raises(CheckError, match="lacks pilot-distroless"):
+            read(release, part=ReleasePart(images=("pilot",)))
+
+    def test_an_image_that_is_not_there_cannot_be_meant(self, release: Path) -> None:
+        with pytest.raises(RequestError, match="holds no proxyv2") as raised:
+            read(release, part=ReleasePart(images=("proxyv2", "pilot")))
+        assert raised.value.hint == "It holds istioctl, pilot."
+
+    def test_a_directory_that_does_not_say_what_it_holds_is_refused(self, release: Path) -> None:
+        (release / RELEASE_FILE).unlink()
+        with pytest.raises(CheckError, match=r"there is no release\.json"):
+            read(release)
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "{}", '{"schemaVersion": 2}', "[" * 60_000, '{"schemaVersion":1,"images":{"a":7}}']
+    )
+    def test_a_damaged_release_file_is_named(self, release: Path, text: str) -> None:
+        (release / RELEASE_FILE).write_text(text)
+        with pytest.raises(CheckError, match=re.escape(str(release / RELEASE_FILE))):
+            read(release)
+
+    def test_an_image_that_was_exchanged_is_refused(self, release: Path) -> None:
+        """A whole and honest image, but another one than the release says."""
+        plan = make_sample_plan(tags=("1.29.0", "1.29"))
+        shutil.rmtree(release / "pilot-debug")
+        layout = write_layout(release, plan, "proxyv2-debug")
+        notes = LayoutNotes.of(image_of(plan, "pilot-debug"), plan).to_json()
+        set_root(layout, layout.root_descriptor()[0], dict(notes))
+        layout.root.rename(release / "pilot-debug")
+        with pytest.raises(CheckError, match=r"is not the pilot-debug of its release: digest is .*; image is proxyv2, not pilot"):
+            read(release)
+
+    @pytest.mark.parametrize("reference", ["evil.example/x/pilot:1.29.0", f"{HUB}/proxyv2:1.29.0"])
+    def test_no_layout_goes_elsewhere_than_the_rest(self, release: Path, reference: str) -> None:
+        layout = Layout(release / "pilot-debug")
+        descriptor, notes = layout.root_descriptor()
+        set_root(layout, descriptor, {**notes, "dev.istio-build.references": reference})
+        with pytest.raises(CheckError, match="is not to go where the rest of its release goes"):
+            read(release)
+
+    def test_a_layer_with_a_flipped_byte_is_found(self, release: Path) -> None:
+        layout = Layout(release / "pilot-debug")
+        blob = layout.blob(layout.manifest(layout.index().children()[0]).layers()[1].digest)
+        content = bytearray(blob.read_bytes())
+        content[-1] ^= 1
+        blob.write_bytes(content)
+        with pytest.raises(CheckError, match=f"blob sha256:{blob.name} .* is damaged"):
+            read_release(release, (), (), lambda layout, layer: ())
+
+
+class TestNoting:
+    """What `build` writes down of the directory that it built into."""
+
+    def note(self, directory: Path, version: str, *keys: str) -> tuple[str, ...]:
+        for key in keys:
+            (directory / key).mkdir(exist_ok=True)
+            (directory / key / "oci-layout").touch()
+        return note_release(directory, version, HUB, COMMIT, {key: make_digest(key) for key in keys})
+
+    def listed(self, directory: Path) -> list[str]:
+        found = ReleaseFile.read(directory)
+        assert found
+        return [key for key, _ in found.images]
+
+    def test_another_build_of_the_same_release_adds_to_it(self, tmp_path: Path) -> None:
+        self.note(tmp_path, "1.29.0", "pilot-debug")
+        assert self.note(tmp_path, "1.29.0", "istioctl-debug") == ()
+        assert self.listed(tmp_path) == ["istioctl-debug", "pilot-debug"]
+
+    def test_one_of_another_release_takes_its_place(self, tmp_path: Path) -> None:
+        self.note(tmp_path, "1.29.0", "pilot-debug", "istioctl-debug")
+        assert self.note(tmp_path, "1.29.1", "istioctl-debug") == ("pilot-debug",)
+        assert self.listed(tmp_path) == ["istioctl-debug"]
 
 
 def test_a_layout_of_another_tool_is_refused(release: Path) -> None:
     layout = Layout(release / "alien")
     write_image_index(layout.root, {AMD64: add_image(layout, make_config(AMD64), [BASE_LAYER])})
+    note(release, *KEYS, "alien")
     with pytest.raises(CheckError, match=r"/alien was not made by `istio-build build`: it lacks the note 'dev\.istio-build"):
         read(release)
 
@@ -150,6 +258,7 @@ def test_a_damaged_layout_is_refused(release: Path, spoil: Callable[[Layout], ob
 
 def test_a_program_for_another_platform_is_refused(release: Path) -> None:
     write_layout(release, make_sample_plan(tags=("1.29.0", "1.29")), "proxyv2-debug", architecture="amd64")
+    note(release, *KEYS, "proxyv2-debug")
     with pytest.raises(CheckError, match="/proxyv2-debug on linux/arm64: /a is a program for amd64, not for arm64"):
         read(release)
 

@@ -1,6 +1,7 @@
 """What Istio's own tree says, and which file is to blame where it says nothing."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from builder.errors import SourceError
 from builder.istio_release import IstioRelease
 from builder.lock import SourceFacts
 from builder.ports import TreeState
-from builder.source import read_source
+from builder.source import list_directory, read_source
 from tests.samples import make_state
 
 MAKEFILE = """\
@@ -119,6 +120,62 @@ def test_a_file_that_is_no_text_is_named(tree: Path, name: str) -> None:
     assert blame(tree).startswith(f"{name} is not text")
 
 
+@pytest.mark.parametrize("name", ["go.mod", "Makefile.core.mk", "istio.deps", "VERSION"])
+class TestFilesThatAreNot:
+    def test_a_fifo_is_not_opened(self, tree: Path, name: str) -> None:
+        (tree / name).unlink()
+        os.mkfifo(tree / name)
+        assert blame(tree) == f"cannot read {name}: it is no ordinary file"
+
+    def test_a_device_is_not_opened(self, tree: Path, name: str) -> None:
+        (tree / name).unlink()
+        (tree / name).symlink_to("/dev/zero")
+        assert blame(tree) == f"{name} leads outside of the source, to /dev/zero"
+
+    def test_a_link_out_is_not_followed(self, tree: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+        moved = tmp_path_factory.mktemp("outside") / "file"
+        (tree / name).rename(moved)
+        (tree / name).symlink_to(moved)
+        assert blame(tree) == f"{name} leads outside of the source, to {moved}"
+
+    def test_a_link_within_is_followed(self, tree: Path, name: str) -> None:
+        whole = read(tree)
+        (tree / name).rename(tree / "moved")
+        (tree / name).symlink_to("moved")
+        assert read(tree) == whole
+
+    def test_a_huge_one_is_not_read(self, tree: Path, name: str) -> None:
+        os.truncate(tree / name, 1 << 40)
+        assert blame(tree) == f"{name} is larger than 4 MiB"
+
+
+def test_a_dockerfile_is_read_as_carefully(tree: Path) -> None:
+    dockerfile = tree / "pilot" / "docker" / "Dockerfile.proxyv2"
+    dockerfile.parent.mkdir(parents=True)
+    dockerfile.symlink_to("/etc/passwd")
+    assert blame(tree) == "pilot/docker/Dockerfile.proxyv2 leads outside of the source, to /etc/passwd"
+
+
+class TestListDirectory:
+    def test_files_with_their_modes(self, tree: Path) -> None:
+        (tree / "charts" / "b").mkdir(parents=True)
+        (tree / "charts" / "b" / "run").write_text("")
+        (tree / "charts" / "b" / "run").chmod(0o700)
+        (tree / "charts" / "a").write_text("")
+        assert list_directory(tree, "charts").files == (("a", "0644"), ("b/run", "0755"))
+
+    def test_a_directory_outside_is_refused(self, tree: Path) -> None:
+        (tree / "charts").symlink_to("/etc")
+        with pytest.raises(SourceError, match="/charts leads outside of the source, to /etc"):
+            list_directory(tree, "charts")
+
+    def test_a_fifo_is_refused(self, tree: Path) -> None:
+        (tree / "charts").mkdir()
+        os.mkfifo(tree / "charts" / "fifo")
+        with pytest.raises(SourceError, match="/charts/fifo is no ordinary file, and an image needs it"):
+            list_directory(tree, "charts")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
@@ -130,6 +187,7 @@ def test_a_file_that_is_no_text_is_named(tree: Path, name: str) -> None:
         ("istio.deps", "", "istio.deps is not what Istio keeps there"),
         ("istio.deps", "null", "istio.deps is not what Istio keeps there"),
         ("istio.deps", "{}x", "istio.deps is not what Istio keeps there"),
+        ("istio.deps", "[" * 100_000, "istio.deps is not what Istio keeps there: RecursionError"),
         ("istio.deps", '["a"]', "istio.deps is not what Istio keeps there"),
         ("istio.deps", '{"name": "a"}', "istio.deps is not what Istio keeps there"),
         ("istio.deps", '[{"name": "PROXY_REPO_SHA"}]', "istio.deps is not what Istio keeps there: KeyError('lastStableSHA')"),

@@ -23,6 +23,7 @@ from tests.samples import (
     BASE_LAYER,
     COMMITTED_AT,
     SampleFile,
+    base_layers,
     change_image,
     image_of,
     load_book,
@@ -111,7 +112,7 @@ class Registered(Site):
     def _lock_base(self, name: str) -> LockedBase:
         made = {platform: self._seed_base(name, platform) for platform in (AMD64, ARM64)}
         platforms = tuple(
-            LockedBasePlatform(platform=platform, manifest=manifest.digest, config=make_config(platform))
+            LockedBasePlatform(platform=platform, manifest=manifest.digest, config=make_config(platform), layers=base_layers())
             for platform, manifest in made.items()
         )
         return replace(make_base(name), platforms=platforms)
