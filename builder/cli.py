@@ -6,7 +6,6 @@ Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 import errno
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +37,7 @@ _REPEATED = (
 _LISTS = ("hub", "tag", "image", "variant", "platform", "insecure_registry", "envoy_from", "ztunnel_from")
 _SINGLE = (
     *("istio", "source", "git_url", "base_registry", "bases", "base_distribution", "builder", "compression"),
-    *("envoy_url", "envoy_image", "debug_envoy", "ztunnel_url", "ztunnel_image", "go", "compile_in", "debug"),
+    *("envoy_url", "envoy_image", "debug_envoy", "ztunnel_url", "ztunnel_image", "go", "compile_in", "debug", "timeout"),
 )
 
 
@@ -138,6 +137,7 @@ _what = _options(
     _go,
 )
 _how = _options(
+    _option("--timeout", "Give up on a host that has not answered for this long; 120 by default.", metavar="SECONDS"),
     click.option(
         "--progress",
         type=click.Choice(["auto", "tty", "plain", "json", "quiet"]),
@@ -312,7 +312,7 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     from builder.release_directory import ReleasePart, read_release
     from builder.settings import find_project, make_job
 
-    used = ("hub", "tag", "insecure_registry", "image", "variant")
+    used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
     unused = [name for name in (*_SINGLE, *_REPEATED, "rebuild") if name not in used and _is_flag(context, name)]
 
     if unused:
@@ -400,35 +400,19 @@ def _is_given(context: click.Context, name: str) -> bool:
 def _tools(job: "Job", progress: str) -> "Iterator[Tools]":
     from builder.interruption import Interruption
     from builder.progress_display import open_display
+    from builder.signals import heard
     from builder.wiring import Tools
 
     interruption = Interruption()
-    with _signals(interruption.set), open_display(progress) as observer:
+    with heard(interruption), open_display(progress) as observer:
         yield Tools(
             os.environ,
             interruption,
             observer,
             builder=job.builder,
             insecure_registries=job.insecure_registries,
+            patience=job.timeout,
         )
-
-
-@contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in good order; a second one ends it at once (the journal stays)."""
-
-    def handle(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        interrupt()
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # What is ignored stays so: that is how nohup works.
-    before = {number: signal.signal(number, handle) for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _waiting(tools: "Tools") -> Callable[[], None]:

@@ -1,16 +1,19 @@
 """Registry credentials from where `docker login` puts them, read by the Docker SDK for Python.
 
 Order, as Docker's own: the JSON in DOCKER_AUTH_CONFIG, then config.json in DOCKER_CONFIG or ~/.docker with its `auths`,
-`credsStore` and `credHelpers`.
+`credsStore` and `credHelpers`. Helpers are run by ourselves, as the SDK would wait for one for ever, Ctrl-C or not:
+https://github.com/docker/docker-credential-helpers#development
 """
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from builder.errors import EngineError
 from builder.json_document import object_of, parse_json, text_map_of, text_of
+from builder.ports import ProcessFailed, ProcessRunner, ProcessSilent
 from builder.registry_auth import Credential, CredentialSource
 from builder.regular_file import read_regular
 
@@ -20,15 +23,31 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 16 * 1024 * 1024
 
 
-def docker_credentials(environment: Mapping[str, str]) -> CredentialSource:
+_DOCKER_HUB = ("docker.io", "index.docker.io")
+# What helpers know Docker Hub by.
+_DOCKER_HUB_KEY = "https://index.docker.io/v1/"
+_NOT_FOUND = "credentials not found in native keychain"
+# A helper may ask its user to unlock something, or a cloud for a token.
+_HELPER_SECONDS = 60.0
+
+
+def docker_credentials(
+    environment: Mapping[str, str], runner: ProcessRunner, helper_seconds: float = _HELPER_SECONDS
+) -> CredentialSource:
     """A source that looks anew each time it is asked, so that a login during a long run helps the rest of it.
 
-    It raises EngineError where the configuration cannot be read, or a credential helper is missing or fails.
+    It raises EngineError where the configuration cannot be read, or a credential helper is missing, fails or says
+    nothing for `helper_seconds`; and what `runner` raises when it is interrupted.
     """
 
     def find(registry: str) -> Credential | None:
         for origin, text in _configurations(environment):
-            credential = _find_in(origin, text, registry, environment)
+            config = _parse(origin, text)
+            if config is None:
+                continue
+            helper = _Helper.of(config, registry, origin, environment)
+            credential = helper.ask(runner, helper_seconds) if helper else None
+            credential = credential or _stored(config, registry)
             if credential:
                 return credential
         return None
@@ -63,7 +82,7 @@ def _directory(environment: Mapping[str, str]) -> Path | None:
         return None
 
 
-def _find_in(origin: str, text: str, registry: str, environment: Mapping[str, str]) -> Credential | None:
+def _parse(origin: str, text: str) -> "AuthConfig | None":
     # Importing the SDK takes 150 ms, and a push to a registry without a login has no use for it.
     import docker.auth
     import docker.errors
@@ -74,43 +93,21 @@ def _find_in(origin: str, text: str, registry: str, environment: Mapping[str, st
         text_map_of(document.get("credHelpers"))
         text_of(document.get("credsStore"))
         # An empty configuration would have the SDK look for another one by itself.
-        if not document:
-            return None
-        config = docker.auth.load_config(config_dict=document, credstore_env=dict(environment))
+        return docker.auth.load_config(config_dict=document) if document else None
     except (ValueError, TypeError, AttributeError, docker.errors.DockerException) as error:
         # The error's own text may quote the file, and with it a password.
         raise EngineError(
             f"Docker's configuration in {origin} is malformed ({type(error).__name__})",
             hint="It has to be JSON as `docker login` writes it; move it away and log in again.",
         ) from None
-    _check_helper(origin, config, registry)
-    try:
-        return _to_credential(config.resolve_authconfig(registry))
-    except (docker.errors.DockerException, ValueError, KeyError) as error:
-        raise EngineError(
-            f"the credential helper {_helper(config, registry)} failed for {registry}: {_bounded(error)}",
-            hint=f"See what `echo {registry} | {_helper(config, registry)} get` says; {origin} asks for it.",
-        ) from error
 
 
-def _check_helper(origin: str, config: "AuthConfig", registry: str) -> None:
-    """The SDK merely warns of a missing helper, and fails later without naming the file that asks for it."""
-    helper = _helper(config, registry)
-    if helper and not shutil.which(helper):
-        raise EngineError(
-            f"the credential helper {helper} is not installed, but {origin} names it for {registry}",
-            hint=f"Install it, or take `credsStore` or `credHelpers` out of {origin} and log in again.",
-        )
+def _stored(config: "AuthConfig", registry: str) -> Credential | None:
+    """What stands in the file itself, which counts where a helper knows nothing."""
+    import docker.auth
 
-
-def _helper(config: "AuthConfig", registry: str) -> str:
-    store = config.get_credential_store(registry)
-    return f"docker-credential-{store}" if store else ""
-
-
-def _to_credential(found: Mapping[str, Any] | None) -> Credential | None:
-    # The SDK writes `username` for what is in the file, `Username` for what a helper says.
-    fields = {name.lower(): str(value or "") for name, value in (found or {}).items()}
+    found = docker.auth.AuthConfig({"auths": config.auths}).resolve_authconfig(registry) or {}
+    fields = {name.lower(): str(value or "") for name, value in found.items()}
     credential = Credential(
         username=fields.get("username", ""),
         password=fields.get("password", ""),
@@ -119,6 +116,62 @@ def _to_credential(found: Mapping[str, Any] | None) -> Credential | None:
     return credential if credential.username or credential.identity_token else None
 
 
-def _bounded(error: Exception) -> str:
-    # What a helper answered is quoted in JSON and key errors only by its shape; its own message is meant to be shown.
-    return " ".join(str(error).split())[:200]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Helper:
+    """A program that keeps credentials, and the registry it is asked for. What it answers is never shown."""
+
+    program: str
+    registry: str
+    origin: str
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of(cls, config: "AuthConfig", registry: str, origin: str, environment: Mapping[str, str]) -> "_Helper | None":
+        store = config.get_credential_store(registry)
+        if not store:
+            return None
+        return cls(program=f"docker-credential-{store}", registry=registry, origin=origin, environment=environment)
+
+    @property
+    def key(self) -> str:
+        return _DOCKER_HUB_KEY if self.registry in _DOCKER_HUB else self.registry
+
+    def ask(self, runner: ProcessRunner, seconds: float) -> Credential | None:
+        program = shutil.which(self.program, path=self.environment.get("PATH"))
+        if not program:
+            raise EngineError(
+                f"the credential helper {self.program} is not installed, but {self.origin} names it for {self.registry}",
+                hint=f"Install it, or take `credsStore` or `credHelpers` out of {self.origin} and log in again.",
+            )
+        try:
+            done = runner.run([program, "get"], env=self.environment, stdin=self.key, idle_timeout=seconds)
+        except ProcessSilent as error:
+            raise self._failure(f"it has said nothing for {seconds:g} s") from error
+        except ProcessFailed as error:
+            if _NOT_FOUND in error.stdout.lower():
+                return None
+            raise self._failure(_said(error)) from error
+        try:
+            return _answer(parse_json(done.stdout))
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._failure(f"its answer is not what helpers answer ({type(error).__name__})") from None
+
+    def _failure(self, what: str) -> EngineError:
+        return EngineError(
+            f"the credential helper {self.program} failed for {self.registry}: {what}",
+            hint=f"See what `echo {self.key} | {self.program} get` says; {self.origin} asks for it.",
+        )
+
+
+def _answer(document: Mapping[str, str]) -> Credential | None:
+    username, secret = document["Username"], document["Secret"]
+    if not username and not secret:
+        # As `pass` answers for what it does not have.
+        return None
+    return Credential(identity_token=secret) if username == "<token>" else Credential(username=username, password=secret)
+
+
+def _said(error: ProcessFailed) -> str:
+    """Helpers explain themselves on stdout, where otherwise the secret is."""
+    words = " ".join((error.stdout.strip() or error.stderr).split())
+    return f"it ended with status {error.returncode}" if not words or "secret" in words.lower() else words[:200]

@@ -16,6 +16,8 @@ from builder.reference import ImageReference, Platform
 if TYPE_CHECKING:
     from docker import DockerClient
 
+# An engine that stores a large image, or whose disk is busy, is silent for a while.
+_SILENCE_SECONDS = 120
 _SNAPSHOTTER = "io.containerd.snapshotter.v1"
 
 
@@ -88,7 +90,7 @@ class DockerEngine:
 
         client: DockerClient | None = None
         try:
-            client = docker.from_env(environment=dict(self._environment))
+            client = docker.from_env(environment=dict(self._environment), timeout=_SILENCE_SECONDS)
             client.ping()
         except (docker.errors.DockerException, OSError) as error:
             if client:

@@ -15,10 +15,11 @@ import urllib3
 
 from builder.errors import ArtifactError, ChecksumError
 from builder.partial_file import PartialFile, file_sha256
+from builder.patience import Patience
 from builder.reference import redact_url
 from builder.regular_file import open_regular
 from builder.retry import RetryPolicy, Temporary, is_temporary_status, now_utc, retry_after_seconds
-from builder.transport import CHUNK_BYTES, TIMEOUTS, HttpSession, explain_failure, header_text
+from builder.transport import CHUNK_BYTES, TIMEOUTS, Failure, HttpSession, header_text
 
 _LARGEST_TEXT = 64 * 1024
 # An Envoy with its symbols has a tenth of this; a server that never stops sending must not fill the disk.
@@ -41,7 +42,7 @@ class HttpDownloader:
     """Fulfils `ports.Downloader`. For many threads at once.
 
     `check_interrupted` raises Interrupted; it is asked before each request and between chunks. `timeouts` are the
-    seconds to connect and between two reads.
+    seconds to connect and between two reads, `patience` is how long each host may be silent in all.
     """
 
     def __init__(
@@ -50,11 +51,16 @@ class HttpDownloader:
         retry: RetryPolicy,
         check_interrupted: Callable[[], None] = _go_on,
         timeouts: tuple[float, float] = TIMEOUTS,
+        patience: Patience | None = None,
     ) -> None:
         self._retry = retry
         self._check_interrupted = check_interrupted
         self._timeouts = timeouts
-        self._session = HttpSession(use_netrc=True)
+        self._session = HttpSession(use_netrc=True, patience=patience)
+
+    def abort(self) -> None:
+        """End all requests, from any thread. Meant for when `check_interrupted` raises: then so do all operations."""
+        self._session.abort()
 
     def read_text(self, url: str) -> str | None:
         """See `ports.Downloader.read_text`. Raises ArtifactError where it is no text, or larger than 64 KiB."""
@@ -186,7 +192,7 @@ class HttpDownloader:
             response = self._session.get(url, headers=headers, stream=True, timeout=self._timeouts)
         # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _lost(url, error) from error
+            raise self._lost(url, error) from error
         with response:
             yield response
 
@@ -197,7 +203,12 @@ class HttpDownloader:
                 self._check_interrupted()
                 yield chunk
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _lost(url, error) from error
+            raise self._lost(url, error) from error
+
+    def _lost(self, url: str, error: Exception) -> Exception:
+        # An aborted request is not a lost one.
+        self._check_interrupted()
+        return _lost(url, self._session.explain(url, error))
 
 
 class _Transfer:
@@ -287,10 +298,9 @@ def _parse_sum(url: str, sha256: str) -> str:
     return text
 
 
-def _lost(url: str, error: Exception) -> Exception:
-    failure = explain_failure(error)
+def _lost(url: str, failure: Failure) -> Exception:
     artifact_error = ArtifactError(f"cannot download {redact_url(url)}: {failure.text}", hint=failure.hint)
-    return Temporary(artifact_error) if failure.temporary else artifact_error
+    return Temporary(artifact_error, silent=failure.silent) if failure.temporary else artifact_error
 
 
 def _refusal(url: str, response: requests.Response) -> Exception:

@@ -19,6 +19,7 @@
     ├── DiskFull                   17   no space left
     ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
     ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
+    ├── CutOff                     21   ended at once after the first tag had moved; the next run puts that right
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     └── Interrupted               130   Ctrl-C, or a signal
 
@@ -166,6 +167,12 @@ class JournalError(BuilderError):
     """The journal of an earlier run is damaged, or of a version that is not known; the message names the file."""
 
     exit_code = 20
+
+
+class CutOff(BuilderError):
+    """The process was ended at once, without putting anything back, after the first tag had moved."""
+
+    exit_code = 21
 
 
 class Interrupted(BuilderError):

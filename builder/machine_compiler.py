@@ -1,6 +1,7 @@
 """Compiles with a Go of this machine."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 
 from builder.errors import ToolchainError
@@ -25,7 +26,10 @@ class MachineCompiler:
         self._check_c_compiler(build)
         argv = [str(self._toolchain.program), *build.argv[1:2], "-o", f"{build.into}/", *build.argv[2:]]
         env = compiler_environment(build, self._toolchain, self._environment)
-        self._run.run(argv, cwd=build.tree, env=env, on_line=on_line)
+        # Go 1.26 removes its work directory when it ends by itself, but not when Ctrl-C ends it.
+        place = env.get("GOTMPDIR") or env.get("TMPDIR")
+        with tempfile.TemporaryDirectory(prefix="istio-build-", dir=place, ignore_cleanup_errors=True) as scratch:
+            self._run.run(argv, cwd=build.tree, env={**env, "GOTMPDIR": scratch}, on_line=on_line)
 
     def _check_c_compiler(self, build: GoBuild) -> None:
         """Told at once: Go would compile for minutes before it came to the first C file."""

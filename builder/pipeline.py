@@ -72,6 +72,7 @@ def publish_release(
         journal=_journal(counter, [reference for entry in publications for reference in entry.references]),
         progress=workshop.progress,
         pause=workshop.interruption.wait,
+        protected=workshop.interruption.protected,
         replace=counter.replace,
     ).move(publications)
     if moved:

@@ -29,6 +29,10 @@ class ProcessFailed(Exception):
         self.stderr = stderr
 
 
+class ProcessSilent(ProcessFailed):
+    """A process printed nothing for as long as it was given, and was ended."""
+
+
 class ProcessRunner(Protocol):
     """Runs programs, each in a process group of its own that is ended when the run is interrupted."""
 
@@ -44,7 +48,8 @@ class ProcessRunner(Protocol):
     ) -> Completed:
         """Run to the end. `env` replaces the whole environment; `on_line` sees each line of stderr as it comes.
 
-        Raises ProcessFailed, Interrupted, or DiskFull. `idle_timeout`: seconds without any output before it is ended.
+        Raises ProcessFailed, Interrupted, or DiskFull. `idle_timeout`: seconds without any output before it is ended,
+        which raises ProcessSilent.
         """
         ...
 

@@ -14,10 +14,12 @@ from typing import IO
 
 from builder.errors import DiskFull
 from builder.interruption import Interruption
-from builder.ports import Completed, ProcessFailed
+from builder.ports import Completed, ProcessFailed, ProcessSilent
 
-_POLL_SECONDS = 0.2
-_GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+# When a program that is to end gets which signal, in seconds. Ctrl-C comes first, as most clean up after that alone. All
+# is over within two seconds.
+_ENDINGS = ((0.0, signal.SIGINT), (0.5, signal.SIGTERM), (1.3, signal.SIGKILL))
 _CHUNK = 65536
 
 
@@ -26,9 +28,10 @@ class SubprocessRunner:
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
-        self._live: set[subprocess.Popen[bytes]] = set()
+        self._live: set[_Group] = set()
         self._lock = threading.Lock()
         interruption.on_set(self._end_all)
+        interruption.on_kill(self.kill_all)
 
     def run(
         self,
@@ -45,28 +48,32 @@ class SubprocessRunner:
         with tempfile.TemporaryFile() as given:
             given.write(stdin.encode())
             given.seek(0)
-            process = self._start(argv, cwd, env, given)
+            group = self._start(argv, cwd, env, given)
             try:
-                stdout, stderr, idle = _read(process, on_line, idle_timeout)
+                stdout, stderr, idle = _read(group, on_line, idle_timeout)
             except BaseException:
-                _end(process)
+                group.begin_ending()
                 raise
             finally:
-                process.wait()
-                _close(process)
+                group.finish()
                 with self._lock:
-                    self._live.discard(process)
+                    self._live.discard(group)
         self._interruption.check()
+        returncode = group.process.returncode
         if idle:
             stderr += f"\nended: it printed nothing for {idle_timeout:.0f} s"
-        if process.returncode != 0 or idle:
+            raise ProcessSilent(argv, returncode, stdout, stderr)
+        if returncode != 0:
             _raise_if_disk_full(argv, stderr)
-            raise ProcessFailed(argv, process.returncode, stdout, stderr)
+            raise ProcessFailed(argv, returncode, stdout, stderr)
         return Completed(stdout=stdout, stderr=stderr)
 
-    def _start(
-        self, argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, stdin: IO[bytes]
-    ) -> subprocess.Popen[bytes]:
+    def kill_all(self) -> None:
+        """Kill what is still alive, and wait for none of it."""
+        for group in tuple(self._live):
+            group.signal(signal.SIGKILL)
+
+    def _start(self, argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, stdin: IO[bytes]) -> "_Group":
         try:
             process = subprocess.Popen(
                 list(argv),
@@ -79,42 +86,83 @@ class SubprocessRunner:
             )
         except OSError as error:
             raise ProcessFailed(argv, 127, "", f"cannot start {argv[0]}: {error.strerror}") from error
+        group = _Group(process)
         with self._lock:
-            self._live.add(process)
+            self._live.add(group)
         # The switch may have been set between our check and the start, when _end_all could not see this process yet.
         if self._interruption.is_set():
-            _signal(process, signal.SIGTERM)
-        return process
+            group.begin_ending()
+        return group
 
     def _end_all(self) -> None:
         with self._lock:
             live = tuple(self._live)
-        for process in live:
-            _signal(process, signal.SIGTERM)
-        # Not all heed SIGTERM; a daemon thread, so that a run that is over need not wait for it.
-        killer = threading.Timer(_GRACE_SECONDS, _kill, args=(live,))
-        killer.daemon = True
-        killer.start()
+        for group in live:
+            group.begin_ending()
 
 
-def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        _signal(process, signal.SIGKILL)
+class _Group:
+    """A program, with all that it has started in its process group."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        # Set when all has been killed: whoever still holds the pipes has left the group, and is not waited for.
+        self.killed = threading.Event()
+        self._lock = threading.Lock()
+        self._ending: threading.Thread | None = None
+        self._finished = threading.Event()
+
+    def begin_ending(self) -> None:
+        """End it in steps, in a thread of their own. Calling it again does nothing."""
+        with self._lock:
+            if self._ending:
+                return
+            # A daemon, so that a run that is over need not wait for it.
+            self._ending = threading.Thread(target=self._end, daemon=True)
+        self._ending.start()
+
+    def finish(self) -> None:
+        """Wait for the program, close its pipes; where it was to end, leave nothing of its group behind."""
+        # Its number stays taken until it has been waited for, and so does the group's.
+        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        if self._ending:
+            self.signal(signal.SIGKILL)
+        with self._lock:
+            self.process.wait()
+            self._finished.set()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the whole group, unless that is gone."""
+        with self._lock:
+            if not self._finished.is_set():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.process.pid, number)
+
+    def _end(self) -> None:
+        begun = time.monotonic()
+        for moment, number in _ENDINGS:
+            if self._finished.wait(max(0.0, begun + moment - time.monotonic())):
+                return
+            self.signal(number)
+        self.killed.set()
 
 
-def _read(
-    process: subprocess.Popen[bytes], on_line: Callable[[str], None] | None, idle_timeout: float | None
-) -> tuple[str, str, bool]:
+def _read(group: _Group, on_line: Callable[[str], None] | None, idle_timeout: float | None) -> tuple[str, str, bool]:
     """Read both pipes to their end; the third value tells that the process was ended for being idle."""
+    process = group.process
     assert process.stdout is not None
     assert process.stderr is not None
     chunks: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
     pending = b""
+    idle = False
     last_output = time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ, "stdout")
         selector.register(process.stderr, selectors.EVENT_READ, "stderr")
-        while selector.get_map():
+        while selector.get_map() and not group.killed.is_set():
             ready = selector.select(_POLL_SECONDS)
             for key, _ in ready:
                 data = os.read(key.fd, _CHUNK)
@@ -127,11 +175,11 @@ def _read(
             if ready:
                 last_output = time.monotonic()
             elif idle_timeout and time.monotonic() - last_output > idle_timeout:
-                _end(process)
-                return _text(chunks["stdout"]), _text(chunks["stderr"]), True
+                idle = True
+                group.begin_ending()
     if pending and on_line:
         on_line(pending.decode(errors="replace"))
-    return _text(chunks["stdout"]), _text(chunks["stderr"]), False
+    return _text(chunks["stdout"]), _text(chunks["stderr"]), idle
 
 
 def _emit_lines(data: bytes, on_line: Callable[[str], None]) -> bytes:
@@ -143,26 +191,6 @@ def _emit_lines(data: bytes, on_line: Callable[[str], None]) -> bytes:
 
 def _text(chunks: list[bytes]) -> str:
     return b"".join(chunks).decode(errors="replace")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _signal(process, signal.SIGTERM)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGKILL)
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdout, process.stderr):
-        if pipe:
-            pipe.close()
 
 
 def _raise_if_disk_full(argv: Sequence[str], stderr: str) -> None:

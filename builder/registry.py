@@ -5,7 +5,6 @@ Every public operation is tried again as a whole while it fails in ways that may
 
 import contextlib
 import time
-import urllib.parse
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +14,13 @@ from builder.blob_pull import BlobPull
 from builder.errors import AccessDenied, RegistryError
 from builder.oci import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from builder.partial_file import PartialFile, file_sha256
+from builder.patience import Patience
 from builder.ports import UploadOutcome
 from builder.reference import Digest, ImageReference, Repository
 from builder.registry_answer import Answer, media_type_of
-from builder.registry_auth import CredentialSource
+from builder.registry_auth import CredentialSource, pull_scope, push_scope
 from builder.registry_checks import check_digest, check_manifest, check_size, check_stored
-from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload
+from builder.registry_connection import Call, RegistryConnection, RegistryConnections, Upload, with_digest
 from builder.retry import RetryPolicy
 from builder.transport import DOCKER_CERTIFICATES, TIMEOUTS
 
@@ -28,7 +28,7 @@ _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
 _LARGEST_DOCUMENT = 16 * 1024 * 1024
 _SHORTEST_ANSWER = 64 * 1024
-# A registry that answers so to a PUT with the whole blob may still take it by PATCH, as Docker sends it.
+# A registry that so answers a PUT of the whole blob may still take it by PATCH, as Docker sends it.
 _NO_WHOLE_UPLOADS = (405, 501)
 
 
@@ -39,9 +39,9 @@ def _go_on() -> None:
 class HttpRegistry:
     """Fulfils `ports.Registry`. One object serves any number of registries and threads.
 
-    `insecure` names the hosts reached by plain HTTP besides this machine. `check_interrupted` raises Interrupted; it is
-    asked before each request and between chunks. `certificates` is where Docker keeps those of single registries.
-    `timeouts` are the seconds to connect and between two reads, `clock` is monotonic and says when tokens expire.
+    `insecure` names hosts reached by plain HTTP besides this machine. `check_interrupted`, asked before each request and
+    between chunks, raises Interrupted. `certificates` is where Docker keeps those of single registries. `timeouts` are
+    the seconds to connect and between two reads, `patience` is one for all requests; by `clock` tokens expire.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class HttpRegistry:
         check_interrupted: Callable[[], None] = _go_on,
         certificates: Path = DOCKER_CERTIFICATES,
         timeouts: tuple[float, float] = TIMEOUTS,
+        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         def connect(host: str, plain: bool) -> RegistryConnection:
@@ -64,11 +65,16 @@ class HttpRegistry:
                 check_interrupted=check_interrupted,
                 clock=clock,
                 timeouts=timeouts,
+                patience=patience,
             )
 
         self._connections = RegistryConnections(connect, insecure)
         self._retry = retry
         self._check_interrupted = check_interrupted
+
+    def abort(self) -> None:
+        """End all requests, from any thread, once `check_interrupted` raises: then so do all operations."""
+        self._connections.abort()
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """See `ports.Registry.get_manifest`."""
@@ -77,7 +83,7 @@ class HttpRegistry:
             act=f"read {reference}",
             method="GET",
             url=f"{repository.path}/manifests/{reference.key}",
-            scopes=_pull(repository),
+            scopes=pull_scope(repository),
             headers={"Accept": _ACCEPT},
             limit=_LARGEST_DOCUMENT,
         )
@@ -110,7 +116,7 @@ class HttpRegistry:
             act=f"read blob {descriptor.digest.short} from {repository}",
             method="GET",
             url=f"{repository.path}/blobs/{descriptor.digest}",
-            scopes=_pull(repository),
+            scopes=pull_scope(repository),
             # Of a refusal, which may come in its place, enough to explain it.
             limit=max(descriptor.size, _SHORTEST_ANSWER),
         )
@@ -141,7 +147,7 @@ class HttpRegistry:
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """See `ports.Registry.has_blob`."""
-        return self._retry.run(lambda: self._find_blob(repository, digest, _pull(repository)))
+        return self._retry.run(lambda: self._find_blob(repository, digest, pull_scope(repository)))
 
     def push_blob(
         self,
@@ -164,7 +170,7 @@ class HttpRegistry:
         def attempt() -> UploadOutcome:
             # A failed try may have arrived all the same, with only its answer lost: so look each time.
             body.seek(0)
-            if self._find_blob(repository, descriptor.digest, _push(repository)):
+            if self._find_blob(repository, descriptor.digest, push_scope(repository)):
                 return UploadOutcome.PRESENT
             call, session = self._start_upload(repository, descriptor, mount_from)
             if session.status == 201:
@@ -180,7 +186,7 @@ class HttpRegistry:
             act=f"push {manifest.digest.short} as {_name(repository, key)}",
             method="PUT",
             url=f"{repository.path}/manifests/{key}",
-            scopes=_push(repository),
+            scopes=push_scope(repository),
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
         )
@@ -212,7 +218,7 @@ class HttpRegistry:
                 act=act,
                 method="GET",
                 url=f"{repository.path}/blobs/{descriptor.digest}",
-                scopes=_pull(repository),
+                scopes=pull_scope(repository),
                 headers=pull.range_headers(),
                 receiver=pull,
             )
@@ -240,7 +246,7 @@ class HttpRegistry:
             act=f"upload blob {descriptor.digest.short} ({descriptor.size} bytes) to {repository}",
             method="POST",
             url=f"{repository.path}/blobs/uploads/",
-            scopes=_push(repository),
+            scopes=push_scope(repository),
         )
         source = self._find_mountable(repository, descriptor.digest, mount_from)
         if source:
@@ -248,7 +254,7 @@ class HttpRegistry:
                 act=call.act,
                 method=call.method,
                 url=call.url,
-                scopes=(*call.scopes, *_pull(source)),
+                scopes=(*call.scopes, *pull_scope(source)),
                 query=(("mount", str(descriptor.digest)), ("from", source.path)),
             )
             # A registry that does not let us mount may well let us upload.
@@ -264,7 +270,7 @@ class HttpRegistry:
             if candidate.registry != repository.registry or candidate == repository:
                 continue
             try:
-                if self._find_blob(candidate, digest, _pull(candidate)):
+                if self._find_blob(candidate, digest, pull_scope(candidate)):
                     return candidate
             except AccessDenied:
                 continue
@@ -276,7 +282,7 @@ class HttpRegistry:
         whole = Call(
             act=started.act,
             method="PUT",
-            url=_with_digest(location, digest),
+            url=with_digest(location, digest),
             scopes=started.scopes,
             headers={"Content-Type": "application/octet-stream"},
             body=body,
@@ -286,7 +292,7 @@ class HttpRegistry:
             body.seek(0)
             patched = self._send(repository, replace(whole, method="PATCH", url=location), accept=(202,))
             location = self._locate_upload(repository, started, patched)
-            end = replace(whole, url=_with_digest(location, digest), body=None)
+            end = replace(whole, url=with_digest(location, digest), body=None)
             answer = self._send(repository, end, accept=(201, 204))
         check_stored(started.act, digest, answer)
 
@@ -307,20 +313,5 @@ class HttpRegistry:
         raise self._connections.to(repository).refusal(call, answer)
 
 
-def _pull(repository: Repository) -> tuple[str, ...]:
-    return (f"repository:{repository.path}:pull",)
-
-
-def _push(repository: Repository) -> tuple[str, ...]:
-    return (f"repository:{repository.path}:pull,push",)
-
-
 def _name(repository: Repository, key: str) -> str:
     return f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"
-
-
-def _with_digest(location: str, digest: Digest) -> str:
-    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
-    parts = urllib.parse.urlsplit(location)
-    query = f"{parts.query}&" if parts.query else ""
-    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()

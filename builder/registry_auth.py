@@ -14,7 +14,7 @@ from typing import Protocol
 
 from builder.errors import AccessDenied, RegistryError
 from builder.json_document import object_of, parse_json, text_of
-from builder.reference import redact_url
+from builder.reference import Repository, redact_url
 from builder.registry_answer import Answer, refusal
 
 _CLIENT = "istio-build"
@@ -167,6 +167,16 @@ class Authorizer:
                 hint="Its token service has to be reached by HTTPS: mend the registry's `realm`.",
                 status=401,
             )
+
+
+def pull_scope(repository: Repository) -> tuple[str, ...]:
+    """The scopes of a token for reading a repository."""
+    return (f"repository:{repository.path}:pull",)
+
+
+def push_scope(repository: Repository) -> tuple[str, ...]:
+    """The scopes of a token for writing to a repository."""
+    return (f"repository:{repository.path}:pull,push",)
 
 
 def parse_challenges(headers: Mapping[str, str]) -> tuple[Challenge, ...]:

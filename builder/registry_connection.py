@@ -11,11 +11,12 @@ import requests
 import urllib3
 
 from builder.errors import RegistryError
-from builder.reference import Repository, redact_url
+from builder.patience import Patience
+from builder.reference import Digest, Repository, redact_url
 from builder.registry_answer import Answer, lost, refusal
 from builder.registry_auth import Authorizer, CredentialSource
 from builder.retry import Temporary
-from builder.transport import CHUNK_BYTES, TIMEOUTS, HttpSession, explain_failure, is_loopback, origin
+from builder.transport import CHUNK_BYTES, TIMEOUTS, HttpSession, is_loopback, origin
 
 # Docker Hub is called docker.io and answers elsewhere: https://docs.docker.com/registry/spec/api/
 _DOCKER_HUB = ("docker.io", "index.docker.io")
@@ -119,11 +120,12 @@ class RegistryConnection:
         check_interrupted: Callable[[], None],
         clock: Callable[[], float],
         timeouts: tuple[float, float] = TIMEOUTS,
+        patience: Patience | None = None,
     ) -> None:
         address = _DOCKER_HUB_API if host in _DOCKER_HUB else host
         self.host = host
         self.base = f"{'http' if plain else 'https'}://{address}/v2/"
-        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address)
+        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=patience)
         self._authorizer = Authorizer(host, credentials, self._request_token, clock)
         self._check_interrupted = check_interrupted
         self._timeouts = timeouts
@@ -146,6 +148,10 @@ class RegistryConnection:
         if isinstance(call.body, Upload):
             call.body.seek(0)
         return self._exchange(call, url, header)
+
+    def abort(self) -> None:
+        """End all requests to it, from any thread: once the run is interrupted, they raise Interrupted at once."""
+        self._session.abort()
 
     def refusal(self, call: Call, answer: Answer) -> RegistryError | Temporary:
         """The exception to raise for this answer."""
@@ -230,7 +236,13 @@ class RegistryConnection:
                     content = self._read(response, limit)
         # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise lost(act, method, url, explain_failure(error)) from error
+            # An aborted request is not a lost one.
+            self._check_interrupted()
+            failure = self._session.explain(url, error)
+            loss = lost(act, method, url, failure)
+            if isinstance(loss, Temporary):
+                loss.silent = failure.silent
+            raise loss from error
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.
             method=str(response.request.method),
@@ -271,6 +283,13 @@ class RegistryConnections:
         self._lock = threading.Lock()
         self._connections: dict[str, RegistryConnection] = {}
 
+    def abort(self) -> None:
+        """End all requests to all of them, from any thread."""
+        with self._lock:
+            connections = tuple(self._connections.values())
+        for connection in connections:
+            connection.abort()
+
     def to(self, repository: Repository) -> RegistryConnection:
         """The connection to the repository's registry. Raises RequestError for a certificate that is none."""
         host = repository.registry
@@ -280,3 +299,10 @@ class RegistryConnections:
             if host not in self._connections:
                 self._connections[host] = self._connect(host, plain)
             return self._connections[host]
+
+
+def with_digest(location: str, digest: Digest) -> str:
+    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
+    parts = urllib.parse.urlsplit(location)
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()

@@ -24,14 +24,21 @@ _TEMPORARY_CLIENT_ERRORS = (408, 425, 429)
 _LONGEST_SECONDS = 12
 _LONGEST_DATE = 64
 
+# One connection may have died without a word. A second silence is the server's, though it may answer others.
+_MOST_SILENCES = 2
+
 
 class Temporary(Exception):
-    """A failure that may pass: the error to raise when patience ends, and the seconds the server asked us to wait."""
+    """A failure that may pass: the error to raise when patience ends, and the seconds the server asked us to wait.
 
-    def __init__(self, error: BuilderError, retry_after: float = 0.0) -> None:
+    `silent` says that it took the whole time a request is waited for: such an attempt is too long to be made often.
+    """
+
+    def __init__(self, error: BuilderError, retry_after: float = 0.0, *, silent: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.retry_after = retry_after
+        self.silent = silent
 
 
 def is_temporary_status(status: int) -> bool:
@@ -85,10 +92,17 @@ class RetryPolicy:
 
     def run(self, attempt: Callable[[], Result]) -> Result:
         """What `attempt` gives, in the end. Raises the error of the last attempt."""
+        silences = 0
+
+        def is_over(state: RetryCallState) -> bool:
+            nonlocal silences
+            silences += _failure(state).silent
+            return silences >= _MOST_SILENCES or self._is_over(state)
+
         retrying = Retrying(
             retry=retry_if_exception_type(Temporary),
             wait=self._wait,
-            stop=self._is_over,
+            stop=is_over,
             sleep=self.sleep,
             before_sleep=self._tell,
             reraise=True,

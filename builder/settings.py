@@ -16,6 +16,7 @@ from builder.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, GO_WISHES, A
 from builder.yaml_document import Schema, YamlDocument, read_yaml, validate
 
 PROJECT_FILE = "istio-build.yaml"
+DEFAULT_TIMEOUT = "120"
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
 
 # One word, or a list of them. Which of the two it is does not matter for what is wrong with it.
@@ -58,6 +59,7 @@ class ProjectFile(Schema):
     builder: str = Field(default="", description="The buildx builder to use.")
     compression: Literal["", "gzip", "zstd"] = Field(default="", description="How layers are compressed; gzip by default.")
     insecure_registry: Words = Field(default=(), description="Registries that are spoken to over plain HTTP.")
+    timeout: float | None = Field(default=None, gt=0, description="Seconds after which a host that is silent is given up.")
     go: str = Field(default="", description="Which Go compiles: release (the default), machine, newest, or a version.")
     compile_in: str = Field(default="", description="An image to compile in, instead of with this machine's Go.")
     go_flags: Words = Field(default=(), description="More flags of `go build`, added to the recipe's.")
@@ -91,6 +93,7 @@ class Job:
     recipes: tuple[Path, ...]
     builder: str
     insecure_registries: tuple[str, ...]
+    timeout: float
     settings: tuple[Setting, ...]
 
 
@@ -147,6 +150,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
+        timeout=_timeout(merged),
         settings=tuple(merged.used.values()),
     )
 
@@ -200,7 +204,7 @@ def _as_words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a value of a che
         return (str(value).lower(),)
     if isinstance(value, Mapping):
         return tuple(f"{key}={entry}" for key, entry in value.items())
-    return (value,) if isinstance(value, str) else tuple(str(entry) for entry in value)
+    return (str(value),) if isinstance(value, str | int | float) else tuple(str(entry) for entry in value)
 
 
 def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
@@ -213,6 +217,19 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
             raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _timeout(merged: _Merged) -> float:
+    word = merged.word("timeout") or DEFAULT_TIMEOUT
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise RequestError(
+            f"--timeout {word!r} is no number of seconds above 0", hint=f"Write it as --timeout {DEFAULT_TIMEOUT}."
+        )
+    return seconds
 
 
 def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:

@@ -8,7 +8,7 @@ moment in which another run can still come; no registry can exclude that.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -29,7 +29,8 @@ class TagMover:
     """What moving tags needs of the world.
 
     `registry_for_undoing` goes on working when the run has been interrupted. `pause(seconds)` sleeps, and raises
-    Interrupted once the run is. `replace` allows a tag to lose platforms.
+    Interrupted once the run is. `protected` is held while tags are moved and put back: the process must not be ended in
+    that. `replace` allows a tag to lose platforms.
     """
 
     registry: Registry
@@ -37,6 +38,7 @@ class TagMover:
     journal: Journal
     progress: Progress
     pause: Callable[[float], None]
+    protected: Callable[[], AbstractContextManager[None]] = nullcontext
     replace: bool = False
 
     def move(self, publications: Sequence[Publication]) -> int:
@@ -56,7 +58,8 @@ class TagMover:
                     refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.registry)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
-                self._move_all(moves, wanted, found, resumed | plan, resumed)
+                with self.protected():
+                    self._move_all(moves, wanted, found, resumed | plan, resumed)
             self.journal.finish()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
@@ -124,6 +127,8 @@ class TagMover:
     ) -> None:
         self.journal.begin(plan)
         done: list[ImageReference] = list(resumed)
+        # The tag of which a request is on its way.
+        pending = ""
         try:
             for reference in moves:
                 self.pause(0)
@@ -134,10 +139,12 @@ class TagMover:
                 if _digest(now) != _digest(found[reference]):
                     raise _moved_meanwhile(reference, now)
                 done.append(reference)
+                pending = str(reference)
                 self.registry.put_manifest(reference.repository, reference.tag, wanted[reference])
+                pending = ""
         except Exception as error:
             if not self._is_whole(wanted):
-                raise self._undo(error, done, plan) from error
+                raise self._undo(error, done, plan, pending if _has_no_answer(error) else "") from error
             self.progress.warn(f"Another run has moved the rest of the tags of this very release: {_message(error)}")
 
     def _is_whole(self, wanted: Mapping[ImageReference, Manifest]) -> bool:
@@ -148,10 +155,13 @@ class TagMover:
             return False
         return all(_points_at(found[reference], index.digest) for reference, index in wanted.items())
 
-    def _undo(self, error: Exception, done: Sequence[ImageReference], plan: Mapping[ImageReference, Move]) -> BuilderError:
+    def _undo(
+        self, error: Exception, done: Sequence[ImageReference], plan: Mapping[ImageReference, Move], pending: str
+    ) -> BuilderError:
         """Put back what this run moved, newest first; gives the error that says how that went.
 
-        The journal goes only when nothing is left to put back, and no request is on its way that may yet move a tag.
+        The journal goes only when nothing is left to put back, and no request is on its way that may yet move a tag, which
+        `pending` names.
         """
         stuck: list[str] = []
         others: list[str] = []
@@ -171,8 +181,8 @@ class TagMover:
                 f"moving tags failed: {_message(error)}\nnot every tag could be put back:\n" + "\n".join(stuck) + _left(others),
                 hint="Run the same command again: it moves the tags that are left, or puts these back if it fails.",
             )
-        if done and _has_no_answer(error):
-            unsure = f"\nthe last request, for {done[-1]}, got no answer and may still arrive: the next run looks at it again"
+        if pending:
+            unsure = f"\nthe last request, for {pending}, got no answer and may still arrive: the next run looks at it again"
         else:
             unsure = ""
             self.journal.finish()

@@ -18,6 +18,8 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from builder.errors import RequestError
+from builder.live_connections import LiveConnections, peer_name
+from builder.patience import HostSilent, Patience
 
 CHUNK_BYTES = 256 * 1024
 # Seconds to connect (and, in urllib3, for one write), and between two reads. A registry that has taken a large blob may
@@ -27,6 +29,7 @@ TIMEOUTS = (20.0, 120.0)
 # https://docs.docker.com/engine/security/certificates/
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONNECTIONS_PER_HOST = 32
+_SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
 # What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
 _LOST_CONNECTION = (
     requests.ConnectionError,
@@ -37,19 +40,55 @@ _LOST_CONNECTION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A request without an answer: what happened, what to do about it, and whether it may pass."""
+    """A request without an answer: what happened, what to do about it, and whether it may pass.
+
+    `silent` says that nothing came for as long as was waited.
+    """
 
     text: str
     hint: str = ""
     temporary: bool = False
+    silent: bool = False
 
 
 class _TrustingAdapter(HTTPAdapter):
-    """Trusts what the system trusts, as Docker and git do, and not only what requests brings along."""
+    """Trusts what the system trusts, as Docker and git do, and not only what requests brings along.
 
-    def __init__(self, certificates: Path | None = None) -> None:
-        super().__init__(pool_maxsize=_CONNECTIONS_PER_HOST)
+    Its connections are those of `live`, and no request waits longer than the patience with its host lasts.
+    """
+
+    def __init__(self, live: LiveConnections, certificates: Path | None = None) -> None:
+        # Before the rest, which makes the pools.
+        self._live = live
         self._certificates = certificates
+        super().__init__(pool_maxsize=_CONNECTIONS_PER_HOST)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - as in requests
+        """Make pools of our connections."""
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = self._live.pool_classes()
+
+    def proxy_manager_for(self, proxy: Any, **more: Any) -> Any:  # noqa: ANN401 - as in requests
+        """The same through a proxy; one that speaks SOCKS has connections of its own."""
+        manager = super().proxy_manager_for(proxy, **more)
+        if not str(proxy).lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._live.pool_classes()
+        return manager
+
+    def send(  # type: ignore[override]
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,  # noqa: ANN401 - as in requests
+        **more: Any,  # noqa: ANN401 - as in requests
+    ) -> requests.Response:
+        """One request, of a redirect too. Raises HostSilent for a host that has been given up."""
+        peer = _peer(str(request.url))
+        with self._live.patience.asking(peer) as left:
+            connect, read = timeout
+            response = super().send(request, stream, (min(connect, left), min(read, left)), **more)
+        self._live.patience.hear(peer)
+        return response
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: bool | str, cert: str | tuple[str, str] | None = None
@@ -82,20 +121,40 @@ class HttpSession(requests.Session):
 
     `use_netrc` says whether credentials may come from netrc; a registry's come from Docker's configuration alone.
     `host` is trusted as Docker does: by `*.crt`, and with a client certificate `*.cert` and `*.key`, in `certificates`.
-    Requests raise RequestError where one of these files is no certificate.
+    Requests raise RequestError where one of these files is no certificate, and HostSilent where the `patience` with a
+    host is at its end. Each needs a `timeout` to connect and to read.
     """
 
-    def __init__(self, *, use_netrc: bool, host: str = "", certificates: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        use_netrc: bool,
+        host: str = "",
+        certificates: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         super().__init__()
         self._use_netrc = use_netrc
+        self._patience = patience or Patience()
+        self._live = LiveConnections(self._patience)
         # Bytes are hashed as they lie on the server, so nothing may be compressed on the way.
         self.headers.update({"User-Agent": "istio-build", "Accept-Encoding": "identity"})
         # Harbor takes a client that returns its session cookie for a browser, and wants a CSRF token from it.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.mount("https://", _TrustingAdapter())
-        self.mount("http://", _TrustingAdapter())
+        self.mount("https://", _TrustingAdapter(self._live))
+        self.mount("http://", _TrustingAdapter(self._live))
         if host and certificates and certificates.is_dir():
-            self.mount(f"https://{host}/", _TrustingAdapter(certificates))
+            self.mount(f"https://{host}/", _TrustingAdapter(self._live, certificates))
+
+    def abort(self) -> None:
+        """End all requests, from any thread: each raises an error at once, and so do those that come later."""
+        self._live.abort()
+
+    def explain(self, url: str, error: Exception) -> Failure:
+        """What a failed request to this URL means, and whether its host has now been silent for too long."""
+        failure = explain_failure(error)
+        given_up = self._patience.give_up(_peer(url)) if failure.silent else ""
+        return Failure(text=given_up, hint=failure.hint, silent=True) if given_up else failure
 
     def merge_environment_settings(
         self,
@@ -135,6 +194,11 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def _peer(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return peer_name(parts.hostname or "", parts.port)
+
+
 def explain_failure(error: Exception) -> Failure:
     """What a failed request means. The text holds no URL: urllib3's own messages show query strings."""
     causes = tuple(_causes(error))
@@ -143,9 +207,13 @@ def explain_failure(error: Exception) -> Failure:
             return _explain_tls(cause)
         if isinstance(cause, http.client.BadStatusLine) and "\\x15\\x03" in repr(cause):
             return Failure(text="it answered plain HTTP with TLS", hint=speaks_tls_hint())
+    if isinstance(error, HostSilent):
+        return Failure(text=str(error), hint=_SILENCE_HINT, silent=True)
     text = _describe_root(causes)
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return Failure(text="it did not answer in time", hint="Is the network slow, or a firewall in between?", temporary=True)
+    # A write that times out comes as a lost connection, with this as its cause.
+    timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
+    if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
+        return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
     if isinstance(error, requests.exceptions.ProxyError):
         # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
         refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None

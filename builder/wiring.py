@@ -23,6 +23,7 @@ from builder.go_choice import choose_go
 from builder.interruption import Interruption
 from builder.lock import Lock, LockedGo, SourceFacts
 from builder.machine_compiler import MachineCompiler
+from builder.patience import DEFAULT_PATIENCE, Patience
 from builder.pipeline import Counter
 from builder.plan import Plan, make_plan
 from builder.ports import Compiler
@@ -32,10 +33,16 @@ from builder.recipe_book import RecipeBook, Recipes, load_recipes
 from builder.registry import HttpRegistry
 from builder.render import render_dockerfile
 from builder.resolve import resolve
-from builder.retry import RetryPolicy
+from builder.retry import Result, RetryPolicy
 from builder.settings import Job
 from builder.source import list_directory, reaches_outside, read_source
 from builder.workspace import Workspace, find_cache
+
+_CONNECT_SECONDS = 20.0
+# Whoever interrupts a run waits for its tags to be put back, but not for long.
+_UNDOING_SECONDS = 30.0
+# How long a request that moves a tag may go on after an interruption, of the two seconds in which all ends.
+_LAST_ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,7 @@ class Tools:
         *,
         builder: str = "",
         insecure_registries: tuple[str, ...] = (),
+        patience: float = DEFAULT_PATIENCE,
     ) -> None:
         self._environment = environment
         self._interruption = interruption
@@ -69,12 +77,23 @@ class Tools:
         self.run = SubprocessRunner(interruption)
         self.pause = interruption.wait
         self._compiler: Compiler | None = None
-        self._retry = RetryPolicy(sleep=interruption.wait, announce=self.progress.note)
+        self._patience = Patience(patience)
+        self._retry = RetryPolicy(total_wait=patience, sleep=interruption.wait, announce=self.progress.note)
 
     @cached_property
     def registry(self) -> HttpRegistry:
         """The registry client of the run."""
-        return self._make_registry(undoing=False)
+        registry = HttpRegistry(
+            credentials=docker_credentials(self._environment, self.run),
+            retry=self._retry,
+            insecure=self._insecure,
+            check_interrupted=self._interruption.check_unprotected,
+            timeouts=_timeouts(self._patience),
+            patience=self._patience,
+        )
+        # A tag that is being moved is better moved and put back than left to a request that may still arrive.
+        self._interruption.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
+        return registry
 
     @cached_property
     def docker(self) -> DockerEngine:
@@ -89,7 +108,14 @@ class Tools:
     @cached_property
     def downloader(self) -> HttpDownloader:
         """The downloader."""
-        return HttpDownloader(retry=self._retry, check_interrupted=self._interruption.check)
+        downloader = HttpDownloader(
+            retry=self._retry,
+            check_interrupted=self._interruption.check,
+            timeouts=_timeouts(self._patience),
+            patience=self._patience,
+        )
+        self._interruption.on_set(downloader.abort)
+        return downloader
 
     @cached_property
     def apt(self) -> Apt:
@@ -175,7 +201,7 @@ class Tools:
         """What publishing needs. `replace` allows tags to lose platforms."""
         return Counter(
             registry=self.registry,
-            registry_for_undoing=self._make_registry(undoing=True),
+            registry_for_undoing=self._make_registry_for_undoing(),
             journals=self.workspace.journals,
             replace=replace,
         )
@@ -200,13 +226,22 @@ class Tools:
         assert self._compiler, "a plan that compiles has been resolved with a Go"
         return self._compiler
 
-    def _make_registry(self, *, undoing: bool) -> HttpRegistry:
+    def _make_registry_for_undoing(self) -> HttpRegistry:
+        """It goes on after an interruption, so nothing of it ends with one; instead it has little patience.
+
+        It runs credential helpers anew and does not take what the other registry got, which may have been an hour ago,
+        when Amazon's and Google's are no longer good.
+        """
+        seconds = min(self._patience.seconds, _UNDOING_SECONDS)
+        patience = Patience(seconds, told="that is how long is waited while tags are put back")
+        runner = SubprocessRunner(Interruption())
+        self._interruption.on_kill(runner.kill_all)
         return HttpRegistry(
-            credentials=docker_credentials(self._environment),
-            # Undoing goes on after an interruption, so its waits must not end with one.
-            retry=RetryPolicy(announce=self.progress.note) if undoing else self._retry,
+            credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
+            retry=_UncutPolicy(interruption=self._interruption, total_wait=seconds, announce=self.progress.note),
             insecure=self._insecure,
-            check_interrupted=(lambda: None) if undoing else self._interruption.check,
+            timeouts=_timeouts(patience),
+            patience=patience,
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
@@ -216,6 +251,23 @@ class Tools:
         else:
             tree = git.checkout_release(job.source.url, job.source.release)
         return tree, read_source(tree, git.describe)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UncutPolicy(RetryPolicy):
+    """An interrupted process is not ended in the middle of what this one runs."""
+
+    interruption: Interruption
+
+    def run(self, attempt: Callable[[], Result]) -> Result:
+        """See `RetryPolicy.run`."""
+        with self.interruption.protected():
+            return RetryPolicy.run(self, attempt)
+
+
+def _timeouts(patience: Patience) -> tuple[float, float]:
+    """Seconds to connect, and between two reads: a registry may well be silent while it stores a large blob."""
+    return min(_CONNECT_SECONDS, patience.seconds), patience.seconds
 
 
 def _compile_dockerfile(book: RecipeBook, base: str, env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:

@@ -68,8 +68,10 @@ ADAPTERS = {
     "git_remote",
     "git_view",
     "go",
+    "live_connections",
     "machine_compiler",
     "partial_file",
+    "patience",
     "process",
     "registry",
     "registry_answer",
@@ -79,17 +81,17 @@ ADAPTERS = {
     "retry",
     "transport",
 }
-EDGE = {"__main__", "cli", "wiring"}
+EDGE = {"__main__", "cli", "signals", "wiring"}
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
     "click": {"cli"},
     "docker": {"docker_engine", "docker_credentials"},
     "requests": {"download", "registry_connection", "transport"},
-    "urllib3": {"download", "registry_connection", "transport"},
+    "urllib3": {"download", "live_connections", "registry_connection", "transport"},
     "tenacity": {"retry", "git", "buildx"},
     "subprocess": {"process"},
-    "socket": set(),
+    "socket": {"live_connections"},
     "rich": {"progress_display"},
     "pydantic": {"yaml_document", "recipe", "rootfs_recipe", "settings"},
     "yaml": {"yaml_document"},

@@ -2,13 +2,17 @@
 
 import json
 import os
+import threading
+import time
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from builder.docker_credentials import docker_credentials
-from builder.errors import EngineError
+from builder.errors import EngineError, Interrupted
+from builder.interruption import Interruption
+from builder.process import SubprocessRunner
 from builder.registry_auth import Credential, CredentialSource
 
 ALICE = Credential(username="alice", password="secret:with colon")
@@ -19,10 +23,14 @@ def auth(username: str, password: str) -> dict[str, str]:
     return {"auth": b64encode(f"{username}:{password}".encode()).decode()}
 
 
+def runner() -> SubprocessRunner:
+    return SubprocessRunner(Interruption())
+
+
 def configured(directory: Path, document: object, **environment: str) -> CredentialSource:
     text = document if isinstance(document, str) else json.dumps(document)
     (directory / "config.json").write_text(text)
-    return docker_credentials({**os.environ, "DOCKER_CONFIG": str(directory), **environment})
+    return docker_credentials({**os.environ, "DOCKER_CONFIG": str(directory), **environment}, runner())
 
 
 def write_helper(directory: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,13 +65,13 @@ def test_a_configuration_without_a_login(tmp_path: Path, document: object) -> No
 
 
 def test_no_configuration(tmp_path: Path) -> None:
-    assert docker_credentials({"DOCKER_CONFIG": str(tmp_path / "nowhere")})("r.test") is None
+    assert docker_credentials({"DOCKER_CONFIG": str(tmp_path / "nowhere")}, runner())("r.test") is None
 
 
 def test_home_is_where_it_is_by_default(tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker/config.json").write_text(json.dumps({"auths": {"r.test": auth("alice", "x")}}))
-    assert docker_credentials({"HOME": str(tmp_path)})("r.test") == Credential(username="alice", password="x")
+    assert docker_credentials({"HOME": str(tmp_path)}, runner())("r.test") == Credential(username="alice", password="x")
 
 
 def test_the_environment_wins(tmp_path: Path) -> None:
@@ -98,6 +106,7 @@ def test_a_malformed_configuration_is_named_but_not_shown(tmp_path: Path, text: 
     [
         ({"credsStore": "tested"}, "r.test:5000", "r.test:5000"),
         ({"credsStore": "tested"}, "docker.io", HUB),
+        ({"credsStore": "tested"}, "index.docker.io", HUB),
         ({"credHelpers": {"r.test": "tested"}, "credsStore": "missing"}, "r.test", "r.test"),
         ({"auths": {"r.test": {}}, "credsStore": "tested"}, "r.test", "r.test"),
     ],
@@ -121,13 +130,80 @@ def test_a_helper_may_know_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("script", "said"), [("echo the keychain is locked; exit 1", "the keychain is locked"), ("echo nonsense", ".")]
+    ("script", "said"),
+    [
+        ("echo the keychain is locked; exit 1", "the keychain is locked"),
+        ("echo nonsense", "not what helpers answer"),
+        ("exit 3", "status 3"),
+    ],
 )
 def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str) -> None:
     write_helper(tmp_path, "tested", script, monkeypatch)
     with pytest.raises(EngineError, match=f"docker-credential-tested failed for r.test: .*{said}") as caught:
         configured(tmp_path, {"credsStore": "tested"})("r.test")
     assert "echo r.test | docker-credential-tested get" in caught.value.hint
+
+
+@pytest.mark.process
+def test_what_the_file_has_counts_where_a_helper_knows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_helper(tmp_path, "tested", "echo credentials not found in native keychain; exit 1", monkeypatch)
+    document = {"credsStore": "tested", "auths": {"r.test": auth("alice", "secret:with colon")}}
+    assert configured(tmp_path, document)("r.test") == ALICE
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ('{"Username":"alice","Secret":["hunter2"', 0),
+        ('{"Secret":"hunter2"}', 0),
+        ('["hunter2"]', 0),
+        ('{"Username":"alice","Secret":"hunter2"}', 1),
+    ],
+)
+def test_what_a_helper_answers_is_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int) -> None:
+    write_helper(tmp_path, "tested", f"echo '{answer}'; exit {status}", monkeypatch)
+    with pytest.raises(EngineError) as caught:
+        configured(tmp_path, {"credsStore": "tested"})("r.test")
+    assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.process
+def test_a_helper_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_helper(tmp_path, "tested", "sleep 60", monkeypatch)
+    (tmp_path / "config.json").write_text('{"credsStore": "tested"}')
+    find = docker_credentials({**os.environ, "DOCKER_CONFIG": str(tmp_path)}, runner(), helper_seconds=0.3)
+    started = time.monotonic()
+    with pytest.raises(
+        EngineError, match=r"docker-credential-tested failed for r.test: it has said nothing for 0\.3 s"
+    ) as caught:
+        find("r.test")
+    assert "echo r.test | docker-credential-tested get" in caught.value.hint
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.process
+def test_a_helper_that_heeds_no_signal_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_helper(tmp_path, "tested", f"trap '' INT TERM; touch {tmp_path}/asked; sleep 60; sleep 60", monkeypatch)
+    (tmp_path / "config.json").write_text('{"credsStore": "tested"}')
+    interruption = Interruption()
+    find = docker_credentials({**os.environ, "DOCKER_CONFIG": str(tmp_path)}, SubprocessRunner(interruption))
+
+    moments: list[float] = []
+
+    def interrupt_when_asked() -> None:
+        while not (tmp_path / "asked").exists():
+            time.sleep(0.05)
+        moments.append(time.monotonic())
+        interruption.set()
+
+    thread = threading.Thread(target=interrupt_when_asked)
+    thread.start()
+    with pytest.raises(Interrupted):
+        find("r.test")
+    # Two seconds are the promise; the machine may be busy.
+    assert time.monotonic() - moments[0] < 4
+    thread.join()
 
 
 def test_a_helper_that_is_not_installed(tmp_path: Path) -> None:

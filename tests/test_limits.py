@@ -29,6 +29,7 @@ from builder.retry import RetryPolicy
 from builder.whole_file import sum_file
 from builder.workspace import Workspace
 from builder.yaml_document import read_yaml
+from tests.fake_runner import FakeRunner, go_build
 from tests.fault_server import FaultServer, Received, Reply
 from tests.make_deb import control_of, make_deb
 from tests.samples import SampleFile, make_tar
@@ -189,7 +190,7 @@ class TestRegularFiles:
     def test_nothing_else_is_dockers_configuration(self, no_file: Path) -> None:
         no_file.rename(no_file.with_name("config.json"))
         with pytest.raises(EngineError, match="not a regular file"):
-            docker_credentials({"DOCKER_CONFIG": str(no_file.parent)})("r.test")
+            docker_credentials({"DOCKER_CONFIG": str(no_file.parent)}, FakeRunner(go_build))("r.test")
 
     def test_a_file_larger_than_any_recipe_is_none(self, tmp_path: Path) -> None:
         (tmp_path / "x.yaml").write_bytes(b"#" * (1024 * 1024 + 1))
@@ -304,7 +305,7 @@ class TestUsersWithoutAHome:
             raise RuntimeError("Could not determine home directory.")
 
         monkeypatch.setattr(Path, "home", no_home)
-        assert docker_credentials({})("r.test") is None
+        assert docker_credentials({}, FakeRunner(go_build))("r.test") is None
 
 
 class TestPathsThatAreNoText:

@@ -200,6 +200,7 @@ class TestValues:
                 **flag("envoy", "linux/arm64=/opt/envoy"),
                 **flag("builder", "farm"),
                 **flag("insecure_registry", "a:5000", "b"),
+                **flag("timeout", "2.5"),
             }
         )
         assert found.request.base_registry == "registry.corp.example/mirror"
@@ -208,6 +209,20 @@ class TestValues:
         assert found.request.artifact_overrides == (ArtifactOverride(artifact="envoy", platform=ARM64, location="/opt/envoy"),)
         assert found.builder == "farm"
         assert found.insecure_registries == ("a:5000", "b")
+        assert found.timeout == 2.5
+
+    def test_patience_has_a_default_and_a_key(self, tmp_path: Path) -> None:
+        assert job({}).timeout == 120
+        assert job({}, project(tmp_path, "timeout: 30\n")).timeout == 30
+
+    @pytest.mark.parametrize("word", ["0", "-1", "soon", "inf", "nan"])
+    def test_patience_is_a_number_above_0(self, word: str) -> None:
+        with pytest.raises(RequestError, match=r"--timeout '.*' is no number of seconds above 0"):
+            job(flag("timeout", word))
+
+    def test_patience_of_the_file_is_too(self, tmp_path: Path) -> None:
+        with pytest.raises(RecipeError, match=r":\d+: .*timeout|timeout"):
+            project(tmp_path, "timeout: 0\n")
 
     def test_where_programs_of_others_come_from(self, tmp_path: Path) -> None:
         text = "envoy_from: [url, image]\nenvoy_image: a/envoy:1\nztunnel_from: file\ndebug_envoy: true\n"
