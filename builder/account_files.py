@@ -18,6 +18,8 @@ LOGIN_SETTINGS = "/etc/login.defs"
 _SKELETON = "/etc/skel"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+# A hundred thousand accounts fit into a tenth of it.
+_LARGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,11 @@ def _remove(found: dict[str, FoundFile], path: str, *, is_directory: bool) -> No
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> FoundFile:
     kind: Literal["file", "directory", "symlink"]
     kind = "directory" if member.isdir() else "symlink" if member.issym() else "file"
+    if member.size > _LARGEST_FILE:
+        raise BaseImageError(
+            f"the base image's {path} has {member.size} bytes, more than any file that accounts are made of",
+            hint="Is this an image of Debian or Ubuntu, and an undamaged one?",
+        )
     content = tar.extractfile(member) if member.isreg() else None
     if (kind == "file" and content is None) or (kind != "file" and path in ACCOUNT_FILES):
         raise BaseImageError(

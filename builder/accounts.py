@@ -51,7 +51,10 @@ class AccountFiles:
 
 
 def read_masters(passwd: str, group: str, changed_at: int) -> AccountFiles:
-    """The accounts of base-passwd's master files, with passwords moved to shadow as `shadowconfig on` does."""
+    """The accounts of base-passwd's master files, with passwords moved to shadow as `shadowconfig on` does.
+
+    Raises ValueError for a line that is no account's.
+    """
     users = [line.split(":") for line in passwd.splitlines() if line]
     groups = [line.split(":") for line in group.splitlines() if line]
     return AccountFiles(

@@ -14,7 +14,7 @@ from builder.check import ReadLayer, check_index
 from builder.compile import compile_step
 from builder.compile_plan import CompileStep
 from builder.errors import SourceError
-from builder.fetch import fetch_artifact
+from builder.fetch import fetch_artifact, fetch_package
 from builder.image_file import fetch_from_image
 from builder.image_layers import fetch_layers
 from builder.interruption import Interruption
@@ -32,7 +32,6 @@ from builder.side_by_side import finish_or_end
 from builder.tree_links import find_inside
 from builder.users import write_users_layer
 from builder.users_step import UsersStep
-from builder.whole_file import has_sha256
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -162,16 +161,11 @@ def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
 def _submit_roots(steps: Sequence[RootfsStep], workshop: Workshop, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
     """Packages first, each once: images share most of theirs, and platforms those that are for all."""
     packages = {package.sha256: package for step in steps for package in step.packages}
-    fetched = {sha256: pool.submit(_fetch_package, package, workshop) for sha256, package in packages.items()}
+    fetched = {
+        sha256: pool.submit(fetch_package, package, workshop.downloads, workshop.downloader)
+        for sha256, package in packages.items()
+    }
     return {step.key: pool.submit(_make_rootfs, step, fetched, workshop) for step in steps}
-
-
-def _fetch_package(package: LockedArtifact, workshop: Workshop) -> Path:
-    path = workshop.downloads / package.sha256
-    if not has_sha256(path, package.sha256):
-        workshop.downloads.mkdir(parents=True, exist_ok=True)
-        workshop.downloader.download(package.url, package.sha256, path)
-    return path
 
 
 def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], workshop: Workshop) -> MadeRootfs:

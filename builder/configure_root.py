@@ -71,8 +71,11 @@ def _add_accounts(tree: RootTree, rootfs: Rootfs, where: str, mtime: int) -> Non
     """base-passwd copies its master files, passwd moves passwords into shadow, useradd and adduser do the rest."""
     files = AccountFiles()
     if f"{_MASTERS}/passwd.master" in tree:
-        passwd, group = (tree.read(f"{_MASTERS}/{name}.master").decode() for name in ("passwd", "group"))
-        files = read_masters(passwd, group, mtime)
+        try:
+            passwd, group = (tree.read(f"{_MASTERS}/{name}.master").decode() for name in ("passwd", "group"))
+            files = read_masters(passwd, group, mtime)
+        except ValueError as error:
+            raise BaseImageError(f"{where}: base-passwd's master files are not what they should be: {error}") from error
     try:
         files = add_users(files, [to_user(account) for account in rootfs.accounts], mtime)
     except ValueError as error:

@@ -34,6 +34,15 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
     return _extract(artifact, blob, member) if artifact.member else blob
 
 
+def fetch_package(package: LockedArtifact, cache: Path, downloader: Downloader) -> Path:
+    """A package's file, whole. Raises ArtifactError, ChecksumError, DiskFull, Interrupted."""
+    path = cache / package.sha256
+    if not has_sha256(path, package.sha256):
+        cache.mkdir(parents=True, exist_ok=True)
+        downloader.download(package.url, package.sha256, path)
+    return path
+
+
 def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
     """Take the one member that is wanted; nothing else of the archive touches the disk."""
     try:

