@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from bench.contestants import Job, read_plan, time_bake, time_go_build, time_push
-from builder.report import format_table
+from builder.cli.text import format_table
 
 _SAMPLE_FILE = "pilot/cmd/pilot-discovery/main.go"
 _ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.buildx import find_plugin
+from builder.engine.buildx import find_plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     └── Interrupted               130   Ctrl-C, or a signal
 
-Errors are raised where they happen and printed in one place, `builder.cli`.
+Errors are raised where they happen and printed in one place, `builder.cli.commands`.
 """
 
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What the stages need of the world, as small protocols; `builder.wiring` hands in what fulfils them."""
+"""What the stages need of the world, as small protocols; `builder.pipeline.wiring` hands in what fulfils them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from builder.oci import Descriptor, Manifest
-from builder.reference import Digest, ImageReference, Platform, Repository
+from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.reference import Digest, ImageReference, Platform, Repository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from builder.errors import BuilderError
-from builder.recipe_book import Recipes, load_recipes
+from builder.recipe.book import Recipes
+from builder.recipe.loader import load_recipes
 from parity.intended import INTENDED_FILE, Intended, excuse, read_intended
 from parity.model import CouldNotRead, Difference, compare
 from parity.ours import OurBuild

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from builder.layer import LayerEntry, read_layer
-from builder.oci import ImageConfig
+from builder.images.pull import PulledPlatform, pull
+from builder.oci.layer import LayerEntry, read_layer
+from builder.oci.manifest import ImageConfig
+from builder.oci.reference import ImageReference
 from builder.ports import Registry
-from builder.reference import ImageReference
-from builder.verify import PulledPlatform, pull
 from parity.model import CouldNotRead, Difference
 
 _REMOVED = "removed"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
+from builder.cli.text import format_table
 from builder.errors import BuilderError
-from builder.interruption import Interruption
-from builder.istio_release import IstioRelease
+from builder.oci.reference import ImageReference
+from builder.pipeline.wiring import Adapters
 from builder.ports import Registry
-from builder.reference import ImageReference
-from builder.report import format_table
-from builder.wiring import Tools
+from builder.recipe.istio_release import IstioRelease
+from builder.runtime.cancellation import Cancellation
 from parity.contents import Base, Pair, compare_pair, pull_platforms, read_pairs
 from parity.intended import INTENDED_FILE, excuse, read_intended
 from parity.model import CouldNotRead, Difference
@@ -49,8 +49,8 @@ def main(
     """Compare an image of ours with Istio's; status 1 where anything differs that is not meant to."""
     if base and base_layers is not None:
         raise click.UsageError("--base and --base-layers say the same: give one of them.")
-    interruption = Interruption()
-    tools = Tools(os.environ, interruption, lambda _: None, insecure_registries=insecure)
+    cancellation = Cancellation()
+    tools = Adapters(os.environ, cancellation, lambda _: None, insecure_registries=insecure)
     try:
         references = [ImageReference.parse(text) for text in (ours, theirs)]
         under = Base(reference=ImageReference.parse(base) if base else None, layers=base_layers)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from builder.istio_release import IstioRelease, ReleaseRange
-from builder.yaml_document import Schema, read_yaml, validate
+from builder.recipe.istio_release import IstioRelease, ReleaseRange
+from builder.recipe.yaml_file import Schema, read_yaml, validate
 from parity.model import Difference
 
 INTENDED_FILE = Path(__file__).with_name("intended.yaml")

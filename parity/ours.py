@@ -11,34 +11,25 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from builder.config.request import ARTIFACTS_WITH_FLAGS, Request
 from builder.errors import BuilderError
-from builder.lock import ListedDirectory, LockedGo, SourceFacts
-from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest
-from builder.plan import (
-    CompiledFile,
-    FetchedFile,
-    ImagePlan,
-    MirrorPlan,
-    Plan,
-    PlannedFile,
-    PlatformImage,
-    SourceFile,
-    image_references,
-    make_plan,
-)
+from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest
+from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository
+from builder.plan.lock import ListedDirectory, LockedGo, SourceFacts
+from builder.plan.model import CompiledFile, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, PlatformImage, SourceFile
+from builder.plan.planner import make_plan
+from builder.plan.tags import image_references
 from builder.ports import TreeState, UploadOutcome
-from builder.recipe_book import Recipes
-from builder.reference import Digest, Hub, ImageReference, Platform, Repository
-from builder.request import ARTIFACTS_WITH_FLAGS, Request
-from builder.resolve import resolve
-from builder.source import read_source
+from builder.recipe.book import Recipes
+from builder.resolve.resolver import resolve
+from builder.resolve.source import read_source
 from parity import tree
 from parity.dockerfile import read_dockerfile
 from parity.go_build import parse_go_build
 from parity.model import CouldNotRead, Download, FileModel, GoProgram, ImageModel, TreePath
 from parity.theirs import Order
 
-# What builder.source reads of a tree: files at its root, and the directories of the Dockerfiles.
+# What builder.resolve.source reads of a tree: files at its root, and the directories of the Dockerfiles.
 _READ_FILES = ("go.mod", "Makefile.core.mk", "VERSION", "istio.deps")
 _READ_DIRECTORIES = (
     "docker",
@@ -219,7 +210,7 @@ def _file(file: PlannedFile, programs: dict[str, dict[str, GoProgram]]) -> FileM
 
 
 class _EveryServer:
-    """Fulfils `ports.Downloader`: whatever is asked for is there, so the first place that is tried is taken."""
+    """Implements `ports.Downloader`: whatever is asked for is there, so the first place that is tried is taken."""
 
     def read_text(self, url: str) -> str | None:
         """A checksum file."""
@@ -240,7 +231,7 @@ class _EveryServer:
 
 
 class _EveryRegistry:
-    """Fulfils `ports.Registry`: whatever base image is asked for is there, under a made-up digest that tells which it is."""
+    """Implements `ports.Registry`: whatever base image is asked for is there, under a made-up digest that tells which it is."""
 
     def __init__(self, platforms: Sequence[Platform]) -> None:
         self._platforms = platforms

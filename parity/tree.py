@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from builder.trust import trust_directory
+from builder.host.safe_directory import trust_directory
 from parity.model import CouldNotRead
 
 _STABLE = re.compile(r"(\d+)\.(\d+)\.(\d+)")

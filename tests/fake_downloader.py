@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.errors import ArtifactError, ChecksumError
-from builder.reference import Digest
+from builder.oci.reference import Digest
 
 
 @dataclass

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from builder.errors import AssembleError
-from builder.layout import Layout
-from builder.oci import ImageConfig
+from builder.oci.layout import Layout
+from builder.oci.manifest import ImageConfig
 from builder.ports import AssemblyTarget
 from tests.samples import BASE_LAYER, make_config, write_image
 

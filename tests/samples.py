@@ -12,15 +12,17 @@ from typing import Any
 
 import zstandard
 
-from builder.istio_release import IstioRelease
-from builder.layout import Layout
-from builder.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
-from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, ImageConfig
-from builder.plan import ImagePlan, Plan, make_plan
+from builder.config.request import Request
+from builder.oci.layout import Layout
+from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, ImageConfig
+from builder.oci.reference import Digest, Hub, ImageReference, Platform
+from builder.plan.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
+from builder.plan.model import ImagePlan, Plan
+from builder.plan.planner import make_plan
 from builder.ports import TreeState
-from builder.recipe_book import RecipeBook, load_recipes
-from builder.reference import Digest, Hub, ImageReference, Platform
-from builder.request import Request
+from builder.recipe.book import RecipeBook
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 
 AMD64 = Platform("linux", "amd64")
 ARM64 = Platform("linux", "arm64")

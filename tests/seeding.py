@@ -1,9 +1,9 @@
 """Puts the image of a layout into a registry, fake or real, as another tool has done before us."""
 
-from builder.layout import Layout
-from builder.oci import Manifest
+from builder.oci.layout import Layout
+from builder.oci.manifest import Manifest
+from builder.oci.reference import ImageReference
 from builder.ports import Registry
-from builder.reference import ImageReference
 
 
 def seed(registry: Registry, layout: Layout, reference: ImageReference) -> Manifest:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from builder.accounts import AccountFiles, User, add_subordinate_ids, add_users, read_masters
+from builder.plan.user import User
+from builder.rootfs.passwd import AccountFiles, add_subordinate_ids, add_users, read_masters
 
 DAY = 20_000
 PROXY = User(name="istio-proxy", uid=1337, gid=1337, home="/home/istio-proxy", shell="/bin/sh")

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from builder.istio_release import IstioRelease
-from builder.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
-from builder.plan import Plan, make_plan
-from builder.recipe_book import RecipeBook, load_recipes
-from builder.reference import ImageReference
+from builder.oci.reference import ImageReference
+from builder.plan.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
+from builder.plan.model import Plan
+from builder.plan.planner import make_plan
+from builder.recipe.book import RecipeBook
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 from tests.samples import AMD64, ARM64, image_of, make_base, make_digest, make_request, make_source, make_state
 
 RELEASES = load_recipes().turning_points()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.apt import Apt
 from builder.errors import BaseImageError
+from builder.host.apt import Apt
 from builder.ports import Completed, PackageSources, PackageWishes, ProcessFailed
 from tests.fake_runner import Call, FakeRunner
 

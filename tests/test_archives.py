@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive_plan import ArchivePlan, make_archive_plan
-from builder.archives import WrittenArchive, write_archives
+from builder.build.archives import WrittenArchive, write_archives
 from builder.errors import CompileError, Interrupted, RequestError
-from builder.interruption import Interruption
+from builder.oci.reference import Platform
+from builder.plan.archives import ArchivePlan, make_archive_plan
 from builder.ports import GoBuild, ProcessFailed
-from builder.progress import Progress
-from builder.reference import Platform
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.progress import Progress
 from tests.running import istio_build
 from tests.samples import COMMITTED_AT, load_book, make_elf, make_lock, make_mach_o, make_pe, make_request
 
@@ -29,7 +29,7 @@ def plan(*targets: str, hub: str = "registry.corp.example/istio") -> ArchivePlan
 
 
 class FakeCompiler:
-    """Fulfils `ports.Compiler`: programs that are nothing but a header, of the platform's or of another one's."""
+    """Implements `ports.Compiler`: programs that are nothing but a header, of the platform's or of another one's."""
 
     def __init__(self, fails_on: str = "", confuses: str = "") -> None:
         self.builds: list[GoBuild] = []
@@ -53,7 +53,7 @@ def write(into: Path, *targets: str, compiler: FakeCompiler | None = None) -> tu
         work=into / "work",
         find_compiler=lambda: compiler or FakeCompiler(),
         progress=Progress(lambda event: None),
-        interruption=Interruption(),
+        cancellation=Cancellation(),
     )
 
 
@@ -128,8 +128,8 @@ class TestWriting:
         assert list((tmp_path / "archives").glob("*.partial")) == []
 
     def test_an_interruption_is_one(self, tmp_path: Path) -> None:
-        interruption = Interruption()
-        interruption.set()
+        cancellation = Cancellation()
+        cancellation.set()
         with pytest.raises(Interrupted, match="archives that are there are whole"):
             write_archives(
                 plan(),
@@ -138,7 +138,7 @@ class TestWriting:
                 work=tmp_path,
                 find_compiler=FakeCompiler,
                 progress=Progress(lambda event: None),
-                interruption=interruption,
+                cancellation=cancellation,
             )
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from builder.assemble import AssembledPlatform, assemble_platform
-from builder.check import read_layer_of
+from builder.build.assemble import AssembledPlatform, assemble_platform
 from builder.errors import CheckError, CompileError
-from builder.layout import Layout
-from builder.oci import ImageConfig
-from builder.plan import ImagePlan, PlannedFile
+from builder.images.check import read_layer_of
+from builder.oci.layout import Layout
+from builder.oci.manifest import ImageConfig
+from builder.plan.model import ImagePlan, PlannedFile
 from tests.fake_engine import FakeEngine
 from tests.samples import ARM64, COMMITTED_AT, change_template, load_book, make_elf, make_sample_plan
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from builder.build import Workshop, build_images
-from builder.check import check_integrity, read_layer_of
+from builder.build.scheduler import BuildContext, build_images
 from builder.errors import ArtifactError, AssembleError, BuilderError, CompileError, EngineError, Interrupted, SourceError
-from builder.interruption import Interruption
-from builder.layout import Layout
-from builder.lock import LockedArtifact
-from builder.machine_compiler import MachineCompiler
-from builder.plan import Plan
+from builder.host.go_compiler import MachineCompiler
+from builder.images.check import check_integrity, read_layer_of
+from builder.oci.layout import Layout
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.plan.lock import LockedArtifact
+from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
-from builder.progress import Event, Progress, TaskFinished
-from builder.recipe import ArtifactFile
-from builder.reference import Digest, ImageReference, Platform
-from builder.release_directory import read_release
-from builder.release_file import note_release
+from builder.publish.release_directory import read_release
+from builder.publish.release_file import note_release
+from builder.recipe.schema import ArtifactFile
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.progress import Event, Progress, TaskFinished
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
@@ -58,7 +58,7 @@ class Site:
     engine: FakeEngine = field(default_factory=FakeEngine)
     downloader: FakeDownloader = field(default_factory=FakeDownloader)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
-    interruption: Interruption = field(default_factory=Interruption)
+    cancellation: Cancellation = field(default_factory=Cancellation)
     events: list[Event] = field(default_factory=list)
     envoy_for: dict[Platform, str] = field(default_factory=lambda: {AMD64: "amd64", ARM64: "arm64"})
     observe: Callable[[Event], None] = lambda event: None
@@ -79,7 +79,7 @@ class Site:
         tree = self.root / "tree"
         (tree / BOOTSTRAP).parent.mkdir(parents=True, exist_ok=True)
         (tree / BOOTSTRAP).write_text("{}")
-        workshop = Workshop(
+        context = BuildContext(
             tree=tree,
             work=self.root / "work",
             downloads=self.root / "downloads",
@@ -89,10 +89,10 @@ class Site:
             engine=self.engine,
             read_layer=read_layer_of,
             progress=Progress(self._observe),
-            interruption=self.interruption,
+            cancellation=self.cancellation,
         )
         images = [image for image in plan.images if not keys or image.key in keys]
-        return build_images(plan, images, self.root / "layouts", workshop)
+        return build_images(plan, images, self.root / "layouts", context)
 
     def _observe(self, event: Event) -> None:
         self.events.append(event)
@@ -101,10 +101,10 @@ class Site:
     def wait_for_the_end(self) -> None:
         """What a running program does: goes on until the run is interrupted."""
         ended = threading.Event()
-        self.interruption.on_set(ended.set)
-        if not self.interruption.is_set():
+        self.cancellation.on_set(ended.set)
+        if not self.cancellation.is_set():
             assert ended.wait(PATIENCE), "nobody ended this task"
-        self.interruption.check()
+        self.cancellation.check()
 
     def failed(self) -> set[str]:
         return {event.subject for event in self.events if isinstance(event, TaskFinished) and event.failed}
@@ -287,7 +287,7 @@ class TestFailures:
         with pytest.raises(BuilderError) as raised:
             site.build(site.plan())
         assert type(raised.value) is {"engine": EngineError, "fetch": ArtifactError, "compile": CompileError}[stage]
-        assert site.interruption.is_set()
+        assert site.cancellation.is_set()
         assert site.engine.targets == []
 
     def test_what_fails_because_it_was_ended_is_not_what_is_told(self, site: Site) -> None:
@@ -322,7 +322,7 @@ class TestFailures:
 
     def test_ctrl_c_is_told_as_such_whatever_failed_because_of_it(self, site: Site) -> None:
         def answer(call: Call) -> Completed:
-            site.interruption.set()
+            site.cancellation.set()
             raise ProcessFailed(call.argv, -15, "", "signal: terminated")
 
         site.runner.answer = answer

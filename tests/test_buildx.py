@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.bake import bake_definition
-from builder.buildx import Buildx, find_plugin
+from builder.engine.bake import bake_definition
+from builder.engine.buildx import Buildx, find_plugin
 from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
+from builder.oci.reference import Platform
 from builder.ports import AssemblyTarget, Completed, ProcessFailed
-from builder.reference import Platform
 from tests.fake_runner import Call, FakeRunner
 
 INSPECT = "Name:          default\nDriver:        docker\n\nNodes:\nName: default\n"
@@ -130,7 +130,7 @@ def test_a_builder_of_its_own_driver_needs_no_image_store(environment: dict[str,
 
 
 def test_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.buildx.PLUGIN_FOLDERS", ())
+    monkeypatch.setattr("builder.engine.buildx.PLUGIN_FOLDERS", ())
     with pytest.raises(EngineError, match="buildx is not installed"):
         find_plugin({"DOCKER_CONFIG": str(tmp_path), "PATH": str(tmp_path)})
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.catalogue import LayerCatalogue
 from builder.errors import CheckError
+from builder.images.layer_cache import LayerCache
 from tests.samples import ARM64, BASE_LAYER, SampleFile, make_config, make_elf, make_tar, write_image
 
 
@@ -13,17 +13,17 @@ def test_a_layer_is_read_once_and_remembered_as_it_was(tmp_path: Path) -> None:
     files = [SampleFile(path="/a", content=make_elf("arm64")), SampleFile(path="/b", content=b"b", mode=0o644, uid=7)]
     layout = write_image(tmp_path / "image", make_config(ARM64), [BASE_LAYER, make_tar(files)])
     layer = layout.index().layers()[1]
-    first = LayerCatalogue(tmp_path / "layers")(layout, layer)
+    first = LayerCache(tmp_path / "layers")(layout, layer)
     assert [(entry.path, entry.architecture, entry.owner) for entry in first] == [("/a", "arm64", "0:0"), ("/b", "", "7:0")]
     layout.blob(layer.digest).unlink()
-    assert LayerCatalogue(tmp_path / "layers")(layout, layer) == first
+    assert LayerCache(tmp_path / "layers")(layout, layer) == first
 
 
 @pytest.mark.parametrize("spoil", ["", "{", "null", "7", '["a"]', '[{"path": "/a"}]', '[{"nonsense": 1}]'])
 def test_what_another_version_of_this_tool_remembered_is_read_anew(tmp_path: Path, spoil: str) -> None:
     layout = write_image(tmp_path / "image", make_config(ARM64), [make_tar([SampleFile(path="/a")])])
     layer = layout.index().layers()[0]
-    catalogue = LayerCatalogue(tmp_path / "layers")
+    catalogue = LayerCache(tmp_path / "layers")
     first = catalogue(layout, layer)
     (tmp_path / "layers" / f"{layer.digest.hex}.json").write_text(spoil)
     assert catalogue(layout, layer) == first
@@ -34,7 +34,7 @@ def test_a_damaged_layer_is_not_remembered(tmp_path: Path) -> None:
     layer = layout.index().layers()[0]
     whole = layout.blob(layer.digest).read_bytes()
     layout.blob(layer.digest).write_bytes(whole[:-1])
-    catalogue = LayerCatalogue(tmp_path / "layers")
+    catalogue = LayerCache(tmp_path / "layers")
     with pytest.raises(CheckError, match="damaged"):
         catalogue(layout, layer)
     layout.blob(layer.digest).write_bytes(whole)
@@ -47,7 +47,7 @@ def test_what_other_bytes_hold_is_not_remembered_under_this_digest(tmp_path: Pat
     layout = write_image(tmp_path / "image", make_config(ARM64), [honest], "none")
     layer = layout.index().layers()[0]
     layout.blob(layer.digest).write_bytes(make_tar([SampleFile(path="/b", content=b"forged")]))
-    catalogue = LayerCatalogue(tmp_path / "layers")
+    catalogue = LayerCache(tmp_path / "layers")
     with pytest.raises(CheckError, match="damaged"):
         catalogue(layout, layer)
     layout.blob(layer.digest).write_bytes(honest)

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from builder.check import ExpectedFile, check_index, check_integrity, check_platform
 from builder.errors import CheckError
-from builder.layout import Layout
-from builder.oci import ImageConfig
-from builder.plan import ImagePlan
-from builder.reference import Platform
+from builder.images.check import ExpectedFile, check_index, check_integrity, check_platform
+from builder.oci.layout import Layout
+from builder.oci.manifest import ImageConfig
+from builder.oci.reference import Platform
+from builder.plan.model import ImagePlan
 from tests.samples import (
     AMD64,
     ARM64,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.compile import check_executable, compile_step
-from builder.compile_plan import CompileStep
+from builder.build.compile import check_executable, compile_step
 from builder.errors import BuilderError, CompileError, ToolchainError
-from builder.machine_compiler import MachineCompiler, compiler_environment
+from builder.host.go_compiler import MachineCompiler, compiler_environment
+from builder.plan.model import CompileStep
 from builder.ports import Completed, GoBuild, GoToolchain, ProcessFailed
 from tests.fake_runner import Call, FakeRunner, go_build
 from tests.samples import AMD64, ARM64, make_elf, make_sample_plan

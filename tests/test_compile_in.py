@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from builder.buildx import Buildx, find_plugin
-from builder.compile_image import lock_compile_image
-from builder.compile_plan import COMPILE_TEMPLATE
-from builder.container_compiler import ContainerCompiler
+from builder.engine.buildx import Buildx, find_plugin
+from builder.engine.container_compiler import ContainerCompiler
 from builder.errors import AssembleError, BaseImageError
-from builder.lock import LockedGo
-from builder.oci import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
-from builder.plan import make_plan
+from builder.oci.manifest import CONFIG, MANIFEST, Descriptor, Manifest, compose_index
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.plan.compile import COMPILE_TEMPLATE
+from builder.plan.lock import LockedGo
+from builder.plan.planner import make_plan
 from builder.ports import Completed, GoBuild, ProcessFailed
-from builder.reference import Digest, ImageReference, Platform
-from builder.render import render_dockerfile
+from builder.recipe.template import render_dockerfile
+from builder.resolve.toolchain_image import lock_compile_image
 from tests.fake_registry import FakeRegistry
 from tests.fake_runner import Call, FakeRunner
 from tests.running import istio_build

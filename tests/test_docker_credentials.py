@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.docker_credentials import docker_credentials
 from builder.errors import EngineError, Interrupted
-from builder.interruption import Interruption
-from builder.process import SubprocessRunner
-from builder.registry_auth import Credential, CredentialSource
+from builder.host.process import SubprocessRunner
+from builder.registry.auth import Credential, CredentialSource
+from builder.registry.keychain import docker_credentials
+from builder.runtime.cancellation import Cancellation
 
 ALICE = Credential(username="alice", password="secret:with colon")
 HUB = "https://index.docker.io/v1/"
@@ -24,7 +24,7 @@ def auth(username: str, password: str) -> dict[str, str]:
 
 
 def runner() -> SubprocessRunner:
-    return SubprocessRunner(Interruption())
+    return SubprocessRunner(Cancellation())
 
 
 def configured(directory: Path, document: object, **environment: str) -> CredentialSource:
@@ -186,8 +186,8 @@ def test_a_helper_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pyt
 def test_a_helper_that_heeds_no_signal_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_helper(tmp_path, "tested", f"trap '' INT TERM; touch {tmp_path}/asked; sleep 60; sleep 60", monkeypatch)
     (tmp_path / "config.json").write_text('{"credsStore": "tested"}')
-    interruption = Interruption()
-    find = docker_credentials({**os.environ, "DOCKER_CONFIG": str(tmp_path)}, SubprocessRunner(interruption))
+    cancellation = Cancellation()
+    find = docker_credentials({**os.environ, "DOCKER_CONFIG": str(tmp_path)}, SubprocessRunner(cancellation))
 
     moments: list[float] = []
 
@@ -195,7 +195,7 @@ def test_a_helper_that_heeds_no_signal_ends_with_the_run(tmp_path: Path, monkeyp
         while not (tmp_path / "asked").exists():
             time.sleep(0.05)
         moments.append(time.monotonic())
-        interruption.set()
+        cancellation.set()
 
     thread = threading.Thread(target=interrupt_when_asked)
     thread.start()

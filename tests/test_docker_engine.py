@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from builder.docker_engine import DockerEngine
+from builder.engine.docker import DockerEngine
 from builder.errors import EngineError
 
 # What `docker info` says of the two image stores (Docker 28).

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from builder import errors
-from builder.cli import cli
+from builder.cli.commands import cli
+from builder.config.project_file import ProjectFile
 from builder.errors import BuilderError
-from builder.settings import ProjectFile
 from tests.golden import check_golden
 
 ROOT = Path(__file__).parent.parent

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.download import HttpDownloader
 from builder.errors import ArtifactError, BuilderError, ChecksumError, Interrupted
-from builder.retry import RetryPolicy
+from builder.net.download import HttpDownloader
+from builder.net.retry import RetryPolicy
 from tests.fault_server import FaultServer, Received, Reply, Reset, Stall
 
 CONTENT = os.urandom(2_000_000)
@@ -282,9 +282,9 @@ def test_two_threads_fetch_it_once(server: FaultServer, files: Files, into: Path
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from builder.download import HttpDownloader
+from builder.net.download import HttpDownloader
 from builder.errors import DiskFull
-from builder.retry import RetryPolicy
+from builder.net.retry import RetryPolicy
 try:
     HttpDownloader(retry=RetryPolicy()).download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 except DiskFull as error:

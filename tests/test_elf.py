@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from builder.elf import read_executable
-from builder.reference import Platform
+from builder.oci.elf import read_executable
+from builder.oci.reference import Platform
 from tests.samples import AMD64, ARM64, make_elf
 
 

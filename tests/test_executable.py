@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.executable import is_program_for
-from builder.reference import Platform
+from builder.oci.executable import is_program_for
+from builder.oci.reference import Platform
 from tests.samples import make_elf, make_mach_o, make_pe
 
 FORMATS: dict[str, tuple[str, Callable[[str], bytes]]] = {

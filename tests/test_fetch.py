@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.build.fetch import fetch_artifact, fetch_package
 from builder.errors import ArtifactError, ChecksumError
-from builder.fetch import fetch_artifact, fetch_package
-from builder.lock import LockedArtifact
-from builder.progress import Progress
-from builder.reference import Digest
+from builder.oci.reference import Digest
+from builder.plan.lock import LockedArtifact
+from builder.runtime.progress import Progress
 from tests.fake_downloader import FakeDownloader
 from tests.samples import ARM64, SampleFile, make_tar
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from builder.check import read_layer_of
-from builder.compress import compress_layer
 from builder.errors import CheckError
-from builder.final_layers import LayerFinisher
-from builder.layout import Layout
-from builder.reference import Digest
+from builder.images.check import read_layer_of
+from builder.images.compress import compress_layer
+from builder.images.final_layers import LayerFinisher
+from builder.oci.layout import Layout
+from builder.oci.reference import Digest
 from tests.samples import ARM64, BASE_LAYER, SampleFile, base_layers, make_config, make_tar, write_image
 
 PROGRAM = make_tar([SampleFile(path="/usr/local/bin/pilot-agent", content=bytes(range(256)) * 16_384)])
@@ -60,7 +60,7 @@ def test_a_layer_that_is_not_of_its_diff_id_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_the_bytes_are_those_of_every_machine(tmp_path: Path, compression: str, digest: str) -> None:
-    """If a new version of a library changes them, builder.layer_format has to say so, as all digests change."""
+    """If a new version of a library changes them, builder.oci.layer_format has to say so, as all digests change."""
     packed = compress_layer(io.BytesIO(PROGRAM), compression, tmp_path)
     assert str(packed.digest) == digest
     assert packed.size == (tmp_path / packed.digest.hex).stat().st_size

@@ -1,6 +1,6 @@
 """No input, local or remote, is answered with a traceback: every parser gets bytes at random, and valid input with changes.
 
-What a parser may raise is an error of ours, or `Temporary`. Which examples are tried is the same in each run on CI.
+What a parser may raise is an error of ours, or `RetryableError`. Which examples are tried is the same in each run on CI.
 """
 
 import contextlib
@@ -21,33 +21,34 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from builder.account_files import find_account_files
-from builder.accounts import AccountFiles, User, add_subordinate_ids, add_users
-from builder.blob_pull import BlobPull
-from builder.buildx import _BuildLog
-from builder.deb import open_member, read_control
-from builder.docker_credentials import docker_credentials
-from builder.download import _local_path, _Transfer
+from builder.config.project_file import ProjectFile
+from builder.engine.build_log import BuildLog
 from builder.errors import BuilderError, RecipeError, RegistryError
-from builder.executable import is_program_for
-from builder.istio_release import IstioRelease, ReleaseRange
-from builder.journal import Journal
-from builder.layer import read_layer
-from builder.layout import Layout
-from builder.oci import MANIFEST, Descriptor, ImageConfig, Manifest
-from builder.partial_file import PartialFile
-from builder.recipe import ImageRecipe, ReleaseRecipe
-from builder.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
-from builder.registry_answer import Answer, media_type_of
-from builder.registry_auth import _parse_token, parse_challenges
-from builder.registry_connection import RegistryConnection
-from builder.release_directory import LayoutNotes
-from builder.render import render_dockerfile, render_text
-from builder.resolve_artifact import _first_field
-from builder.retry import Temporary, retry_after_seconds
-from builder.settings import ProjectFile
-from builder.source import read_source
-from builder.yaml_document import read_yaml, validate
+from builder.images.layout_notes import LayoutNotes
+from builder.net.download import _local_path, _Transfer
+from builder.net.partial_file import PartialFile
+from builder.net.retry import RetryableError, retry_after_seconds
+from builder.oci.executable import is_program_for
+from builder.oci.layer import read_layer
+from builder.oci.layout import Layout
+from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
+from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
+from builder.plan.user import User
+from builder.publish.journal import Journal
+from builder.recipe.istio_release import IstioRelease, ReleaseRange
+from builder.recipe.schema import ImageRecipe, ReleaseRecipe
+from builder.recipe.template import render_dockerfile, render_text
+from builder.recipe.yaml_file import read_yaml, validate
+from builder.registry.auth import _parse_token, parse_challenges
+from builder.registry.blob_pull import BlobPull
+from builder.registry.connection import RegistryConnection
+from builder.registry.keychain import docker_credentials
+from builder.registry.response import Answer, media_type_of
+from builder.resolve.artifacts import _first_field
+from builder.resolve.source import read_source
+from builder.rootfs.deb import open_member, read_control
+from builder.rootfs.inherited_accounts import find_account_files
+from builder.rootfs.passwd import AccountFiles, add_subordinate_ids, add_users
 from tests.fake_runner import FakeRunner, go_build
 from tests.make_deb import control_of, make_deb
 from tests.samples import (
@@ -98,7 +99,7 @@ def survives(parse: Callable[[], object]) -> None:
         return
     except BuilderError as error:
         told = error.message
-    except Temporary as failure:
+    except RetryableError as failure:
         told = failure.error.message
     assert told
 
@@ -256,7 +257,7 @@ class TestJson:
     @example(b'{"logs": [{"data": "x"}]}')
     @example(b'{"vertexes": [1], "logs": 7}')
     def test_a_line_of_buildx(self, content: bytes) -> None:
-        log = _BuildLog(lambda _: None)
+        log = BuildLog(lambda _: None)
         survives(lambda: log.read_line("{" + content.decode(errors="replace").lstrip("{")))
         survives(lambda: (log.output(), log.cause(""), log.excerpt()))
 

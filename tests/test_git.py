@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from builder.errors import Interrupted, SourceError
-from builder.file_lock import locked
-from builder.git import Git
-from builder.git_remote import remote_environment
-from builder.interruption import Interruption
+from builder.host.git import Git
+from builder.host.git_remote import remote_environment
+from builder.host.process import SubprocessRunner
 from builder.ports import Completed, ProcessFailed
-from builder.process import SubprocessRunner
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_lock import locked
 from tests.fake_runner import Call, FakeRunner
 
 pytestmark = pytest.mark.process
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    return Git(SubprocessRunner(Interruption()), os.environ, tmp_path / "releases")
+    return Git(SubprocessRunner(Cancellation()), os.environ, tmp_path / "releases")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def _git(tree: Path, *arguments: str) -> str:
 
 def make_git(tmp_path: Path, **variables: str) -> Git:
     """Git for somebody who has these variables set."""
-    return Git(SubprocessRunner(Interruption()), {**os.environ, **variables}, tmp_path / "releases")
+    return Git(SubprocessRunner(Cancellation()), {**os.environ, **variables}, tmp_path / "releases")
 
 
 def content_by_git(tree: Path, *forced: str) -> str:
@@ -101,7 +101,7 @@ class TestDescribe:
 
     def test_a_hooks_variables_do_not_lead_elsewhere(self, tree: Path, tmp_path: Path) -> None:
         environment = {**os.environ, "GIT_DIR": str(tmp_path / "other"), "GIT_INDEX_FILE": "/nowhere"}
-        git = Git(SubprocessRunner(Interruption()), environment, tmp_path / "releases")
+        git = Git(SubprocessRunner(Cancellation()), environment, tmp_path / "releases")
         assert git.describe(tree).tag == "1.29.0"
 
     def test_a_file_that_was_only_touched_is_clean(self, git: Git, tree: Path) -> None:
@@ -502,11 +502,11 @@ class TestCheckout:
         assert (git.checkout_release("https://istio.invalid/istio", "1.29.0") / "file").exists()
 
     def test_a_run_that_waits_for_another_can_be_interrupted(self, tree: Path, tmp_path: Path) -> None:
-        interruption = Interruption()
-        git = Git(SubprocessRunner(interruption), os.environ, tmp_path / "releases", pause=interruption.wait)
+        cancellation = Cancellation()
+        git = Git(SubprocessRunner(cancellation), os.environ, tmp_path / "releases", pause=cancellation.wait)
         home = git.checkout_release(tree.as_uri(), "1.29.0").parent
-        interruption.set()
-        with locked(home / "lock", interruption.wait), pytest.raises(Interrupted):
+        cancellation.set()
+        with locked(home / "lock", cancellation.wait), pytest.raises(Interrupted):
             git.checkout_release(tree.as_uri(), "1.29.0")
 
 
@@ -535,7 +535,7 @@ class TestServer:
     def test_a_server_that_says_nothing_is_given_up(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"git://127.0.0.1:{server.getsockname()[1]}/istio"
-            git = Git(SubprocessRunner(Interruption()), os.environ, tmp_path, pause=lambda _: None, silence=0.6)
+            git = Git(SubprocessRunner(Cancellation()), os.environ, tmp_path, pause=lambda _: None, silence=0.6)
             with pytest.raises(SourceError, match=r"git fetch failed: .*it printed nothing for 1 s"):
                 git.checkout_release(url, "1.29.0")
 

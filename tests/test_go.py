@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ToolchainError
-from builder.go import InstalledGo
-from builder.interruption import Interruption
+from builder.host.go import InstalledGo
+from builder.host.process import SubprocessRunner
 from builder.ports import Completed, GoUnavailable, ProcessFailed
-from builder.process import SubprocessRunner
+from builder.runtime.cancellation import Cancellation
 from tests.fake_runner import Call, FakeRunner
 
 
@@ -58,7 +58,7 @@ def test_one_from_pypi_stands_beside_python(tmp_path: Path, monkeypatch: pytest.
 
 def test_no_go_at_all_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr("builder.go.USUAL_PLACE", str(tmp_path))
+    monkeypatch.setattr("builder.host.go.USUAL_PLACE", str(tmp_path))
     with pytest.raises(ToolchainError, match="no Go compiler") as raised:
         InstalledGo(answering(), {"PATH": str(tmp_path)}).installed()
     assert "pip install 'istio-build[go]'" in raised.value.hint
@@ -121,7 +121,7 @@ class TestOthers:
 def test_what_gos_own_refusal_says(go: Path, tmp_path: Path) -> None:
     """The hints go by these words of the go command."""
     environment = {**os.environ, "GOPROXY": "off", "GOMODCACHE": str(tmp_path)}
-    real = InstalledGo(SubprocessRunner(Interruption()), environment)
+    real = InstalledGo(SubprocessRunner(Cancellation()), environment)
     with pytest.raises(GoUnavailable, match="toolchain not available"):
         real.fetch("1.21.1")
     with pytest.raises(GoUnavailable, match="GOPROXY=off"):

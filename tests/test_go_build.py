@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from builder.compile_plan import CompileStep
+from builder.config.request import GoRequest
 from builder.errors import ToolchainError
-from builder.lock import LockedGo
-from builder.plan import make_plan
-from builder.request import GoRequest
+from builder.plan.lock import LockedGo
+from builder.plan.model import CompileStep
+from builder.plan.planner import make_plan
 from tests.samples import AMD64, load_book, make_lock, make_request, make_sample_plan, make_source
 
 BOOK = load_book()

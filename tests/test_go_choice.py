@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.config.go_version import is_minor_line, is_version, last_patch, version_key
 from builder.errors import ToolchainError
-from builder.go_choice import ChosenGo, choose_go
-from builder.go_version import is_minor_line, is_version, last_patch, version_key
 from builder.ports import GoToolchain, GoUnavailable
-from builder.recipe import Go
+from builder.recipe.schema import Go
+from builder.resolve.toolchain import ChosenGo, choose_go
 from tests.samples import load_book
 
 RECIPE = load_book().release.go
@@ -19,7 +19,7 @@ SERVED = ("1.16", "1.16.1", "1.16.15", "1.21rc2", "1.21.0", "1.21.9", "1.21.13",
 
 @dataclass
 class FakeToolchains:
-    """Fulfils `ports.GoToolchains`; `refusal` is why nothing can be had."""
+    """Implements `ports.GoToolchains`; `refusal` is why nothing can be had."""
 
     machine: str = "1.26.8"
     served: Sequence[str] = SERVED

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from builder.errors import ArtifactError, RegistryError
-from builder.image_file import fetch_from_image
-from builder.layout import Layout
-from builder.lock import LockedArtifact
-from builder.oci import CONFIG, MANIFEST, Manifest
-from builder.progress import Progress
-from builder.reference import ImageReference
+from builder.images.file import fetch_from_image
+from builder.oci.layout import Layout
+from builder.oci.manifest import CONFIG, MANIFEST, Manifest
+from builder.oci.reference import ImageReference
+from builder.plan.lock import LockedArtifact
+from builder.runtime.progress import Progress
 from tests.fake_registry import FakeRegistry
 from tests.samples import (
     ARM64,

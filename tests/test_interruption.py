@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from builder.download import HttpDownloader
 from builder.errors import Interrupted
-from builder.interruption import Interruption
-from builder.oci import Descriptor
-from builder.reference import Digest, Repository
-from builder.registry import HttpRegistry
-from builder.registry_connection import Call, RegistryConnection
-from builder.retry import RetryPolicy
+from builder.net.download import HttpDownloader
+from builder.net.retry import RetryPolicy
+from builder.oci.manifest import Descriptor
+from builder.oci.reference import Digest, Repository
+from builder.registry.client import HttpRegistry
+from builder.registry.connection import Call, RegistryConnection
+from builder.runtime.cancellation import Cancellation
 from tests.fault_server import FaultServer, Stall, TinyRegistry
 
 # Interrupting takes milliseconds; without it, these tests last as long as the patience, 120 s.
@@ -23,28 +23,28 @@ SOON = 4.0
 
 
 def test_endings_are_called_once_and_late_ones_at_once() -> None:
-    interruption = Interruption()
+    cancellation = Cancellation()
     ended: list[str] = []
-    interruption.on_set(lambda: ended.append("early"))
-    interruption.set()
-    interruption.set()
-    interruption.on_set(lambda: ended.append("late"))
+    cancellation.on_set(lambda: ended.append("early"))
+    cancellation.set()
+    cancellation.set()
+    cancellation.on_set(lambda: ended.append("late"))
     assert ended == ["early", "late"]
     with pytest.raises(Interrupted):
-        interruption.wait(10)
+        cancellation.wait(10)
 
 
 def test_what_is_protected_is_not_overdue() -> None:
-    interruption = Interruption()
-    interruption.begin_countdown()
+    cancellation = Cancellation()
+    cancellation.begin_countdown()
     overdue = threading.Event()
 
     def wait() -> None:
-        interruption.wait_until_overdue(0.2)
+        cancellation.wait_until_overdue(0.2)
         overdue.set()
 
-    with interruption.protected():
-        assert interruption.was_protected
+    with cancellation.protected():
+        assert cancellation.was_protected
         thread = threading.Thread(target=wait)
         thread.start()
         assert not overdue.wait(0.6)
@@ -54,31 +54,31 @@ def test_what_is_protected_is_not_overdue() -> None:
 
 
 def test_what_is_not_protected_is_overdue_in_time() -> None:
-    interruption = Interruption()
-    interruption.begin_countdown()
+    cancellation = Cancellation()
+    cancellation.begin_countdown()
     started = time.monotonic()
-    interruption.wait_until_overdue(0.2)
+    cancellation.wait_until_overdue(0.2)
     assert time.monotonic() - started >= 0.2
-    assert not interruption.was_protected
+    assert not cancellation.was_protected
 
 
 def test_killing_calls_every_killer() -> None:
-    interruption = Interruption()
+    cancellation = Cancellation()
     killed: list[int] = []
-    interruption.on_kill(lambda: killed.append(1))
-    interruption.on_kill(lambda: killed.append(2))
-    interruption.kill()
+    cancellation.on_kill(lambda: killed.append(1))
+    cancellation.on_kill(lambda: killed.append(2))
+    cancellation.kill()
     assert killed == [1, 2]
 
 
-def interrupted_after(seconds: float, interruption: Interruption, act: Callable[[], object]) -> float:
+def interrupted_after(seconds: float, cancellation: Cancellation, act: Callable[[], object]) -> float:
     """Seconds from the interruption to the end of what is interrupted."""
     moments: list[float] = []
 
     def interrupt() -> None:
         time.sleep(seconds)
         moments.append(time.monotonic())
-        interruption.set()
+        cancellation.set()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -88,29 +88,29 @@ def interrupted_after(seconds: float, interruption: Interruption, act: Callable[
     return time.monotonic() - moments[0]
 
 
-def make_registry(interruption: Interruption) -> HttpRegistry:
-    retry = RetryPolicy(sleep=interruption.wait)
-    registry = HttpRegistry(credentials=lambda _: None, retry=retry, check_interrupted=interruption.check)
-    interruption.on_set(registry.abort)
+def make_registry(cancellation: Cancellation) -> HttpRegistry:
+    retry = RetryPolicy(sleep=cancellation.wait)
+    registry = HttpRegistry(credentials=lambda _: None, retry=retry, check_interrupted=cancellation.check)
+    cancellation.on_set(registry.abort)
     return registry
 
 
 class TestWaitingForARegistry:
     @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT"])
     def test_that_does_not_answer(self, method: str, tmp_path: Path) -> None:
-        interruption = Interruption()
+        cancellation = Cancellation()
         (tmp_path / "blob").write_bytes(b"content")
         blob = Descriptor(media_type="x", digest=Digest.of(b"content"), size=7)
         with FaultServer(TinyRegistry()).running() as server:
             server.inject(method, "/blobs/", Stall(), Stall())
-            registry = make_registry(interruption)
+            registry = make_registry(cancellation)
             repository = Repository(server.host, "a/b")
-            took = interrupted_after(0.4, interruption, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(0.4, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
         assert took < SOON
 
     def test_that_takes_nothing_of_a_long_body(self, tmp_path: Path) -> None:
         """The write blocks, as nobody reads what the system has taken."""
-        interruption = Interruption()
+        cancellation = Cancellation()
         content = bytes(30_000_000)
         (tmp_path / "blob").write_bytes(content)
         blob = Descriptor(media_type="x", digest=Digest.of(content), size=len(content))
@@ -118,23 +118,23 @@ class TestWaitingForARegistry:
         with socket.create_server(("127.0.0.1", 0)) as server:
             thread = threading.Thread(target=answer_until_put, args=(server, release))
             thread.start()
-            registry = make_registry(interruption)
+            registry = make_registry(cancellation)
             repository = Repository(f"127.0.0.1:{server.getsockname()[1]}", "a/b")
-            took = interrupted_after(1.0, interruption, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(1.0, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
             release.set()
             thread.join()
         assert took < SOON
 
     def test_that_only_connects(self) -> None:
-        interruption = Interruption()
+        cancellation = Cancellation()
         with socket.create_server(("127.0.0.1", 0)) as server:
-            registry = make_registry(interruption)
+            registry = make_registry(cancellation)
             repository = Repository(f"127.0.0.1:{server.getsockname()[1]}", "a/b")
-            took = interrupted_after(0.4, interruption, lambda: registry.has_blob(repository, Digest.of(b"")))
+            took = interrupted_after(0.4, cancellation, lambda: registry.has_blob(repository, Digest.of(b"")))
         assert took < SOON
 
     def test_that_does_not_go_on_with_a_tls_handshake(self) -> None:
-        interruption = Interruption()
+        cancellation = Cancellation()
         call = Call(act="look", method="HEAD", url="a/b/blobs/x", scopes=())
         with socket.create_server(("127.0.0.1", 0)) as server:
             connection = RegistryConnection(
@@ -142,17 +142,17 @@ class TestWaitingForARegistry:
                 plain=False,
                 credentials=lambda _: None,
                 certificates=Path("/nonexistent"),
-                check_interrupted=interruption.check,
+                check_interrupted=cancellation.check,
                 clock=time.monotonic,
             )
-            interruption.on_set(connection.abort)
-            took = interrupted_after(0.4, interruption, lambda: connection.send(call))
+            cancellation.on_set(connection.abort)
+            took = interrupted_after(0.4, cancellation, lambda: connection.send(call))
         assert took < SOON
 
     def test_that_refuses_meanwhile(self) -> None:
-        interruption = Interruption()
-        registry = make_registry(interruption)
-        took = interrupted_after(0.8, interruption, lambda: registry.has_blob(Repository("127.0.0.1:1", "a"), Digest.of(b"")))
+        cancellation = Cancellation()
+        registry = make_registry(cancellation)
+        took = interrupted_after(0.8, cancellation, lambda: registry.has_blob(Repository("127.0.0.1:1", "a"), Digest.of(b"")))
         assert took < SOON
 
 
@@ -175,23 +175,23 @@ def read_head(connection: socket.socket) -> bytes:
 
 class TestWaitingForADownload:
     @pytest.fixture
-    def interruption(self) -> Interruption:
-        return Interruption()
+    def cancellation(self) -> Cancellation:
+        return Cancellation()
 
     @pytest.fixture
-    def downloader(self, interruption: Interruption) -> HttpDownloader:
-        downloader = HttpDownloader(retry=RetryPolicy(sleep=interruption.wait), check_interrupted=interruption.check)
-        interruption.on_set(downloader.abort)
+    def downloader(self, cancellation: Cancellation) -> HttpDownloader:
+        downloader = HttpDownloader(retry=RetryPolicy(sleep=cancellation.wait), check_interrupted=cancellation.check)
+        cancellation.on_set(downloader.abort)
         return downloader
 
-    def test_that_does_not_come(self, interruption: Interruption, downloader: HttpDownloader, tmp_path: Path) -> None:
+    def test_that_does_not_come(self, cancellation: Cancellation, downloader: HttpDownloader, tmp_path: Path) -> None:
         with FaultServer(TinyRegistry()).running() as server:
             server.inject("GET", "/file", Stall())
             fetch = lambda: downloader.download(f"{server.url}/file", "0" * 64, tmp_path / "file")  # noqa: E731
-            assert interrupted_after(0.4, interruption, fetch) < SOON
+            assert interrupted_after(0.4, cancellation, fetch) < SOON
 
     def test_that_stops_in_the_middle_and_has_no_length(
-        self, interruption: Interruption, downloader: HttpDownloader, tmp_path: Path
+        self, cancellation: Cancellation, downloader: HttpDownloader, tmp_path: Path
     ) -> None:
         """Where the end of the connection is the end of the file, an aborted one must not be taken for a whole one."""
         release = threading.Event()
@@ -208,7 +208,7 @@ class TestWaitingForADownload:
             thread.start()
             url = f"http://127.0.0.1:{server.getsockname()[1]}/file"
             fetch = lambda: downloader.download_unsummed(url, tmp_path / "file")  # noqa: E731
-            assert interrupted_after(0.4, interruption, fetch) < SOON
+            assert interrupted_after(0.4, cancellation, fetch) < SOON
             release.set()
             thread.join()
         assert not (tmp_path / "file").exists()

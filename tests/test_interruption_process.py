@@ -130,11 +130,11 @@ STUCK = """
 import sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from builder.interruption import Interruption
-from builder.process import SubprocessRunner
-from builder.signals import heard
+from builder.runtime.cancellation import Cancellation
+from builder.host.process import SubprocessRunner
+from builder.cli.signals import heard
 
-interruption = Interruption()
+interruption = Cancellation()
 ready = Path(sys.argv[1])
 
 def block():

@@ -3,7 +3,7 @@
 import pytest
 
 from builder.errors import RecipeError
-from builder.istio_release import IstioRelease, ReleaseRange, is_range_key
+from builder.recipe.istio_release import IstioRelease, ReleaseRange, is_range_key
 
 
 def release(text: str) -> IstioRelease:

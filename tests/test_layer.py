@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from builder.errors import CheckError
-from builder.layer import LayerEntry, LayerFile, read_layer, write_layer
+from builder.oci.layer import LayerEntry, LayerFile, read_layer, write_layer
 from tests.samples import SampleFile, compress, make_elf, make_tar
 
 TAR = "application/vnd.oci.image.layer.v1.tar"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CheckError
-from builder.layout import Layout, compose_layout
-from builder.oci import INDEX
-from builder.reference import Platform
+from builder.oci.layout import Layout, compose_layout
+from builder.oci.manifest import INDEX
+from builder.oci.reference import Platform
 from tests.samples import (
     AMD64,
     ARM64,

@@ -13,22 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from builder import download, tar_stream
-from builder.blob_pull import BlobPull
-from builder.docker_credentials import docker_credentials
-from builder.download import HttpDownloader
 from builder.errors import ArtifactError, CheckError, EngineError, RecipeError, RegistryError
-from builder.layer import read_layer
-from builder.layout import Layout
-from builder.oci import Descriptor
-from builder.partial_file import PartialFile
-from builder.reference import Digest, Repository
-from builder.registry import HttpRegistry
-from builder.regular_file import open_regular
-from builder.retry import RetryPolicy
-from builder.whole_file import sum_file
-from builder.workspace import Workspace
-from builder.yaml_document import read_yaml
+from builder.net import download
+from builder.net.download import HttpDownloader
+from builder.net.partial_file import PartialFile
+from builder.net.retry import RetryPolicy
+from builder.oci import tar_stream
+from builder.oci.layer import read_layer
+from builder.oci.layout import Layout
+from builder.oci.manifest import Descriptor
+from builder.oci.reference import Digest, Repository
+from builder.pipeline.workspace import Workspace
+from builder.recipe.yaml_file import read_yaml
+from builder.registry.blob_pull import BlobPull
+from builder.registry.client import HttpRegistry
+from builder.registry.keychain import docker_credentials
+from builder.runtime.atomic_file import sum_file
+from builder.runtime.regular_file import open_regular
 from tests.fake_runner import FakeRunner, go_build
 from tests.fault_server import FaultServer, Received, Reply
 from tests.make_deb import control_of, make_deb
@@ -289,7 +290,7 @@ class TestLayers:
 class TestPackages:
     @pytest.mark.parametrize("size", ["-60", "9999999999", "1_0", "²"])
     def test_an_absurd_size_of_a_member_is_told(self, tmp_path: Path, size: str) -> None:
-        from builder.deb import read_control
+        from builder.rootfs.deb import read_control
 
         path = make_deb(tmp_path / "x.deb", control_of("x"))
         content = bytearray(path.read_bytes())

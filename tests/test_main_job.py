@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import requests
 
-from builder.docker_engine import DockerEngine
-from builder.layout import Layout
-from builder.oci import INDEX
-from builder.reference import ImageReference, Platform
-from builder.registry import HttpRegistry
-from builder.retry import RetryPolicy
+from builder.engine.docker import DockerEngine
+from builder.net.retry import RetryPolicy
+from builder.oci.layout import Layout
+from builder.oci.manifest import INDEX
+from builder.oci.reference import ImageReference, Platform
+from builder.registry.client import HttpRegistry
 from tests.running import Ended, command, environment, istio_build
 
 pytestmark = pytest.mark.engine

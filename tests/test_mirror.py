@@ -9,25 +9,29 @@ from typing import Any
 
 import pytest
 
-from builder.build import Workshop
-from builder.check import read_layer_of
+from builder.build.scheduler import BuildContext
+from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+from builder.cli.report_view import report_json
+from builder.config.request import Request
 from builder.errors import BaseImageError, CheckError, RecipeError, RequestError
-from builder.interruption import Interruption
-from builder.layout import Layout
-from builder.lock import ListedDirectory, LockedGo
-from builder.machine_compiler import MachineCompiler
-from builder.oci import Manifest
-from builder.pipeline import Counter, build_plan, publish_release, push_plan
-from builder.plan import Plan, make_plan
-from builder.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+from builder.host.go_compiler import MachineCompiler
+from builder.images.check import read_layer_of
+from builder.images.layout_notes import LayoutNotes
+from builder.oci.layout import Layout
+from builder.oci.manifest import Manifest
+from builder.oci.reference import Digest, Hub, ImageReference, Platform
+from builder.pipeline.report import Report
+from builder.pipeline.run import PublishContext, build_plan, publish_release, push_plan
+from builder.plan.lock import ListedDirectory, LockedGo
+from builder.plan.model import Plan
+from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
-from builder.progress import Progress
-from builder.recipe_book import RecipeBook, load_recipes
-from builder.reference import Digest, Hub, ImageReference, Platform
-from builder.release_directory import LayoutNotes, read_release
-from builder.report import Report, report_json
-from builder.request import Request
-from builder.resolve import resolve
+from builder.publish.release_directory import read_release
+from builder.recipe.book import RecipeBook
+from builder.recipe.loader import load_recipes
+from builder.resolve.resolver import resolve
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.progress import Progress
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
@@ -119,8 +123,8 @@ class Site:
         )
         return make_plan(request, book, lock)
 
-    def workshop(self) -> Workshop:
-        return Workshop(
+    def context(self) -> BuildContext:
+        return BuildContext(
             tree=self.root,
             work=self.root / "work",
             downloads=self.root / "downloads",
@@ -132,15 +136,15 @@ class Site:
             engine=self.engine,
             read_layer=read_layer_of,
             progress=Progress(lambda event: None),
-            interruption=Interruption(),
+            cancellation=Cancellation(),
         )
 
-    def counter(self) -> Counter:
-        return Counter(registry=self.registry, registry_for_undoing=self.registry, journals=self.root / "journals")
+    def counter(self) -> PublishContext:
+        return PublishContext(registry=self.registry, rollback_registry=self.registry, journals=self.root / "journals")
 
     def push(self, plan: Plan | None = None, *, rebuild: bool = False) -> Report:
         return push_plan(
-            plan or self.plan(), self.root / "layouts", self.workshop(), self.counter(), rebuild=rebuild, started=time.monotonic()
+            plan or self.plan(), self.root / "layouts", self.context(), self.counter(), rebuild=rebuild, started=time.monotonic()
         )
 
     def tags(self, image: str = "gateway", hub: str = HUB) -> dict[str, Digest]:
@@ -234,7 +238,7 @@ class TestWhatArrives:
 class TestLayouts:
     def built(self, site: Site) -> Layout:
         plan = site.plan(make_request(images=("gateway",), hubs=(Hub.parse(HUB), Hub.parse("b.example"))))
-        report = build_plan(plan, site.root / "images", site.workshop(), started=time.monotonic())
+        report = build_plan(plan, site.root / "images", site.context(), started=time.monotonic())
         assert [image.state for image in report.images] == ["mirrored"]
         return Layout(Path(report.images[0].layout))
 
@@ -252,7 +256,7 @@ class TestLayouts:
         self.built(site)
         release = read_release(site.root / "images", (Hub.parse("gap.example/x"),), ("7",), read_layer_of)
         states = {entry.key: "given" for entry in release.publications}
-        publish_release(release.publications, states, release.version, release.hub, site.workshop(), site.counter(), 0.0)
+        publish_release(release.publications, states, release.version, release.hub, site.context(), site.counter(), 0.0)
         assert site.tags(hub="gap.example/x") == dict.fromkeys(("7", "7-debug", "7-distroless"), index.digest)
 
     @pytest.mark.parametrize("which", ["provenance", "gateway"])

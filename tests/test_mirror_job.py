@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from builder.layout import Layout
-from builder.oci import INDEX_TYPES
+from builder.oci.layout import Layout
+from builder.oci.manifest import INDEX_TYPES
 from tests.running import istio_build
 
 pytestmark = pytest.mark.engine

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builder.errors import RegistryError, RequestError
-from builder.oci import (
+from builder.oci.manifest import (
     CONFIG,
     DOCKER_INDEX,
     DOCKER_MANIFEST,
@@ -17,7 +17,7 @@ from builder.oci import (
     Manifest,
     compose_index,
 )
-from builder.reference import Digest, Platform
+from builder.oci.reference import Digest, Platform
 from tests.samples import AMD64, ARM64, make_digest
 
 

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from builder.errors import BuilderError
-from builder.istio_release import IstioRelease
-from builder.recipe_book import Recipes, load_recipes
+from builder.recipe.book import Recipes
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 from parity.__main__ import compare_release, judge
 from parity.__main__ import main as parity_command
 from parity.dockerfile import read_dockerfile

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from builder.layer import LayerEntry
-from builder.layout import Layout
+from builder.net.retry import RetryPolicy
+from builder.oci.layer import LayerEntry
+from builder.oci.layout import Layout
+from builder.oci.reference import ImageReference, Platform
 from builder.ports import Registry
-from builder.reference import ImageReference, Platform
-from builder.registry import HttpRegistry
-from builder.retry import RetryPolicy
+from builder.registry.client import HttpRegistry
 from parity.contents import Base, merge_layers
 from parity.images import compare_images, show_differences, show_files
 from parity.intended import excuse, read_intended

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from builder.build import Workshop
-from builder.check import read_layer_of
+from builder.build.scheduler import BuildContext
 from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, RegistryError, VerifyError
-from builder.interruption import Interruption
-from builder.pipeline import Counter, publish_release
+from builder.images.check import read_layer_of
+from builder.pipeline.report import Report
+from builder.pipeline.run import PublishContext, publish_release
 from builder.ports import Compiler
-from builder.progress import Progress
-from builder.report import Report
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.progress import Progress
 from tests.fake_downloader import FakeDownloader
 from tests.fake_engine import FakeEngine
 from tests.fake_registry import FakeRegistry
@@ -31,12 +31,12 @@ class Run:
         self.old.publish()
         self.before = self.old.tags()
         self.new = make_release(work, "new", self.old.registry)
-        self.interruption = Interruption()
-        self.registry = _view(self.old.registry, self.interruption)
+        self.cancellation = Cancellation()
+        self.registry = _view(self.old.registry, self.cancellation)
         self.work = work
 
     def publish(self) -> Report:
-        workshop = Workshop(
+        build_context = BuildContext(
             tree=self.work,
             work=self.work,
             downloads=self.work,
@@ -46,11 +46,13 @@ class Run:
             engine=FakeEngine(),
             read_layer=read_layer_of,
             progress=Progress(lambda event: None),
-            interruption=self.interruption,
+            cancellation=self.cancellation,
         )
-        counter = Counter(registry=self.registry, registry_for_undoing=_view(self.old.registry), journals=self.work / "journals")
+        publish_context = PublishContext(
+            registry=self.registry, rollback_registry=_view(self.old.registry), journals=self.work / "journals"
+        )
         states = {entry.key: "built" for entry in self.new.publications}
-        return publish_release(self.new.publications, states, "1.29", str(HUB), workshop, counter, 0.0)
+        return publish_release(self.new.publications, states, "1.29", str(HUB), build_context, publish_context, 0.0)
 
     def interrupt_at(self, number: int) -> None:
         """Ctrl-C while this call to the registry, counted from 0, is being answered."""
@@ -60,7 +62,7 @@ class Run:
         def hook(operation: str, key: str) -> None:
             with lock:
                 if next(count) == number:
-                    self.interruption.set()
+                    self.cancellation.set()
 
         self.registry.fail_after = hook
 
@@ -70,12 +72,12 @@ class Run:
         self.registry.fail_on = lambda operation, key: RegistryError("injected", status=500) if next(count) == number else None
 
 
-def _view(registry: FakeRegistry, interruption: Interruption | None = None) -> FakeRegistry:
+def _view(registry: FakeRegistry, cancellation: Cancellation | None = None) -> FakeRegistry:
     """The same content through a client of its own, which as a real one sends nothing once its run is interrupted."""
     view = FakeRegistry()
     view.manifests, view.blobs = registry.manifests, registry.blobs
-    if interruption:
-        view.fail_on = lambda operation, key: interruption.check()
+    if cancellation:
+        view.fail_on = lambda operation, key: cancellation.check()
     return view
 
 
@@ -166,7 +168,7 @@ def test_a_failed_undo_is_told(make_run: Callable[[str], Run]) -> None:
         if operation == "put_manifest" and "@" not in key:
             tags.append(key)
             if len(tags) == 2:
-                run.interruption.set()
+                run.cancellation.set()
 
     run.registry.fail_after = interrupt
     with pytest.raises(PublishError, match=r"not every tag could be put back:\n.*istioctl:1\.29 is new"):
@@ -179,5 +181,5 @@ def _publish_where_tags_stay(run: Run) -> None:
     undoing.can_delete_tags = False
     release = run.new
     release.registry = run.registry
-    release.pause = run.interruption.wait
+    release.pause = run.cancellation.wait
     release.publish(undoing)

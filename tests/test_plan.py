@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
+from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+from builder.config.request import Request
+from builder.config.settings import Setting
 from builder.errors import RecipeError, RequestError, ToolchainError
-from builder.lock import Lock, LockedGo
-from builder.plan import CompiledFile, Plan, choose_version, make_plan
-from builder.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
-from builder.recipe import Binary, TreeFile, Variant
-from builder.recipe_book import RecipeBook
-from builder.reference import Hub, ImageReference, Platform
-from builder.request import Request
-from builder.settings import Setting
+from builder.oci.reference import Hub, ImageReference, Platform
+from builder.plan.lock import Lock, LockedGo
+from builder.plan.model import CompiledFile, Plan
+from builder.plan.planner import make_plan
+from builder.plan.selection import choose_version
+from builder.recipe.book import RecipeBook
+from builder.recipe.schema import Binary, TreeFile, Variant
 from tests.golden import GOLDEN, check_golden
 from tests.samples import (
     AMD64,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import DiskFull, Interrupted
-from builder.interruption import Interruption
-from builder.machine_compiler import MachineCompiler
+from builder.host.go_compiler import MachineCompiler
+from builder.host.process import SubprocessRunner
+from builder.oci.reference import Platform
 from builder.ports import GoBuild, GoToolchain, ProcessFailed, ProcessSilent
-from builder.process import SubprocessRunner
-from builder.reference import Platform
+from builder.runtime.cancellation import Cancellation
 from tests.running import environment
 
 pytestmark = pytest.mark.process
@@ -23,13 +23,13 @@ AMD64 = Platform.parse("linux/amd64")
 
 
 @pytest.fixture
-def interruption() -> Interruption:
-    return Interruption()
+def cancellation() -> Cancellation:
+    return Cancellation()
 
 
 @pytest.fixture
-def runner(interruption: Interruption) -> SubprocessRunner:
-    return SubprocessRunner(interruption)
+def runner(cancellation: Cancellation) -> SubprocessRunner:
+    return SubprocessRunner(cancellation)
 
 
 def test_output_environment_directory_and_input_are_as_given(runner: SubprocessRunner, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_program_that_says_nothing_is_ended(runner: SubprocessRunner) -> None:
     assert time.monotonic() - started < 20
 
 
-def test_interrupting_ends_the_whole_group_at_once(runner: SubprocessRunner, interruption: Interruption, tmp_path: Path) -> None:
+def test_interrupting_ends_the_whole_group_at_once(runner: SubprocessRunner, cancellation: Cancellation, tmp_path: Path) -> None:
     """A grandchild too, as `go build` has compilers below it."""
     mark = tmp_path / "grandchild"
     ready = threading.Event()
@@ -86,7 +86,7 @@ def test_interrupting_ends_the_whole_group_at_once(runner: SubprocessRunner, int
 
     def interrupt_when_ready() -> None:
         ready.wait(10)
-        interruption.set()
+        cancellation.set()
 
     threading.Thread(target=interrupt_when_ready).start()
     with pytest.raises(Interrupted):
@@ -95,7 +95,7 @@ def test_interrupting_ends_the_whole_group_at_once(runner: SubprocessRunner, int
     assert not mark.exists()
 
 
-def interrupt_by_touch(interruption: Interruption, mark: Path) -> list[float]:
+def interrupt_by_touch(cancellation: Cancellation, mark: Path) -> list[float]:
     """Interrupt once the program has made this file; the moment of it is the list's one entry."""
     moments: list[float] = []
 
@@ -103,7 +103,7 @@ def interrupt_by_touch(interruption: Interruption, mark: Path) -> list[float]:
         while not mark.exists():
             time.sleep(0.02)
         moments.append(time.monotonic())
-        interruption.set()
+        cancellation.set()
 
     threading.Thread(target=interrupt, daemon=True).start()
     return moments
@@ -133,10 +133,10 @@ def stays_alive(pid: int) -> bool:
     ids=["a program", "a grandchild", "a grandchild without our pipes", "a grandchild elsewhere that has our pipes"],
 )
 def test_whoever_heeds_no_signal_is_not_waited_for(
-    runner: SubprocessRunner, interruption: Interruption, tmp_path: Path, script: str
+    runner: SubprocessRunner, cancellation: Cancellation, tmp_path: Path, script: str
 ) -> None:
     mark, pid = tmp_path / "mark", tmp_path / "pid"
-    moments = interrupt_by_touch(interruption, mark)
+    moments = interrupt_by_touch(cancellation, mark)
     with pytest.raises(Interrupted):
         runner.run(["/bin/bash", "-c", script.format(mark=mark, pid=pid)])
     assert time.monotonic() - moments[0] < 4
@@ -144,8 +144,8 @@ def test_whoever_heeds_no_signal_is_not_waited_for(
         assert not stays_alive(int(pid.read_text()))
 
 
-def test_ctrl_c_comes_first_and_time_to_clean_up(runner: SubprocessRunner, interruption: Interruption, tmp_path: Path) -> None:
-    moments = interrupt_by_touch(interruption, tmp_path / "mark")
+def test_ctrl_c_comes_first_and_time_to_clean_up(runner: SubprocessRunner, cancellation: Cancellation, tmp_path: Path) -> None:
+    moments = interrupt_by_touch(cancellation, tmp_path / "mark")
     script = f"trap 'touch {tmp_path}/cleaned; exit 1' INT; touch {tmp_path}/mark; sleep 60 & wait"
     with pytest.raises(Interrupted):
         runner.run(["/bin/bash", "-c", script])
@@ -160,9 +160,9 @@ import signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 from pathlib import Path
 from builder.errors import Interrupted
-from builder.interruption import Interruption
-from builder.process import SubprocessRunner
-interruption = Interruption()
+from builder.runtime.cancellation import Cancellation
+from builder.host.process import SubprocessRunner
+interruption = Cancellation()
 mark = Path({str(tmp_path / "mark")!r})
 def interrupt():
     while not mark.exists():
@@ -179,7 +179,7 @@ except Interrupted:
 
 
 def test_go_leaves_nothing_in_the_temporary_directory(
-    runner: SubprocessRunner, interruption: Interruption, tmp_path: Path, go: Path
+    runner: SubprocessRunner, cancellation: Cancellation, tmp_path: Path, go: Path
 ) -> None:
     (tmp_path / "go.mod").write_text("module example.org/x\n\ngo 1.21\n")
     (tmp_path / "main.go").write_text('package main\n\nimport _ "net/http"\n\nfunc main() {}\n')
@@ -194,7 +194,7 @@ def test_go_leaves_nothing_in_the_temporary_directory(
         while not any(temporary.rglob("go-build*/b*")):
             time.sleep(0.05)
         time.sleep(0.5)
-        interruption.set()
+        cancellation.set()
 
     threading.Thread(target=interrupt, daemon=True).start()
     build = GoBuild(argv=("go", "build", "."), env=(), platform=AMD64, tree=tmp_path, into=tmp_path / "out")
@@ -208,8 +208,8 @@ def test_a_silent_program_is_told_apart(runner: SubprocessRunner) -> None:
         runner.run(["/bin/sh", "-c", "sleep 60"], idle_timeout=0.3)
 
 
-def test_nothing_starts_after_an_interruption(runner: SubprocessRunner, interruption: Interruption, tmp_path: Path) -> None:
-    interruption.set()
+def test_nothing_starts_after_an_interruption(runner: SubprocessRunner, cancellation: Cancellation, tmp_path: Path) -> None:
+    cancellation.set()
     with pytest.raises(Interrupted):
         runner.run(["/usr/bin/touch", str(tmp_path / "started")])
     assert not (tmp_path / "started").exists()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from builder.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
-from builder.progress_display import DISPLAYS, open_display
+from builder.cli.display import DISPLAYS, open_display
+from builder.runtime.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
 
 # What programs say that looks like markup of the display.
 ODD_TEXTS = ["[bold]", "[/bold]", "a\\[/b]", "x\\", "[red]x[/red]", ":smile:", "é\t", "100%", "{task}", ""]
@@ -118,7 +118,7 @@ class TestStageSeconds:
     def seconds(self, monkeypatch: pytest.MonkeyPatch, *steps: tuple[float, str, str]) -> dict[str, float]:
         """The seconds of stages whose tasks begin and end at these times: (time, "begin" or "end", task's name)."""
         now = 0.0
-        monkeypatch.setattr("builder.progress.time.monotonic", lambda: now)
+        monkeypatch.setattr("builder.runtime.progress.time.monotonic", lambda: now)
         progress = Progress(lambda event: None)
         open_tasks: dict[str, Any] = {}
         for time, what, name in steps:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss, PublishError, RegistryError, VerifyError
-from builder.journal import Journal
-from builder.layout import Layout, compose_layout
-from builder.oci import CONFIG, MANIFEST, Descriptor
-from builder.progress import Event, Message, Progress
-from builder.publish import Publication, Traffic, upload
-from builder.reference import Digest, Hub, Platform
-from builder.tags import TagMover
-from builder.verify import verify_content, verify_tags
+from builder.oci.layout import Layout, compose_layout
+from builder.oci.manifest import CONFIG, MANIFEST, Descriptor
+from builder.oci.reference import Digest, Hub, Platform
+from builder.publish.journal import Journal
+from builder.publish.publication import Publication, Traffic
+from builder.publish.tags import TagMover
+from builder.publish.upload import upload
+from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.progress import Event, Message, Progress
 from tests.fake_registry import FakeRegistry
 
 HUB = Hub.parse("hub.test/istio")
@@ -48,7 +49,7 @@ class Release:
         traffic = upload(self.publications, self.registry, progress)
         mover = TagMover(
             registry=self.registry,
-            registry_for_undoing=undoing or self.registry,
+            rollback_registry=undoing or self.registry,
             journal=Journal(self.cache / "journal", repositories),
             progress=progress,
             pause=self.pause,

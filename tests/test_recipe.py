@@ -10,11 +10,13 @@ import jsonschema
 import pytest
 import yaml
 
-from builder.compile_plan import platform_values
 from builder.errors import RecipeError, RequestError
-from builder.istio_release import IstioRelease
-from builder.plan import make_plan, recipe_values
-from builder.recipe import (
+from builder.plan.compile import platform_values
+from builder.plan.planner import make_plan
+from builder.plan.selection import recipe_values
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.rootfs_schema import Account, Archive, Content, Distribution, Rootfs
+from builder.recipe.schema import (
     ArchiveTarget,
     Artifact,
     ArtifactFile,
@@ -29,8 +31,7 @@ from builder.recipe import (
     Variant,
     json_schema,
 )
-from builder.rootfs_recipe import Account, Archive, Content, Distribution, Rootfs
-from builder.yaml_document import Schema
+from builder.recipe.yaml_file import Schema
 from tests.samples import AMD64, image_of, load_book, make_lock, make_request, make_source
 
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,7 @@
 import pytest
 
 from builder.errors import RequestError
-from builder.reference import Digest, Hub, ImageReference, Platform, Repository, is_registry_host, parse_tag, redact_url
+from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, is_registry_host, parse_tag, redact_url
 from tests.samples import AMD64, ARM64, make_digest
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"

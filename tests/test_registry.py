@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import RegistryError
-from builder.oci import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
+from builder.net.retry import RetryPolicy
+from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
+from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
-from builder.reference import Digest, Platform, Repository
-from builder.registry import HttpRegistry
-from builder.retry import RetryPolicy
+from builder.registry.client import HttpRegistry
 from tests.fake_registry import FakeRegistry
 from tests.registry_process import registry_program, running_registry
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from builder.check import read_layer_of
 from builder.errors import CheckError, RequestError
-from builder.layout import Layout
-from builder.plan import Plan
-from builder.reference import Hub, ImageReference
-from builder.release_directory import WHOLE, BuiltRelease, LayoutNotes, ReleasePart, read_release
-from builder.release_file import RELEASE_FILE, ReleaseFile, note_release
+from builder.images.check import read_layer_of
+from builder.images.layout_notes import LayoutNotes
+from builder.oci.layout import Layout
+from builder.oci.reference import Hub, ImageReference
+from builder.plan.model import Plan
+from builder.publish.release_directory import WHOLE, BuiltRelease, ReleasePart, read_release
+from builder.publish.release_file import RELEASE_FILE, ReleaseFile, note_release
 from tests.samples import (
     AMD64,
     ARM64,

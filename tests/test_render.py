@@ -5,7 +5,7 @@ import json
 import pytest
 
 from builder.errors import RecipeError
-from builder.render import render_dockerfile, render_text
+from builder.recipe.template import render_dockerfile, render_text
 from tests.samples import load_book
 
 IMAGE = {"base": "base:1", "user": "", "entrypoint": ("/bin/a b", 'say "hi"'), "env": (("A", "b"),)}

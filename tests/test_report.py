@@ -5,18 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from builder.publish import Traffic
-from builder.reference import Hub, ImageReference
-from builder.report import (
-    ImageReport,
-    PlatformReport,
-    Report,
-    format_size,
-    format_table,
-    report_json,
-    report_references,
-    report_text,
-)
+from builder.cli.report_view import report_json, report_references, report_text
+from builder.cli.text import format_size, format_table
+from builder.oci.reference import Hub, ImageReference
+from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.publish.publication import Traffic
 from tests.samples import AMD64, ARM64, make_digest
 
 HUB = Hub.parse("registry.corp.example/istio")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from builder.config.request import ArtifactOverride, Request
 from builder.errors import ArtifactError, BaseImageError, ChecksumError, RequestError, ToolchainError
-from builder.lock import ListedDirectory, Lock, LockedGo
-from builder.oci import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
-from builder.recipe_book import RecipeBook
-from builder.reference import Digest, ImageReference, Platform
-from builder.request import ArtifactOverride, Request
-from builder.resolve import resolve
+from builder.oci.manifest import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.plan.lock import ListedDirectory, Lock, LockedGo
+from builder.recipe.book import RecipeBook
+from builder.resolve.resolver import resolve
 from tests.fake_downloader import FakeDownloader
 from tests.fake_registry import FakeRegistry
 from tests.samples import (

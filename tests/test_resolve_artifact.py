@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from builder.config.request import ArtifactOverride, Request
 from builder.errors import AccessDenied, ArtifactError, ChecksumError, RequestError
-from builder.layout import Layout
-from builder.lock import LockedArtifact
-from builder.plan import recipe_values
-from builder.recipe import ReleaseRecipe
-from builder.reference import Digest, ImageReference, Platform
-from builder.request import ArtifactOverride, Request
-from builder.resolve_artifact import ArtifactFinder
+from builder.oci.layout import Layout
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.plan.lock import LockedArtifact
+from builder.plan.selection import recipe_values
+from builder.recipe.schema import ReleaseRecipe
+from builder.resolve.artifacts import ArtifactFinder
 from tests.fake_downloader import FakeDownloader
 from tests.fake_registry import FakeRegistry
 from tests.samples import (

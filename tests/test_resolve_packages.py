@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from builder.errors import RequestError
-from builder.lock import LockedPackages
-from builder.plan import ImagePlan, make_plan
+from builder.plan.lock import LockedPackages
+from builder.plan.model import ImagePlan
+from builder.plan.planner import make_plan
 from builder.ports import FoundPackage, PackageSources, PackageWishes
-from builder.recipe_book import load_recipes
-from builder.resolve_packages import resolve_packages
+from builder.recipe.loader import load_recipes
+from builder.resolve.packages import resolve_packages
 from tests.samples import AMD64, ARM64, RELEASE, image_of, make_lock, make_request, make_source, make_state
 
 BOOK = load_recipes(build_bases=True).at(RELEASE)

@@ -5,7 +5,7 @@ from email.utils import formatdate
 import pytest
 
 from builder.errors import RegistryError
-from builder.retry import RetryPolicy, Temporary, is_temporary_status, retry_after_seconds
+from builder.net.retry import RetryableError, RetryPolicy, is_temporary_status, retry_after_seconds
 
 
 def failing(times: int, *, retry_after: float = 0.0) -> tuple[RetryPolicy, list[float], list[str]]:
@@ -14,7 +14,7 @@ def failing(times: int, *, retry_after: float = 0.0) -> tuple[RetryPolicy, list[
     policy = RetryPolicy(attempts=times, total_wait=100.0, sleep=waits.append, announce=said.append)
 
     def attempt() -> None:
-        raise Temporary(RegistryError("it broke", hint="Look."), retry_after)
+        raise RetryableError(RegistryError("it broke", hint="Look."), retry_after)
 
     with pytest.raises(RegistryError) as caught:
         policy.run(attempt)
@@ -54,7 +54,7 @@ def test_other_errors_end_it_at_once() -> None:
 
 
 def test_gives_what_the_attempt_gives() -> None:
-    answers = iter([Temporary(RegistryError("no")), None])
+    answers = iter([RetryableError(RegistryError("no")), None])
 
     def attempt() -> str:
         failure = next(answers)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from builder.errors import ArtifactError, BaseImageError, RecipeError
-from builder.recipe_book import load_recipes
-from builder.rootfs import MadeRootfs, make_rootfs
-from builder.rootfs_recipe import Rootfs
-from builder.rootfs_step import RootfsStep
+from builder.plan.rootfs_step import RootfsStep
+from builder.recipe.loader import load_recipes
+from builder.recipe.rootfs_schema import Rootfs
+from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from tests.make_deb import control_of, make_deb
 from tests.samples import ARM64, COMMITTED_AT, RELEASE, SampleFile, make_elf
 

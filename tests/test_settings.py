@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from builder.config.project_file import find_project, read_project
+from builder.config.request import ArtifactOverride, GoRequest, SourceRequest
+from builder.config.settings import DEFAULT_GIT_URL, Given, Job, Setting, make_job
 from builder.errors import RecipeError, RequestError
-from builder.reference import Hub
-from builder.request import ArtifactOverride, GoRequest, SourceRequest
-from builder.settings import DEFAULT_GIT_URL, Given, Job, Setting, find_project, make_job, read_project
-from builder.yaml_document import YamlDocument
+from builder.oci.reference import Hub
+from builder.recipe.yaml_file import YamlDocument
 from tests.samples import AMD64, ARM64
 
 HUB = "registry.corp.example/istio"

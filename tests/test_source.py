@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from builder.errors import SourceError
-from builder.istio_release import IstioRelease
-from builder.lock import SourceFacts
+from builder.plan.lock import SourceFacts
 from builder.ports import TreeState
-from builder.source import list_directory, read_source
+from builder.recipe.istio_release import IstioRelease
+from builder.resolve.source import list_directory, read_source
 from tests.samples import make_state
 
 MAKEFILE = """\

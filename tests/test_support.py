@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from builder.istio_release import IstioRelease
-from builder.recipe_book import load_recipes
-from builder.support import ImageSupport, find_support, support_at, support_json, support_table
+from builder.cli.availability_view import support_json, support_table
+from builder.recipe.availability import ImageSupport, find_support, support_at
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 from tests.samples import AMD64, ARM64, load_book
 
 RECIPE = """\

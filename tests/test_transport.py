@@ -13,12 +13,12 @@ from threading import Thread
 import pytest
 
 from builder.errors import RegistryError, RequestError
-from builder.oci import INDEX
-from builder.reference import Digest, ImageReference, Repository
-from builder.registry import HttpRegistry
-from builder.registry_connection import Call, RegistryConnection, RegistryConnections
-from builder.retry import RetryPolicy
-from builder.transport import is_loopback, origin
+from builder.net.retry import RetryPolicy
+from builder.net.session import is_loopback, origin
+from builder.oci.manifest import INDEX
+from builder.oci.reference import Digest, ImageReference, Repository
+from builder.registry.client import HttpRegistry
+from builder.registry.connection import Call, RegistryConnection, RegistryConnections
 from tests.fault_server import FaultServer, Reply, TinyRegistry
 
 CALL = Call(act="read a/b:v1", method="GET", url="a/b/manifests/v1", scopes=())

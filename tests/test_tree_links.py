@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import SourceError
-from builder.tree_links import find_inside, find_linked
+from builder.runtime.tree_links import find_inside, find_linked
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.accounts import User
 from builder.errors import BaseImageError, CheckError
-from builder.layer import read_layer
-from builder.users import read_accounts, write_users_layer
+from builder.oci.layer import read_layer
+from builder.plan.user import User
+from builder.rootfs.useradd import read_accounts, write_users_layer
 from tests.samples import SampleFile, compress, make_tar
 
 APPLICATION = User(name="application", uid=1338, gid=1338, home="/home/application", shell="/bin/sh")

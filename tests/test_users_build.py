@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from builder.check import read_layer_of
+from builder.cli.plan_view import plan_dockerfiles, plan_json, plan_table
 from builder.errors import BaseImageError, RegistryError
-from builder.layout import Layout
-from builder.lock import LockedBase, LockedBasePlatform
-from builder.oci import Manifest
-from builder.plan import Plan, PlannedLayer
-from builder.plan_view import plan_dockerfiles, plan_json, plan_table
-from builder.recipe import ImageUser
-from builder.reference import ImageReference, Platform
-from builder.users import read_accounts
+from builder.images.check import read_layer_of
+from builder.oci.layout import Layout
+from builder.oci.manifest import Manifest
+from builder.oci.reference import ImageReference, Platform
+from builder.plan.lock import LockedBase, LockedBasePlatform
+from builder.plan.model import Plan, PlannedLayer
+from builder.recipe.schema import ImageUser
+from builder.rootfs.useradd import read_accounts
 from tests.samples import (
     AMD64,
     ARM64,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import requests
 
-from builder.oci import INDEX
+from builder.oci.manifest import INDEX
 from tests.running import Ended, istio_build
 
 pytestmark = pytest.mark.engine

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from builder.errors import RecipeError, RequestError, SourceError
-from builder.istio_release import IstioRelease
-from builder.recipe import json_schema
-from builder.recipe_book import load_recipes
-from builder.versioned_document import check_entries, edges, narrow, schema_by_release
-from builder.yaml_document import YamlDocument, read_yaml
+from builder.recipe.by_release import check_entries, edges, narrow, schema_by_release
+from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
+from builder.recipe.schema import json_schema
+from builder.recipe.yaml_file import YamlDocument, read_yaml
 from tests.samples import load_book
 
 TEXT = """\

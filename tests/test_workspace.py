@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.workspace import Workspace, find_cache
+from builder.pipeline.workspace import Workspace, find_cache
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from pydantic import StringConstraints
 
 from builder.errors import RecipeError
-from builder.yaml_document import Schema, read_yaml, validate
+from builder.recipe.yaml_file import Schema, read_yaml, validate
 
 
 class Part(Schema):

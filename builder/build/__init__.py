@@ -1,0 +1,1 @@
+"""Compiles, fetches, assembles and mirrors, side by side, into OCI image layouts. Sends nothing anywhere."""

@@ -1,0 +1,76 @@
+"""Compiles Go programs: one `go build` a step, and makes sure that each program is for the platform it is meant for."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from builder.errors import CompileError, ToolchainError
+from builder.oci.executable import is_program_for
+from builder.oci.reference import Platform
+from builder.plan.model import CompileStep
+from builder.ports import Compiler, GoBuild, ProcessFailed
+from builder.runtime.extracted_file import is_intact, keep_sum
+
+_SHOWN_LINES = 30
+
+
+def compile_step(
+    step: CompileStep,
+    *,
+    tree: Path,
+    into: Path,
+    compiler: Compiler,
+    on_line: Callable[[str], None],
+) -> Mapping[str, Path]:
+    """Build the programs of a step below `into`; gives each one's path by name.
+
+    The directory is kept between runs: Go does not link again what is there already and up to date. Raises CompileError,
+    ToolchainError, DiskFull, Interrupted, and what else the compiler raises.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    programs = {name: into / name for name in step.programs}
+    # Go takes a program for up to date by the build ID near its beginning, so one that was cut off while it was written
+    # would be taken for whole: after a build that did not end well, all are linked anew.
+    unfinished = into.with_name(f"{into.name}.unfinished")
+    # Nor would it see that one has been damaged since.
+    for path in programs.values():
+        if unfinished.exists() or not is_intact(path):
+            path.unlink(missing_ok=True)
+    unfinished.touch()
+    build = GoBuild(argv=step.argv, env=step.env, platform=step.platform, tree=tree, into=into)
+    try:
+        compiler.build(build, on_line)
+    except ProcessFailed as error:
+        raise _explain(step, tree, error) from error
+    unfinished.unlink()
+    for path in programs.values():
+        check_executable(path, step.platform)
+        keep_sum(path)
+    return programs
+
+
+def check_executable(path: Path, platform: Platform) -> None:
+    """Raises CompileError unless this is a program for the platform."""
+    try:
+        with path.open("rb") as file:
+            fits, found = is_program_for(file, platform)
+    except OSError as error:
+        raise CompileError(f"{path.name} for {platform} was not built: {error.strerror}") from error
+    if not fits:
+        raise CompileError(
+            f"{path.name} should be for {platform}, but is {found}",
+            hint="It would end in `exec format error` there. Nothing was packaged.",
+        )
+
+
+def _explain(step: CompileStep, tree: Path, error: ProcessFailed) -> Exception:
+    output = [line for line in error.stderr.splitlines() if line.strip() and not line.startswith("go: downloading ")]
+    shown = "\n".join(output[-_SHOWN_LINES:])
+    if error.returncode == 127:
+        return ToolchainError(f"cannot start Go: {shown}")
+    if error.returncode in (-9, 137) or "signal: killed" in shown:
+        hint = "The system ended the compiler, most often for lack of memory (Istio needs 2 GiB a platform)."
+    elif "403" in shown or "404" in shown or "dial tcp" in shown or "reading " in shown:
+        hint = "A module could not be downloaded: check GOPROXY (`go env GOPROXY`) and the network."
+    else:
+        hint = f"The same without us: cd {tree} && GOOS={step.platform.os} GOARCH={step.platform.architecture} go build …"
+    return CompileError(f"go build for {step.platform} ({', '.join(step.programs)}) failed:\n{shown}", hint=hint)

@@ -1,0 +1,90 @@
+"""Copies somebody else's image into a layout of ours: every manifest of its index, byte by byte."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from builder.errors import BaseImageError, CheckError
+from builder.images.check import ReadLayer, check_integrity
+from builder.images.lookup import lacks_manifest
+from builder.oci.layout import Layout, copy_layout
+from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.reference import Digest
+from builder.plan.model import MirrorPlan
+from builder.ports import Registry
+from builder.runtime.atomic_file import has_sha256
+from builder.runtime.progress import Task
+
+_PARALLEL = 4
+
+
+def mirror_image(
+    mirror: MirrorPlan,
+    into: Path,
+    notes: Mapping[str, str],
+    *,
+    cache: Path,
+    registry: Registry,
+    read_layer: ReadLayer,
+    task: Task,
+) -> Layout:
+    """The image as a checked layout at `into`; blobs that `cache` has, by their sha256, are not fetched again.
+
+    Raises BaseImageError where the source is not whole, CheckError where programs are for another machine than the index
+    says, and what the registry raises.
+    """
+    index = _read_index(mirror, registry)
+    manifests = [_read_child(mirror, child, registry) for child in index.children()]
+    blobs = _fetch_blobs(mirror, manifests, cache, registry, task)
+    layout = copy_layout(index, manifests, blobs, into, notes)
+    _check(mirror, layout, read_layer)
+    return layout
+
+
+def _read_index(mirror: MirrorPlan, registry: Registry) -> Manifest:
+    index = registry.get_manifest(mirror.source)
+    if index is None or index.digest != mirror.digest:
+        raise BaseImageError(
+            f"{mirror.image}: {mirror.source} is not there any more", hint="It was a moment ago: run the same again."
+        )
+    return index
+
+
+def _read_child(mirror: MirrorPlan, child: Descriptor, registry: Registry) -> Manifest:
+    manifest = registry.get_manifest(mirror.source.repository.at(child.digest))
+    if manifest is None:
+        raise lacks_manifest(mirror.image, mirror.source, child)
+    return manifest
+
+
+def _fetch_blobs(
+    mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: Registry, task: Task
+) -> dict[Digest, Path]:
+    """Configurations and layers, from the cache where they are whole there."""
+    wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
+    paths = {digest: cache / digest.hex for digest in wanted}
+    missing = [blob for digest, blob in wanted.items() if not has_sha256(paths[digest], digest.hex)]
+    total = sum(blob.size for blob in missing)
+
+    def pull(blob: Descriptor) -> None:
+        registry.pull_blob(mirror.source.repository, blob, paths[blob.digest], on_bytes=lambda count: task.advance(count, total))
+
+    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+        pulls = [pool.submit(pull, blob) for blob in missing]
+        try:
+            for done in pulls:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    task.outcome = f"{len(missing)} of {len(wanted)} blobs fetched"
+    return paths
+
+
+def _check(mirror: MirrorPlan, layout: Layout, read_layer: ReadLayer) -> None:
+    index = check_integrity(layout, read_layer)
+    assert index.digest == mirror.digest
+    present = [child.platform for child in index.children() if child.is_runnable]
+    missing = [str(platform) for platform in mirror.platforms if platform not in present]
+    if missing:
+        raise CheckError(f"{mirror.image}: {mirror.source} has no {' and no '.join(missing)}")

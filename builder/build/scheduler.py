@@ -1,0 +1,267 @@
+"""Builds images: compiles, fetches and assembles side by side, each image on each platform as soon as its files are there.
+
+This is the one place where work overlaps. Every task waits for the futures it needs, so the order is the plan's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from builder.build.assemble import AssembledPlatform, assemble_platform
+from builder.build.compile import compile_step
+from builder.build.fetch import fetch_artifact, fetch_package
+from builder.build.mirror import mirror_image
+from builder.errors import SourceError
+from builder.images.check import ReadLayer, check_index
+from builder.images.file import fetch_from_image
+from builder.images.layers import fetch_layers
+from builder.images.layout_notes import LayoutNotes
+from builder.oci.layout import Layout, compose_layout
+from builder.oci.reference import Digest, Platform
+from builder.plan.lock import LockedArtifact
+from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
+from builder.plan.rootfs_step import RootfsStep
+from builder.plan.users_step import UsersStep
+from builder.ports import Compiler, Downloader, Engine, Registry
+from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
+from builder.rootfs.useradd import write_users_layer
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.concurrency import finish_or_end
+from builder.runtime.progress import Progress
+from builder.runtime.tree_links import find_inside
+
+# Packages that are fetched at a time.
+_DOWNLOADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext:
+    """What building needs of the world. `find_compiler` is called only where something is to be compiled."""
+
+    tree: Path
+    work: Path
+    downloads: Path
+    find_compiler: Callable[[], Compiler]
+    downloader: Downloader
+    registry: Registry
+    engine: Engine
+    read_layer: ReadLayer
+    progress: Progress
+    cancellation: Cancellation
+
+
+def build_images(
+    plan: Plan, images: Sequence[ImagePlan], layouts: Path, context: BuildContext, mirrors: Sequence[MirrorPlan] = ()
+) -> dict[str, Layout]:
+    """Build these images of the plan and copy these mirrors; gives each one's checked layout, a directory below
+    `layouts`, by its key.
+
+    The first task that fails ends the others; its error is raised.
+    """
+    if not images and not mirrors:
+        return {}
+    steps = _needed_steps(plan, images)
+    artifacts = _needed_artifacts(images)
+    groups = _group_by_image(images)
+    steps_of_roots, steps_of_users = _rootfs_steps(images), _users_steps(images)
+    workers = 1 + len(plan.platforms) + len(artifacts) + len(groups) * len(plan.platforms) + len(mirrors)
+    workers += len(steps_of_users)
+    workers += len(steps_of_roots) + _DOWNLOADS if steps_of_roots else 0
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        ready = pool.submit(context.engine.prepare if images else lambda: None)
+        copied = {mirror.key: pool.submit(_mirror, mirror, plan, layouts, context) for mirror in mirrors}
+        fetched = {artifact: pool.submit(_fetch, artifact, context) for artifact in artifacts}
+        compiled = _submit_compiles(steps, context, pool)
+        roots = _submit_roots(steps_of_roots, context, pool)
+        users = {step: pool.submit(_add_users, step, context) for step in steps_of_users}
+        assembled = [
+            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, roots, users, context)
+            for platform in plan.platforms
+            for group in groups
+        ]
+        made = (fetched, compiled, roots, users, copied)
+        every: list[Future[Any]] = [ready, *(future for futures in made for future in futures.values()), *assembled]
+        finish_or_end(every, context.cancellation, "interrupted; nothing was tagged")
+    parts = [part for future in assembled for part in future.result()]
+    built = {image.key: _compose(image, plan, parts, layouts) for image in images}
+    return built | {key: copy.result() for key, copy in copied.items()}
+
+
+def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep, ...]:
+    """The compile steps of these images alone, with no program that none of them holds."""
+    programs = {(file.origin.step, file.origin.program) for file in _files(images) if isinstance(file.origin, CompiledFile)}
+    steps = []
+    for step in plan.compiles:
+        kept = tuple(
+            package for package, program in zip(step.packages, step.programs, strict=True) if (step.key, program) in programs
+        )
+        if kept:
+            argv = (*step.argv[: -len(step.packages)], *kept)
+            steps.append(replace(step, argv=argv, packages=kept))
+    return tuple(steps)
+
+
+def _needed_artifacts(images: Sequence[ImagePlan]) -> tuple[LockedArtifact, ...]:
+    found = [file.origin.artifact for file in _files(images) if isinstance(file.origin, FetchedFile)]
+    return tuple(dict.fromkeys(found))
+
+
+def _files(images: Sequence[ImagePlan]) -> list[PlannedFile]:
+    return [file for image in images for platform in image.platforms for layer in platform.layers for file in layer.files]
+
+
+def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
+    """The variants of an image hold the same files, so the engine gets them together."""
+    groups: dict[str, list[ImagePlan]] = {}
+    for image in images:
+        groups.setdefault(image.image, []).append(image)
+    return list(groups.values())
+
+
+def _submit_compiles(
+    steps: Sequence[CompileStep], context: BuildContext, pool: ThreadPoolExecutor
+) -> dict[str, Future[Mapping[str, Path]]]:
+    """Platforms side by side; the steps of one platform one after the other, as each `go build` uses all cores."""
+    compiled: dict[str, Future[Mapping[str, Path]]] = {}
+    before: dict[Platform, Future[Mapping[str, Path]]] = {}
+    for step in steps:
+        compiled[step.key] = pool.submit(_compile, step, before.get(step.platform), context)
+        before[step.platform] = compiled[step.key]
+    return compiled
+
+
+def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, context: BuildContext) -> Mapping[str, Path]:
+    if after:
+        after.result()
+    with context.progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
+        return compile_step(
+            step,
+            tree=context.tree,
+            into=context.work / "programs" / step.key,
+            compiler=context.find_compiler(),
+            on_line=task.detail,
+        )
+
+
+def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
+    with context.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
+        if artifact.kind == "image":
+            return fetch_from_image(artifact, context.downloads, context.registry, task)
+        return fetch_artifact(artifact, context.downloads, context.downloader, task)
+
+
+def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
+    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
+    return [layer.rootfs for layer in layers if layer.rootfs]
+
+
+def _submit_roots(steps: Sequence[RootfsStep], context: BuildContext, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
+    """Packages first, each once: images share most of theirs, and platforms those that are for all."""
+    packages = {package.sha256: package for step in steps for package in step.packages}
+    fetched = {
+        sha256: pool.submit(fetch_package, package, context.downloads, context.downloader) for sha256, package in packages.items()
+    }
+    return {step.key: pool.submit(_make_rootfs, step, fetched, context) for step in steps}
+
+
+def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], context: BuildContext) -> MadeRootfs:
+    with context.progress.task("unpack", f"{step.image} {step.platform}") as task:
+        task.detail(f"downloading {len(step.packages)} packages")
+        packages = [fetched[package.sha256].result() for package in step.packages]
+        return make_rootfs(step, packages, context.work / "rootfs" / f"{step.key}.tar", task.detail)
+
+
+def _users_steps(images: Sequence[ImagePlan]) -> list[UsersStep]:
+    """Each once: variants on one base share it."""
+    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
+    return list(dict.fromkeys(layer.users for layer in layers if layer.users))
+
+
+def _add_users(step: UsersStep, context: BuildContext) -> Path:
+    names = ", ".join(user.name for user in step.users)
+    with context.progress.task("users", f"{names} {step.platform}") as task:
+        layers = fetch_layers(step.base, context.downloads, context.registry, task)
+        archive = context.work / "users" / f"{Digest.of(repr(step.identity()).encode()).hex}.tar"
+        write_users_layer(layers, step.users, step.mtime, archive)
+        return archive
+
+
+def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, context: BuildContext) -> Layout:
+    with context.progress.task("mirror", mirror.image) as task:
+        return mirror_image(
+            mirror,
+            layouts / mirror.key,
+            LayoutNotes.of_mirror(mirror, plan).to_json(),
+            # Blobs are named by their sha256 just as downloads are.
+            cache=context.downloads,
+            registry=context.registry,
+            read_layer=context.read_layer,
+            task=task,
+        )
+
+
+def _assemble(
+    plan: Plan,
+    group: Sequence[ImagePlan],
+    platform: Platform,
+    ready: Future[None],
+    fetched: Mapping[LockedArtifact, Future[Path]],
+    compiled: Mapping[str, Future[Mapping[str, Path]]],
+    roots: Mapping[str, Future[MadeRootfs]],
+    users: Mapping[UsersStep, Future[Path]],
+    context: BuildContext,
+) -> tuple[AssembledPlatform, ...]:
+    def locate(file: PlannedFile) -> Path:
+        match file.origin:
+            case CompiledFile(step=step, program=program):
+                return compiled[step].result()[program]
+            case FetchedFile(artifact=artifact):
+                return fetched[artifact].result()
+            case source:
+                return _source_file(context.tree, source.source)
+
+    ready.result()
+    # Wait for all files first, so that the task shows the time it took and not the time it waited.
+    for file in _files_on(group, platform):
+        locate(file)
+    wait([users[step] for step in _users_steps(group) if step.platform == platform])
+    newest = [roots[step.key].result().newest for step in _rootfs_steps(group) if step.platform == platform]
+    with context.progress.task("assemble", f"{group[0].image} {platform}") as task:
+        return assemble_platform(
+            group,
+            platform,
+            locate=locate,
+            locate_rootfs=lambda step: roots[step.key].result().archive,
+            locate_users=lambda step: users[step].result(),
+            work=context.work,
+            source_date_epoch=newest[0] if newest else plan.source_date_epoch,
+            compression=plan.compression,
+            engine=context.engine,
+            read_layer=context.read_layer,
+            on_progress=task.detail,
+        )
+
+
+def _files_on(images: Sequence[ImagePlan], platform: Platform) -> list[PlannedFile]:
+    return _files([replace(image, platforms=tuple(p for p in image.platforms if p.platform == platform)) for image in images])
+
+
+def _source_file(tree: Path, source: str) -> Path:
+    path = find_inside(tree, source)
+    if not path.is_file():
+        # It is not opened: a FIFO would keep us waiting.
+        problem = f"{tree / source} is no ordinary file" if path.exists() else f"the source lacks {tree / source}"
+        raise SourceError(
+            f"{problem}, which an image needs",
+            hint="Is this a complete checkout of an Istio release that the recipe is for?",
+        )
+    return path
+
+
+def _compose(image: ImagePlan, plan: Plan, parts: Sequence[AssembledPlatform], layouts: Path) -> Layout:
+    own = {part.platform: part.layout for part in parts if part.key == image.key}
+    layout = compose_layout(own, layouts / image.key, dict(image.annotations), LayoutNotes.of(image, plan).to_json())
+    check_index(image, layout)
+    return layout

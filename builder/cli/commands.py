@@ -1,0 +1,245 @@
+"""The command line: parses, hands over, prints. Modules that take long to import are imported where they are needed.
+
+Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder import __version__
+from builder.cli.options import REPEATED, SINGLE, collect_given, go, how, is_flag, option, output, source, what, where, words
+from builder.cli.session import open_adapters, waiting
+from builder.errors import RequestError
+
+if TYPE_CHECKING:
+    from builder.config.settings import Job
+    from builder.pipeline.report import Report
+    from builder.pipeline.wiring import Adapters
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="istio-build")
+def cli() -> None:
+    """Rebuild Istio's images for your own registry: linux/amd64 and linux/arm64, checked, pushed as one release."""
+
+
+@cli.command()
+@where
+@what
+@how
+@output
+@click.option("--from", "from_directory", metavar="DIR", help="Publish layouts that `build` wrote; builds nothing.")
+@click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
+@click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
+@click.pass_context
+def push(context: click.Context, /, from_directory: str | None, rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
+    """Build the images and push them: content first, then all tags, or none."""
+    started = time.monotonic()
+    if from_directory:
+        _push_from(context, Path(from_directory), started)
+        return
+    from builder.pipeline.run import push_plan
+
+    job = _job(context)
+    with open_adapters(job, options["progress"]) as adapters:
+        resolved = adapters.resolve(job)
+        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
+            build_context = adapters.build_context(resolved.tree, work)
+            report = push_plan(
+                resolved.plan,
+                work / "layouts",
+                build_context,
+                adapters.publish_context(replace=replace),
+                rebuild=rebuild or resolved.always_build,
+                started=started,
+            )
+    _print_report(report, options["output_format"], installable=_has_istioctl(report))
+
+
+@cli.command()
+@where
+@what
+@how
+@output
+@click.option("--output", metavar="DIR", default="istio-images", show_default=True, help="Where the layouts go.")
+@click.option("--load", metavar="OS/ARCH", help="Also load this platform's images into the local engine.")
+@click.pass_context
+def build(context: click.Context, /, output: str, load: str | None, **options: Any) -> None:  # noqa: ANN401 - click
+    """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
+    started = time.monotonic()
+    from builder.oci.reference import Platform
+    from builder.pipeline.run import build_plan
+
+    job = _job(context)
+    load_platform = Platform.parse(load) if load else None
+    if load_platform and load_platform not in job.request.platforms:
+        raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
+    with open_adapters(job, options["progress"]) as adapters:
+        resolved = adapters.resolve(job)
+        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
+            build_context = adapters.build_context(resolved.tree, work)
+            report = build_plan(resolved.plan, Path(output), build_context, started=started)
+            if load_platform:
+                _load(adapters, report, load_platform)
+    _print_report(report, options["output_format"], installable=False)
+
+
+@cli.command()
+@where
+@what
+@how
+@click.option(
+    "--format",
+    "view",
+    type=click.Choice(["table", "json", "dockerfiles", "bake"]),
+    default="table",
+    show_default=True,
+    help="What is shown.",
+)
+@click.pass_context
+def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa: ANN401 - click
+    """Show everything that a push would do, and where each setting comes from; does nothing."""
+    from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+
+    job = _job(context)
+    with open_adapters(job, options["progress"]) as adapters:
+        decided = adapters.resolve(job).plan
+    show = {
+        "table": lambda: plan_table(decided, job.settings),
+        "json": lambda: plan_json(decided, job.settings),
+        "dockerfiles": lambda: plan_dockerfiles(decided),
+        "bake": lambda: plan_bake(decided),
+    }
+    click.echo(show[view]())
+
+
+@cli.command()
+@option("--hub", "The hub that these programs install from, such as docker.io/me.", metavar="HUB")
+@option("--tag", "The version; by default that of the source.", metavar="TAG")
+@source
+@go
+@how
+@click.option("--target", multiple=True, metavar="NAME", help="A target, such as osx-arm64; all by default. Repeatable.")
+@click.option("--output", metavar="DIR", default="istio-archives", show_default=True, help="Where the archives go.")
+@click.option("--output-format", type=click.Choice(["paths", "json"]), default="paths", help="What is printed on stdout.")
+@click.pass_context
+def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
+    """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
+    job = _job(context)
+    with open_adapters(job, options["progress"]) as adapters:
+        tree, plan = adapters.resolve_archives(job, target)
+        with adapters.workspace.job(tree, plan.hub, waiting(adapters), adapters.pause) as work:
+            written = adapters.write_archives(plan, Path(output), tree, work)
+    if options["output_format"] == "json":
+        rows = [{"path": str(entry.path), "sha256": entry.sha256, "size": entry.size} for entry in written]
+        click.echo(json.dumps({"version": plan.version, "hub": plan.hub, "go": plan.go_version, "archives": rows}, indent=2))
+    else:
+        click.echo("\n".join(str(entry.path) for entry in written))
+
+
+@cli.command("list")
+@option("--istio", "Only what this release has, such as 1.29.0.", metavar="VERSION")
+@option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR")
+@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
+    """List the images, the releases of Istio that have them, and what can be built on which platform."""
+    from builder.cli.availability_view import support_json, support_table
+    from builder.recipe.availability import find_support, support_at
+    from builder.recipe.istio_release import IstioRelease
+    from builder.recipe.loader import load_recipes
+
+    book = load_recipes(tuple(Path(directory) for directory in recipes))
+    release = IstioRelease.parse(istio) or IstioRelease.of_line(istio) if istio else None
+    if istio and not release:
+        raise RequestError(
+            f"--istio {istio}: that is no version of Istio", hint="Write it as 1.29.0, or 1.29 for its newest patch."
+        )
+    support = support_at(book.at(release)) if release else find_support(book)
+    click.echo(json.dumps(support_json(support), indent=2) if output_format == "json" else support_table(support))
+    if output_format == "table":
+        click.echo(f"\n{book.note(release)}", err=True)
+
+
+@cli.command()
+@click.option("--project", is_flag=True, help="The schema of istio-build.yaml instead.")
+def schema(project: bool) -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from builder.config.project_file import ProjectFile
+    from builder.recipe.schema import json_schema
+
+    click.echo(json.dumps(ProjectFile.model_json_schema() if project else json_schema(), indent=2))
+
+
+def _push_from(context: click.Context, directory: Path, started: float) -> None:
+    from builder.config.project_file import find_project
+    from builder.config.settings import make_job
+    from builder.pipeline.run import publish_release
+    from builder.publish.release_directory import ReleasePart, read_release
+
+    used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
+    unused = [name for name in (*SINGLE, *REPEATED, "rebuild") if name not in used and is_flag(context, name)]
+
+    if unused:
+        raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
+    # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
+    given = collect_given(context)
+    job = make_job({**given, **_no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
+    hubs = job.request.hubs if "hub" in given else ()
+    tags = job.request.tags if "tag" in given else ()
+    part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"))
+    with open_adapters(job, context.params["progress"]) as adapters:
+        with adapters.progress.task("check", str(directory)):
+            release = read_release(directory, hubs, tags, adapters.layer_cache, part)
+        if hubs and str(hubs[0]) != release.hub:
+            adapters.progress.warn(
+                f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
+                f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
+            )
+        states = {publication.key: "given" for publication in release.publications}
+        build_context = adapters.build_context(directory, directory)
+        publish_context = adapters.publish_context(replace=context.params["replace"])
+        report = publish_release(
+            release.publications, states, release.version, release.hub, build_context, publish_context, started
+        )
+    _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
+
+
+def _no_source() -> dict[str, Any]:
+    from builder.config.settings import Given
+
+    return {"source": Given(words=(".",), origin="--from"), "istio": Given(words=(), origin="--from")}
+
+
+def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noqa: ANN401 - Platform, imported late
+    from builder.oci.layout import Layout
+
+    for image in report.images:
+        layout = Layout(Path(image.layout))
+        child = next(child for child in layout.index().children() if child.platform == platform)
+        with adapters.progress.task("load", f"{image.key} {platform}"):
+            adapters.docker.load(layout, child, image.references)
+
+
+def _job(context: click.Context) -> "Job":
+    from builder.config.project_file import find_project
+    from builder.config.settings import make_job
+
+    return make_job(collect_given(context), find_project(context.params["project_file"] or ""))
+
+
+def _has_istioctl(report: "Report") -> bool:
+    return any(image.key.startswith("istioctl-") for image in report.images)
+
+
+def _print_report(report: "Report", output_format: str, *, installable: bool) -> None:
+    from builder.cli.report_view import report_json, report_references, report_text
+
+    click.echo(report_text(report, installable=installable), err=True)
+    if output_format == "json":
+        click.echo(json.dumps(report_json(report), indent=2))
+    else:
+        click.echo(report_references(report))

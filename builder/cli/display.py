@@ -1,0 +1,131 @@
+"""Shows a run's events on stderr: live on a terminal, as plain lines in a log, as JSON lines for programs."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
+
+from builder.cli.text import format_size
+from builder.runtime.progress import Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+DISPLAYS = ("auto", "tty", "plain", "json", "quiet")
+
+
+@contextmanager
+def open_display(kind: str, stream: TextIO | None = None) -> Iterator[Observer]:
+    """The display of this kind while the block runs; `auto` is live on a terminal and plain lines elsewhere."""
+    stream = stream or sys.stderr
+    if kind == "auto":
+        kind = "tty" if stream.isatty() else "plain"
+    if kind == "tty":
+        with _live(stream) as observer:
+            yield observer
+    elif kind == "json":
+        yield _JsonLines(stream)
+    else:
+        yield _PlainLines(stream, only_warnings=kind == "quiet")
+
+
+class _PlainLines:
+    """One line when a task begins and one when it ends; no line for what happens between."""
+
+    def __init__(self, stream: TextIO, *, only_warnings: bool) -> None:
+        self._stream = stream
+        self._only_warnings = only_warnings
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Message(level="warning", text=text):
+                self._print(f"warning: {text}")
+            case _ if self._only_warnings:
+                return
+            case Message(text=text):
+                self._print(text)
+            case TaskStarted():
+                self._print(f"{event.stage:<8}  {event.subject} ...")
+            case TaskFinished():
+                self._print(f"{event.stage:<8}  {event.subject}: {_describe_end(event)}")
+            case _:
+                return
+
+    def _print(self, text: str) -> None:
+        with self._lock:
+            print(text, file=self._stream, flush=True)
+
+
+class _JsonLines:
+    """Each event as one JSON object a line, with its kind as `event`."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        line = json.dumps({"event": type(event).__name__, **asdict(event)})
+        with self._lock:
+            print(line, file=self._stream, flush=True)
+
+
+@contextmanager
+def _live(stream: TextIO) -> Iterator[Observer]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    # No markup: what programs say may look like it, and would end the display where it is wrong.
+    columns = (
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.fields[stage]:<8}", style="bold", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}", style="dim", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(file=stream), redirect_stdout=False) as progress:
+        yield _Live(progress)
+
+
+class _Live:
+    """A line a task, with a bar while bytes move."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._rows: dict[int, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case Message(level=level, text=text):
+                line = f"warning: {text}" if level == "warning" else text
+                self._progress.console.print(line, markup=False, emoji=False, highlight=False)
+            case TaskStarted():
+                self._rows[event.task] = self._progress.add_task(event.subject, total=None, stage=event.stage, state="")
+            case TaskAdvanced(total=0, detail=detail):
+                state = detail[-50:] if detail else format_size(event.done)
+                self._progress.update(self._rows[event.task], state=state)
+            case TaskAdvanced(done=done, total=total):
+                state = f"{format_size(done)} of {format_size(total)}"
+                self._progress.update(self._rows[event.task], completed=done, total=total, state=state)
+            case TaskFinished():
+                row = self._rows[event.task]
+                self._progress.update(row, completed=1, total=1, state=event.outcome or "done")
+                self._progress.stop_task(row)
+                if event.failed:
+                    self._progress.update(row, state="failed")
+
+
+def _describe_end(event: TaskFinished) -> str:
+    if event.failed:
+        return f"failed after {event.seconds:.1f} s"
+    outcome = f"{event.outcome}, " if event.outcome else ""
+    return f"{outcome}{event.seconds:.1f} s"

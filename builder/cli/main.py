@@ -1,0 +1,52 @@
+"""The edge: runs a command, and turns every error into a message and an exit code. The one place that does."""
+
+import errno
+import os
+import sys
+from io import TextIOWrapper
+from typing import NoReturn
+
+import click
+
+from builder.cli.commands import cli
+from builder.errors import BuilderError, DiskFull, Interrupted, RequestError
+
+_SHOWN = 200
+_TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
+_OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
+
+
+def main() -> NoReturn:
+    """Run, and turn every error into a message and an exit code: this is the one place that does."""
+    # What stands in a path need be no text, and a terminal may have few characters: a message comes out all the same.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        cli.main(standalone_mode=False)
+    except BuilderError as error:
+        _fail(error)
+    except click.exceptions.Abort:
+        _fail(Interrupted("interrupted"))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except UnicodeEncodeError as error:
+        _fail(RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+        _fail(BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
+    sys.exit(0)
+
+
+def _fail(error: BuilderError) -> NoReturn:
+    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(error.message, err=True)
+    if error.hint:
+        click.echo(error.hint, err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,130 @@
+"""Shows a plan before anything runs: as a table, as JSON, as Dockerfiles, as the bake definition."""
+
+import json
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from builder.cli.text import format_table
+from builder.config.settings import Setting
+from builder.engine.bake import bake_definition
+from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
+from builder.plan.lock import LockedArtifact
+from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan
+from builder.ports import AssemblyTarget
+from builder.recipe.rootfs_schema import Rootfs
+
+_PAIRS = tuple[tuple[str, str], ...]
+
+
+def plan_json(plan: Plan, settings: tuple[Setting, ...]) -> str:
+    """The whole plan, with the origin of each setting, as JSON text."""
+    shown = [replace(setting, value=redact_url(setting.value)) for setting in settings]
+    document = {"settings": [_plain(setting) for setting in shown], **_plain(plan)}
+    return json.dumps(document, indent=2)
+
+
+def plan_dockerfiles(plan: Plan) -> str:
+    """The rendered Dockerfiles one after the other, each under a line that says what it is for."""
+    parts = [
+        f"# ---- {image.key} {platform.platform}\n{platform.dockerfile}" for image in plan.images for platform in image.platforms
+    ]
+    parts += [f"# ---- {mirror.key}: a copy of {mirror.source}, which no Dockerfile makes\n" for mirror in plan.mirrors]
+    return "\n".join(parts).rstrip()
+
+
+def plan_bake(plan: Plan) -> str:
+    """The bake definition, with directories below `.` where a run has those of its cache."""
+    targets = [
+        AssemblyTarget(
+            name=f"{image.key}-{platform.platform.slug}",
+            platform=platform.platform,
+            dockerfile=platform.dockerfile,
+            context=Path("context", platform.platform.slug, image.image),
+            destination=Path("assembled", image.key, platform.platform.slug),
+            source_date_epoch=plan.source_date_epoch,
+        )
+        for image in plan.images
+        for platform in image.platforms
+    ]
+    return json.dumps(bake_definition(targets), indent=2)
+
+
+def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
+    """What would be done, for people."""
+    lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, {_go(plan)}stamped for {plan.hub}", ""]
+    lines += ["Settings"]
+    lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
+    lines += ["", "Compile"]
+    lines += _indent(
+        [(str(step.platform), " ".join(step.programs), _tags(step.argv)) for step in plan.compiles] or [("nothing",)]
+    )
+    if plan.artifacts:
+        lines += ["", "Fetch"]
+        lines += _indent(
+            [(a.name, str(a.platform), a.kind, redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts]
+        )
+    lines += ["", "Images"]
+    for image in plan.images:
+        lines += _image_lines(image)
+    for mirror in plan.mirrors:
+        lines += _mirror_lines(mirror)
+    return "\n".join(lines)
+
+
+def _go(plan: Plan) -> str:
+    """`Go 1.25.0 (go.mod says 1.25.0), `; an image that does not tell its version is its own reason."""
+    if not plan.go_version:
+        return f"{plan.go_reason}, " if plan.go_reason else ""
+    return f"Go {plan.go_version} ({plan.go_reason}), " if plan.go_reason else f"Go {plan.go_version}, "
+
+
+def _image_lines(image: ImagePlan) -> list[str]:
+    platforms = ", ".join(str(platform.platform) for platform in image.platforms)
+    if image.base is None:
+        lines = [f"  {image.image}, {platforms}"]
+        roots = [layer.rootfs for platform in image.platforms for layer in platform.layers if layer.rootfs]
+        lines += [f"    of     {len(step.packages)} packages for {step.platform}: {step.sources[0]}" for step in roots]
+    else:
+        lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
+    for layer in image.platforms[0].layers:
+        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
+        users = layer.users.users if layer.users else ()
+        lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
+    return [*lines, *(f"    push   {reference}" for reference in image.references)]
+
+
+def _mirror_lines(mirror: MirrorPlan) -> list[str]:
+    platforms = ", ".join(str(platform) for platform in mirror.platforms)
+    lines = [f"  {mirror.image}, a copy with every platform, {platforms} among them", f"    of     {mirror.source}"]
+    return [*lines, *(f"    push   {reference}" for reference in mirror.references)]
+
+
+def _origin(origin: object) -> str:
+    return f"({origin})" if not isinstance(origin, CompiledFile) else ""
+
+
+def _tags(argv: tuple[str, ...]) -> str:
+    return next((word for word in argv if word.startswith("-tags=")), "no tags")
+
+
+def _indent(rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"  {line}" for line in format_table(rows)] if rows else []
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
+    """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
+    if isinstance(value, LockedArtifact):
+        value = replace(value, url=redact_url(value.url))
+    if isinstance(value, Rootfs):
+        return value.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: dict(getattr(value, field.name)) if field.type == _PAIRS else _plain(getattr(value, field.name))
+            for field in fields(value)
+        }
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value

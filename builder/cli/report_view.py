@@ -1,0 +1,77 @@
+"""What a run achieved, for people (a table) and for machines (references, or JSON)."""
+
+from typing import Any
+
+from builder.cli.text import format_size, format_table
+from builder.pipeline.report import Report
+from builder.publish.publication import Traffic
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The report as JSON values."""
+    return {
+        "version": report.version,
+        "hub": report.hub,
+        "seconds": round(report.seconds, 3),
+        "stages": {stage: round(seconds, 3) for stage, seconds in report.stages},
+        "traffic": None
+        if report.traffic is None
+        else {
+            "blobsUploaded": report.traffic.uploaded,
+            "blobsMounted": report.traffic.mounted,
+            "blobsPresent": report.traffic.present,
+            "bytesSent": report.traffic.bytes_sent,
+            "tagsMoved": report.traffic.tags_moved,
+        },
+        "images": [
+            {
+                "image": image.key,
+                "state": image.state,
+                "digest": str(image.digest),
+                "references": [str(reference) for reference in image.references],
+                "platforms": {
+                    str(entry.platform): {"digest": str(entry.digest), "size": entry.size} for entry in image.platforms
+                },
+                **({"layout": image.layout} if image.layout else {}),
+            }
+            for image in report.images
+        ],
+    }
+
+
+def report_references(report: Report) -> str:
+    """One `reference@digest` a line: what was pushed, for scripts."""
+    lines = [f"{reference.pinned(image.digest)}" for image in report.images for reference in image.references]
+    return "\n".join(lines)
+
+
+def report_text(report: Report, *, installable: bool) -> str:
+    """The report for people: what is where, how long it took, and how to install from it."""
+    rows = [("IMAGE", "DIGEST", "PLATFORMS (compressed)", "")]
+    for image in report.images:
+        platforms = ", ".join(f"{entry.platform} {format_size(entry.size)}" for entry in image.platforms)
+        rows.append((str(image.references[0]), image.digest.short, platforms, image.state))
+        rows += [(str(reference), "", "", "") for reference in image.references[1:]]
+    lines = format_table(rows)
+    stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
+    lines += ["", f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
+    if report.traffic:
+        lines.append(_describe_traffic(report.traffic))
+    if installable:
+        lines += [
+            "",
+            f"The istioctl in {report.hub}/istioctl:{report.version} installs from this hub by itself:",
+            "  istioctl install",
+            "Any other istioctl of this release has to be told:",
+            f"  istioctl install --set hub={report.hub} --set tag={report.version}",
+        ]
+    return "\n".join(lines)
+
+
+def _describe_traffic(traffic: Traffic) -> str:
+    if not traffic.uploaded and not traffic.mounted and not traffic.tags_moved:
+        return "Nothing was uploaded: the hub has it all."
+    return (
+        f"Uploaded {traffic.uploaded} blobs ({format_size(traffic.bytes_sent)}), mounted {traffic.mounted}, "
+        f"{traffic.present} were there; moved {traffic.tags_moved} tags."
+    )

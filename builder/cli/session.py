@@ -1,0 +1,35 @@
+"""One run of a command: its signals, its display, its adapters."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builder.config.settings import Job
+    from builder.pipeline.wiring import Adapters
+
+
+@contextmanager
+def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
+    """The adapters of one run, while signals are heard and progress is shown."""
+    from builder.cli.display import open_display
+    from builder.cli.signals import heard
+    from builder.pipeline.wiring import Adapters
+    from builder.runtime.cancellation import Cancellation
+
+    cancellation = Cancellation()
+    with heard(cancellation), open_display(progress) as observer:
+        yield Adapters(
+            os.environ,
+            cancellation,
+            observer,
+            builder=job.builder,
+            insecure_registries=job.insecure_registries,
+            patience=job.timeout,
+        )
+
+
+def waiting(adapters: "Adapters") -> Callable[[], None]:
+    """What tells that another run of the same job is waited for."""
+    return lambda: adapters.progress.note("Another run of the same job is at work; waiting for it to end.")

@@ -1,0 +1,1 @@
+"""Adapters of Docker: buildx assembles images and compiles in one, the engine loads them."""

@@ -1,0 +1,166 @@
+"""Assembles images with `docker buildx bake`: the plugin run directly, its progress read, its failures explained."""
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from builder.engine.bake import bake_definition
+from builder.engine.build_log import BuildLog, explain, last_line
+from builder.errors import BaseImageError, BuilderError, EngineError
+from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
+from builder.runtime.json_document import parse_json
+
+MINIMUM_VERSION = (0, 13)
+_BUILDX_URL = "https://github.com/docker/buildx#installing"
+_IDLE_SECONDS = 600.0
+_PROGRAM_FAILED = "did not complete successfully"
+# Where the Docker CLI looks for plugins, after the user's own directory (docker/cli, cli-plugins/manager).
+PLUGIN_FOLDERS = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+_TEMPORARY = re.compile(
+    r"connection (?:reset|refused)|i/o timeout|unexpected EOF|TLS handshake timeout|no such host"
+    r"|\b(?:429|500|502|503|504)\b|toomanyrequests|Unavailable",
+    re.IGNORECASE,
+)
+
+
+class Buildx:
+    """Implements `ports.Engine`. `environment` says which engine (DOCKER_HOST, DOCKER_CONTEXT), `builder` which builder."""
+
+    def __init__(
+        self,
+        run: ProcessRunner,
+        environment: Mapping[str, str],
+        check_engine: Callable[[], None],
+        builder: str = "",
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._run = run
+        # Bake asks before it reads or writes outside the working directory; all these paths are of our own making.
+        self._environment = {**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        self._check_engine = check_engine
+        self._builder = builder
+        self._pause = pause
+        self._plugin: Path | None = None
+        self._lock = threading.Lock()
+
+    def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
+        """See `ports.Engine.assemble`."""
+        self.bake(bake_definition(targets), on_progress)
+
+    def bake(
+        self, definition: Mapping[str, Any], on_progress: Callable[[str], None], secrets: Mapping[str, str] | None = None
+    ) -> None:
+        """Build what a bake file says; `secrets` are variables that it may name. Raises what `assemble` raises."""
+        plugin = self._ready_plugin()
+        argv = [str(plugin), "bake", "--file", "-", "--progress", "rawjson"]
+        if self._builder:
+            argv += ["--builder", self._builder]
+        attempts = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _TemporaryFailure)),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential_jitter(initial=1, max=15),
+            sleep=self._pause,
+            reraise=True,
+        )
+        try:
+            attempts(self._bake, argv, json.dumps(definition), on_progress, {**self._environment, **(secrets or {})})
+        except _TemporaryFailure as failure:
+            raise failure.explained from failure
+
+    def _bake(
+        self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None], environment: Mapping[str, str]
+    ) -> None:
+        log = BuildLog(on_progress)
+        try:
+            self._run.run(argv, env=environment, stdin=definition, on_line=log.read_line, idle_timeout=_IDLE_SECONDS)
+        except ProcessFailed as error:
+            explained = explain(log, error)
+            cause = log.cause(error.stderr)
+            # Of a program that a RUN started, the command line stands there, too, and may hold anything.
+            if _TEMPORARY.search(cause) and not isinstance(explained, BaseImageError) and _PROGRAM_FAILED not in cause:
+                raise _TemporaryFailure(explained) from error
+            raise explained from error
+
+    def prepare(self) -> None:
+        """See `ports.Engine.prepare`."""
+        self._ready_plugin()
+
+    def _ready_plugin(self) -> Path:
+        """The plugin, found and checked once a run."""
+        with self._lock:
+            if self._plugin is None:
+                plugin = find_plugin(self._environment)
+                self._check_version(plugin)
+                self._check_builder(plugin)
+                self._plugin = plugin
+            return self._plugin
+
+    def _check_version(self, plugin: Path) -> None:
+        try:
+            text = self._run.run([str(plugin), "version"], env=self._environment).stdout
+        except ProcessFailed as error:
+            raise EngineError(f"{plugin} does not work: {error.stderr.strip()[:300]}") from error
+        found = re.search(r"v?(\d+)\.(\d+)\.\d+", text)
+        if found and (int(found[1]), int(found[2])) < MINIMUM_VERSION:
+            raise EngineError(
+                f"buildx {found[0]} is too old",
+                hint=f"Install buildx {'.'.join(map(str, MINIMUM_VERSION))} or newer: {_BUILDX_URL}.",
+            )
+
+    def _check_builder(self, plugin: Path) -> None:
+        """The builder must exist and answer; one of the docker driver also needs the containerd image store."""
+        try:
+            argv = [str(plugin), "inspect", *([self._builder] if self._builder else [])]
+            text = self._run.run(argv, env=self._environment).stdout
+        except ProcessFailed as error:
+            raise EngineError(
+                f"builder {self._builder or '(the current one)'} cannot be used: {last_line(error.stderr)}",
+                hint=f"Known builders: {', '.join(self._known_builders(plugin)) or 'none'}. See `docker buildx ls`.",
+            ) from error
+        driver = re.search(r"^Driver:[ \t]*(\S*)", text, re.MULTILINE)
+        if driver and driver[1] in ("", "docker"):
+            self._check_engine()
+
+    def _known_builders(self, plugin: Path) -> list[str]:
+        try:
+            listing = self._run.run([str(plugin), "ls", "--format", "json"], env=self._environment).stdout
+            return list(dict.fromkeys(str(parse_json(line)["Name"]) for line in listing.splitlines() if line.strip()))
+        except (ProcessFailed, ValueError, KeyError):
+            return []
+
+
+def find_plugin(environment: Mapping[str, str]) -> Path:
+    """The buildx program, looked for where the Docker CLI does. Raises EngineError where there is none."""
+    config = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '/root')}/.docker"
+    for folder in (f"{config}/cli-plugins", *PLUGIN_FOLDERS):
+        candidate = Path(folder, "docker-buildx")
+        if os.access(candidate, os.X_OK):
+            return candidate
+    on_path = shutil.which("docker-buildx", path=environment.get("PATH", ""))
+    if on_path:
+        return Path(on_path)
+    raise EngineError(
+        "buildx is not installed",
+        hint=f"Install your system's docker-buildx or docker-buildx-plugin package, or see {_BUILDX_URL}.",
+    )
+
+
+class _TemporaryFailure(Exception):
+    """A failure that the same command may not meet again; carries what to say if it does."""
+
+    def __init__(self, explained: BuilderError) -> None:
+        super().__init__(explained.message)
+        self.explained = explained

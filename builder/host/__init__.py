@@ -1,0 +1,1 @@
+"""Adapters of this machine: processes, git, Go, apt. Knows of no image."""

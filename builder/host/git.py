@@ -1,0 +1,195 @@
+"""Git: what a work tree says of itself, and releases fetched into a cache."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from builder.errors import SourceError
+from builder.host.git_description import describe_checkout
+from builder.host.git_remote import REMOTE, remote_environment
+from builder.host.git_view import find_checkout, open_view, private_environment
+from builder.oci.reference import redact_url
+from builder.ports import ProcessFailed, ProcessRunner, TreeState
+from builder.runtime.file_lock import locked
+from builder.runtime.tree_links import find_linked
+
+# What git (its transports are curl and ssh) prints when trying again may help.
+_TEMPORARY = (
+    "could not resolve host",
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "operation timed out",
+    "early eof",
+    "rpc failed",
+    "unexpected disconnect",
+    "the remote end hung up",
+    "error: 5",
+)
+
+# What `git rev-parse --local-env-vars` lists (git 2.39).
+_REPOSITORY_VARIABLES = frozenset(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    )
+)
+
+
+# How `process` ends what it says of a program that it ended for its silence.
+_SILENT = "ended: it printed nothing"
+_PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
+
+
+class Git:
+    """The git program. `pause(seconds)` sleeps and may raise Interrupted; `silence` is for how many seconds a server may
+    say nothing."""
+
+    def __init__(
+        self,
+        run: ProcessRunner,
+        environment: Mapping[str, str],
+        cache: Path,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        silence: float = 120.0,
+    ) -> None:
+        self._run = run
+        # Git's answers are read, so they must not be translated; and no prompt may wait for a person who is not there.
+        # Nor may we be led to another repository than the one asked about, as the variables of a git hook would.
+        ours = {name: value for name, value in environment.items() if name not in _REPOSITORY_VARIABLES}
+        self._environment = {**ours, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        self._cache = cache
+        self._pause = pause
+        self._silence = silence
+
+    def checkout_release(self, url: str, tag: str) -> Path:
+        """A work tree of this tag. Shallow; a run that was cut off is taken up again; two runs wait for each other.
+
+        Raises SourceError where the tag or the repository cannot be had.
+        """
+        home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+        home.mkdir(parents=True, exist_ok=True)
+        tree, complete = home / tag, home / f"{tag}.complete"
+        with locked(home / "lock", self._pause):
+            if complete.exists() and tree.is_dir():
+                return tree
+            mirror = home / "mirror.git"
+            # What is done here needs nothing that anybody has set, and a checkout runs filters and hooks.
+            alone = {**self._environment, **private_environment(), "GIT_DIR": str(mirror)}
+            if not (mirror / "HEAD").exists():
+                self._git(home, alone, "init", "--quiet", "--bare", "--template=")
+            self._fetch_tag(mirror, url, tag)
+            # What a cut-off checkout left is no work tree anybody has edited: it has no completion mark.
+            shutil.rmtree(tree, ignore_errors=True)
+            self._git(home, alone, "worktree", "prune")
+            self._git(home, alone, "worktree", "add", "--quiet", "--force", "--detach", str(tree), f"refs/tags/{tag}")
+            complete.touch()
+        return tree
+
+    def describe(self, tree: Path) -> TreeState:
+        """What git says of a work tree. Nothing is run that its configuration, attributes or hooks name.
+
+        Raises SourceError where it is no work tree, or where a link in it leads outside: then nothing says what it holds.
+        """
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
+            checkout = find_checkout(tree)
+            view = open_view(checkout, Path(scratch), self._ask_outside, self._environment)
+
+            def git(*words: str, stdin: str = "") -> str:
+                return self._git(checkout.top, view, *words, stdin=stdin)
+
+            return describe_checkout(git, tree, checkout.top, lambda: find_linked(tree))
+
+    def _ask_outside(self, directory: Path, *words: str) -> str:
+        return self._git(directory, {**self._environment, "GIT_CEILING_DIRECTORIES": str(directory.parent.resolve())}, *words)
+
+    def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
+        attempts = Retrying(
+            retry=retry_if_exception(_Patience()),
+            stop=stop_after_attempt(4),
+            wait=wait_exponential_jitter(initial=1, max=10),
+            sleep=self._pause,
+            reraise=True,
+        )
+        refspec = f"+refs/tags/{tag}:refs/tags/{tag}"
+        try:
+            # With --progress, so that only one that hangs is silent.
+            attempts(self._ask_server, mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
+        except SourceError as error:
+            if "couldn't find remote ref" not in error.message:
+                raise
+            raise SourceError(
+                f"there is no release {tag} at {redact_url(url)}", hint=self._suggest_tag(mirror, url, tag)
+            ) from error
+
+    def _suggest_tag(self, mirror: Path, url: str, tag: str) -> str:
+        listing = self._ask_server(mirror, url, "ls-remote", "--tags", "--refs", REMOTE)
+        known = [line.rpartition("refs/tags/")[2] for line in listing.splitlines()]
+        close = get_close_matches(tag, known, n=3)
+        return f"Nearest tags: {', '.join(close)}." if close else "See the repository's tags for what there is."
+
+    def _ask_server(self, mirror: Path, url: str, *words: str) -> str:
+        """With what the user has set about proxies, credentials and ssh; of hooks, none."""
+        environment = {**self._environment, **remote_environment(url), "GIT_DIR": str(mirror)}
+        return self._git(mirror, environment, "-c", f"core.hooksPath={os.devnull}", *words, idle_timeout=self._silence)
+
+    def _git(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        stdin: str = "",
+        idle_timeout: float | None = None,
+    ) -> str:
+        try:
+            done = self._run.run(["git", *arguments], cwd=directory, env=environment, stdin=stdin, idle_timeout=idle_timeout)
+        except ProcessFailed as error:
+            if error.returncode == 127:
+                raise SourceError("git is not installed", hint="Install git, then run the same again.") from error
+            command = arguments[2] if arguments[0] == "-c" else arguments[0]
+            raise SourceError(f"git {command} failed: {_last_words(error)}") from error
+        # A status line begins with a space.
+        return done.stdout.rstrip("\n")
+
+
+class _Patience:
+    """Whether trying again may help. A silence counts once, as each takes minutes."""
+
+    def __init__(self) -> None:
+        self._silences = 0
+
+    def __call__(self, error: BaseException) -> bool:
+        if not isinstance(error, SourceError):
+            return False
+        if _SILENT in error.message:
+            self._silences += 1
+            return self._silences == 1
+        return any(sign in error.message.lower() for sign in _TEMPORARY)
+
+
+def _last_words(error: ProcessFailed) -> str:
+    lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip() and not _PROGRESS.search(line)]
+    return " / ".join(lines[-3:])[:500] or f"status {error.returncode}"

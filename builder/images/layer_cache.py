@@ -1,0 +1,42 @@
+"""Remembers what layers hold: a layer's digest decides its content, so each layer is read once and never again.
+
+Remembered is only what bytes of that very digest held; whether the bytes at hand are these, whoever asks has to know.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from builder.errors import CheckError
+from builder.oci.layer import LayerEntry, read_layer
+from builder.oci.layout import Layout
+from builder.oci.manifest import Descriptor
+from builder.runtime.atomic_file import has_sha256, whole_file
+from builder.runtime.json_document import parse_json
+
+# Some hundred bytes an entry, and no more entries than a layer may have.
+_LARGEST = 1 << 28
+
+
+class LayerCache:
+    """A directory with one JSON file a layer. Implements `check.ReadLayer`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
+        """What the layer holds, from memory or by reading it. Raises CheckError where it is damaged."""
+        path = self._directory / f"{layer.digest.hex}.json"
+        try:
+            return tuple(LayerEntry(**entry) for entry in parse_json(path.read_text(encoding="utf-8"), largest=_LARGEST))
+        except (OSError, ValueError, TypeError):
+            # Not read yet, or remembered by another version of this tool.
+            pass
+        blob = layout.blob(layer.digest)
+        if not has_sha256(blob, layer.digest.hex):
+            raise CheckError(f"layer {layer.digest} in {layout.root} is damaged")
+        entries = read_layer(blob, layer.media_type)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        return entries

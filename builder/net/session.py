@@ -1,0 +1,290 @@
+"""The HTTP session that the registry client and the downloader share, and what its failures mean to a user."""
+
+import functools
+import http.client
+import ipaddress
+import re
+import ssl
+import urllib.parse
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from builder.errors import RequestError
+from builder.net.live_connections import LiveConnections, peer_name
+from builder.net.patience import HostSilent, Patience
+
+CHUNK_BYTES = 256 * 1024
+# Seconds to connect (and, in urllib3, for one write), and between two reads. A registry that has taken a large blob may
+# be silent for a good while as it stores it.
+TIMEOUTS = (20.0, 120.0)
+# Where Docker keeps the certificate authorities of single registries:
+# https://docs.docker.com/engine/security/certificates/
+DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
+_CONNECTIONS_PER_HOST = 32
+_SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
+# What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
+_LOST_CONNECTION = (
+    requests.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    urllib3.exceptions.ProtocolError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A request without an answer: what happened, what to do about it, and whether it may pass.
+
+    `silent` says that nothing came for as long as was waited.
+    """
+
+    text: str
+    hint: str = ""
+    temporary: bool = False
+    silent: bool = False
+
+
+class _TrustingAdapter(HTTPAdapter):
+    """Trusts what the system trusts, as Docker and git do, and not only what requests brings along.
+
+    Its connections are those of `live`, and no request waits longer than the patience with its host lasts.
+    """
+
+    def __init__(self, live: LiveConnections, certificates: Path | None = None) -> None:
+        # Before the rest, which makes the pools.
+        self._live = live
+        self._certificates = certificates
+        super().__init__(pool_maxsize=_CONNECTIONS_PER_HOST)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - as in requests
+        """Make pools of our connections."""
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = self._live.pool_classes()
+
+    def proxy_manager_for(self, proxy: Any, **more: Any) -> Any:  # noqa: ANN401 - as in requests
+        """The same through a proxy; one that speaks SOCKS has connections of its own."""
+        manager = super().proxy_manager_for(proxy, **more)
+        if not str(proxy).lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._live.pool_classes()
+        return manager
+
+    def send(  # type: ignore[override]
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,  # noqa: ANN401 - as in requests
+        **more: Any,  # noqa: ANN401 - as in requests
+    ) -> requests.Response:
+        """One request, of a redirect too. Raises HostSilent for a host that has been given up."""
+        peer = _peer(str(request.url))
+        with self._live.patience.asking(peer) as left:
+            connect, read = timeout
+            response = super().send(request, stream, (min(connect, left), min(read, left)), **more)
+        self._live.patience.hear(peer)
+        return response
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: bool | str, cert: str | tuple[str, str] | None = None
+    ) -> Any:  # noqa: ANN401 - a private type of the stubs
+        """Connect with our own context."""
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            pool["ssl_context"] = _tls_context(self._certificates)
+        return host, pool
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:  # noqa: ANN401 - urllib3's own
+        """As requests does it, but what it brings along is in our context already: reading it takes 20 ms each time."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        if verify is True:
+            conn.ca_certs = None
+
+
+@functools.cache
+def _tls_context(certificates: Path | None) -> ssl.SSLContext:
+    """Made at its first use, for it takes 80 ms; plain HTTP to this machine needs none."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    if certificates:
+        _load_certificates(context, certificates)
+    return context
+
+
+class HttpSession(requests.Session):
+    """A pooled session for many threads. It never keeps cookies, and never sends credentials to another host.
+
+    `use_netrc` says whether credentials may come from netrc; a registry's come from Docker's configuration alone.
+    `host` is trusted as Docker does: by `*.crt`, and with a client certificate `*.cert` and `*.key`, in `certificates`.
+    Requests raise RequestError where one of these files is no certificate, and HostSilent where the `patience` with a
+    host is at its end. Each needs a `timeout` to connect and to read.
+    """
+
+    def __init__(
+        self,
+        *,
+        use_netrc: bool,
+        host: str = "",
+        certificates: Path | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        super().__init__()
+        self._use_netrc = use_netrc
+        self._patience = patience or Patience()
+        self._live = LiveConnections(self._patience)
+        # Bytes are hashed as they lie on the server, so nothing may be compressed on the way.
+        self.headers.update({"User-Agent": "istio-build", "Accept-Encoding": "identity"})
+        # Harbor takes a client that returns its session cookie for a browser, and wants a CSRF token from it.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.mount("https://", _TrustingAdapter(self._live))
+        self.mount("http://", _TrustingAdapter(self._live))
+        if host and certificates and certificates.is_dir():
+            self.mount(f"https://{host}/", _TrustingAdapter(self._live, certificates))
+
+    def abort(self) -> None:
+        """End all requests, from any thread: each raises an error at once, and so do those that come later."""
+        self._live.abort()
+
+    def explain(self, url: str, error: Exception) -> Failure:
+        """What a failed request to this URL means, and whether its host has now been silent for too long."""
+        failure = explain_failure(error)
+        given_up = self._patience.give_up(_peer(url)) if failure.silent else ""
+        return Failure(text=given_up, hint=failure.hint, silent=True) if given_up else failure
+
+    def merge_environment_settings(
+        self,
+        url: str | bytes | None,
+        proxies: MutableMapping[str, str] | None,
+        stream: bool | None,
+        verify: bool | str | None,
+        cert: str | tuple[str, str] | None,
+    ) -> Any:  # noqa: ANN401 - a private type of the stubs
+        """As requests does it, but this machine is never reached through a proxy (as in Go, and so in Docker)."""
+        settings = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        if is_loopback(urllib.parse.urlsplit(str(url)).hostname or ""):
+            settings["proxies"] = {}
+        return settings
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Drop credentials when redirected to another host; without netrc, look for no others there."""
+        if self._use_netrc:
+            super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+        elif origin(str(response.request.url)) != origin(str(prepared_request.url)):
+            prepared_request.headers.pop("Authorization", None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host name or address, without a port, is this machine: what Docker talks plain HTTP to."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: who is trusted with a credential. Raises ValueError for a malformed URL."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _peer(url: str) -> str:
+    parts = urllib.parse.urlsplit(url)
+    return peer_name(parts.hostname or "", parts.port)
+
+
+def explain_failure(error: Exception) -> Failure:
+    """What a failed request means. The text holds no URL: urllib3's own messages show query strings."""
+    causes = tuple(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
+            return _explain_tls(cause)
+        if isinstance(cause, http.client.BadStatusLine) and "\\x15\\x03" in repr(cause):
+            return Failure(text="it answered plain HTTP with TLS", hint=speaks_tls_hint())
+    if isinstance(error, HostSilent):
+        return Failure(text=str(error), hint=_SILENCE_HINT, silent=True)
+    text = _describe_root(causes)
+    # A write that times out comes as a lost connection, with this as its cause.
+    timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
+    if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
+        return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
+    if isinstance(error, requests.exceptions.ProxyError):
+        # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
+        refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None
+        return Failure(text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=not refused)
+    if isinstance(error, _LOST_CONNECTION):
+        return Failure(text=text, hint=_connection_hint(causes), temporary=True)
+    return Failure(text=text)
+
+
+def speaks_tls_hint() -> str:
+    """What to do about a server that wants HTTPS where we spoke plain HTTP."""
+    return "It speaks HTTPS: leave it out of --insecure-registry, and name it otherwise than by localhost or 127.0.0.1."
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all it wraps, outermost first: urllib3 hides causes in arguments and attributes."""
+    seen: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop(0)
+        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
+            seen.append(cause)
+            yield cause
+            pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
+
+
+def _describe_root(causes: tuple[BaseException, ...]) -> str:
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    return " ".join(str(causes[-1]).split())[:200] or type(causes[-1]).__name__
+
+
+def _explain_tls(error: ssl.SSLError) -> Failure:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(
+            text=f"its TLS certificate is not trusted: {error.verify_message}",
+            hint=(
+                f"Put the certificate authority into the system's store, into {DOCKER_CERTIFICATES}/HOST/ca.crt "
+                "(registries), or name it in REQUESTS_CA_BUNDLE."
+            ),
+        )
+    reason = str(error.reason or error)
+    # How OpenSSL before and since 3.2 names the first bytes of a plain HTTP answer.
+    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason.upper().replace(" ", "_"):
+        return Failure(
+            text="server gave HTTP response to HTTPS client",
+            hint="If it is meant to speak plain HTTP, say so with --insecure-registry HOST[:PORT].",
+        )
+    return Failure(text=f"TLS failed: {reason}", temporary="EOF" in reason)
+
+
+def _connection_hint(causes: tuple[BaseException, ...]) -> str:
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return "Nothing listens there: is it running, and is the port right?"
+    if any(type(cause).__name__ in ("NameResolutionError", "gaierror") for cause in causes):
+        return "Is the host name right, and does DNS work here?"
+    return ""
+
+
+def _load_certificates(context: ssl.SSLContext, directory: Path) -> None:
+    for path in sorted(directory.iterdir()):
+        try:
+            if path.suffix == ".crt":
+                context.load_verify_locations(cafile=path)
+            elif path.suffix == ".cert":
+                context.load_cert_chain(path, path.with_suffix(".key"))
+        except (OSError, ssl.SSLError) as error:
+            raise RequestError(f"cannot use the certificate {path}: {error}") from error
+
+
+def header_text(headers: Mapping[str, str], name: str) -> str:
+    """A header's value without parameters, in lower case; "" where there is none."""
+    return headers.get(name, "").split(";", 1)[0].strip().lower()

@@ -1,0 +1,40 @@
+"""What a run achieved, as values; how they are shown is the command line's business."""
+
+from dataclasses import dataclass
+
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.publish.publication import Traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformReport:
+    """One platform of an image: its manifest, and the compressed bytes of its layers."""
+
+    platform: Platform
+    digest: Digest
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageReport:
+    """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
+    (`unchanged`) or was `given` it."""
+
+    key: str
+    references: tuple[ImageReference, ...]
+    digest: Digest
+    platforms: tuple[PlatformReport, ...]
+    state: str
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The whole run. Seconds are wall time; stages overlap."""
+
+    version: str
+    hub: str
+    images: tuple[ImageReport, ...]
+    traffic: Traffic | None
+    stages: tuple[tuple[str, float], ...]
+    seconds: float

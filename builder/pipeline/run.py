@@ -1,0 +1,223 @@
+"""The spine: what a run does, stage by stage, from a plan to a report."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder.build.scheduler import BuildContext, build_images
+from builder.errors import Interrupted, NotReadBack, RegistryError, VerifyError
+from builder.images.pull import PulledImage
+from builder.oci.layout import Layout
+from builder.oci.manifest import ImageConfig, Manifest
+from builder.oci.reference import ImageReference, Repository
+from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.plan.model import ImagePlan, MirrorPlan, Plan
+from builder.ports import Registry
+from builder.publish.journal import Journal
+from builder.publish.platform_loss import refuse_fewer_platforms
+from builder.publish.publication import Publication, Traffic
+from builder.publish.published import find_mirrored, find_published
+from builder.publish.release_file import note_release
+from builder.publish.tags import TagMover, before_tags, read_tags
+from builder.publish.upload import upload
+from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishContext:
+    """What publishing needs of the world; `rollback_registry` goes on working after an interruption.
+
+    `replace` allows tags to lose platforms.
+    """
+
+    registry: Registry
+    rollback_registry: Registry
+    journals: Path
+    replace: bool = False
+
+
+def push_plan(
+    plan: Plan, layouts: Path, build_context: BuildContext, publish_context: PublishContext, *, rebuild: bool, started: float
+) -> Report:
+    """Build what the hubs lack, publish it as one release, read it back. `started`: time.monotonic() of the run."""
+    with before_tags():
+        # A journal that cannot be read ends the run when the tags are to be moved: better now than after the compiler.
+        _journal(publish_context, [reference for image in plan.everything for reference in image.references]).unfinished()
+        found = {} if rebuild else _find_published(plan.everything, publish_context.registry, build_context.progress)
+        missing = [image for image in plan.images if image.key not in found]
+        if not publish_context.replace:
+            _refuse_platform_loss(missing, publish_context.registry)
+        mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
+        built = build_images(plan, missing, layouts, build_context, mirrors)
+    publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything]
+    states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
+    return publish_release(publications, states, plan.version, plan.hub, build_context, publish_context, started)
+
+
+def publish_release(
+    publications: Sequence[Publication],
+    states: dict[str, str],
+    version: str,
+    hub: str,
+    build_context: BuildContext,
+    publish_context: PublishContext,
+    started: float,
+) -> Report:
+    """Publish images that are built and checked: send their content, read it back, move the tags, look at those."""
+    with before_tags():
+        traffic = upload(publications, publish_context.registry, build_context.progress)
+        with build_context.progress.task("verify", f"{len(publications)} images"):
+            pulled = verify_content(publications, publish_context.registry)
+    moved = TagMover(
+        registry=publish_context.registry,
+        rollback_registry=publish_context.rollback_registry,
+        journal=_journal(publish_context, [reference for entry in publications for reference in entry.references]),
+        progress=build_context.progress,
+        pause=build_context.cancellation.wait,
+        protected=build_context.cancellation.protected,
+        replace=publish_context.replace,
+    ).move(publications)
+    if moved:
+        _read_tags_back(publications, publish_context.registry, build_context.progress)
+    images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
+    return _finish(version, hub, images, replace(traffic, tags_moved=moved), build_context.progress, started)
+
+
+def _read_tags_back(publications: Sequence[Publication], registry: Registry, progress: Progress) -> None:
+    """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
+    references = [reference for entry in publications for reference in entry.references]
+    again = "Run the same again to see whether they hold."
+    with progress.task("verify", f"{len(references)} tags"):
+        try:
+            verify_tags(publications, registry)
+        except Interrupted as error:
+            message = f"interrupted when all {len(references)} tags were at this release; they were not read back"
+            raise NotReadBack(message, hint=again) from error
+        except RegistryError as error:
+            raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
+
+
+def _journal(publish_context: PublishContext, references: Sequence[ImageReference]) -> Journal:
+    return Journal(publish_context.journals, [reference.repository for reference in references])
+
+
+def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> None:
+    """Before the compiler starts, of the images that are to be built; the tags are looked at again when they move."""
+    wanted = {
+        reference: frozenset(platform.platform for platform in image.platforms)
+        for image in images
+        for reference in image.references
+    }
+    found = read_tags(tuple(wanted), registry)
+    refuse_fewer_platforms({reference: (wanted[reference], found[reference]) for reference in wanted}, registry)
+
+
+def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:
+    """Build all images of the plan into layouts, and stop there."""
+    built = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
+    digests = {key: layout.index().digest for key, layout in built.items()}
+    others = note_release(layouts, plan.version, plan.hub, plan.commit, digests)
+    if others:
+        build_context.progress.warn(
+            f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
+        )
+    images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
+    return _finish(plan.version, plan.hub, images, None, build_context.progress, started)
+
+
+def _finish(
+    version: str,
+    hub: str,
+    images: tuple[ImageReport, ...],
+    traffic: Traffic | None,
+    progress: Progress,
+    started: float,
+) -> Report:
+    return Report(
+        version=version,
+        hub=hub,
+        images=images,
+        traffic=traffic,
+        stages=progress.stage_seconds(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _state_of(plan: Plan, key: str) -> str:
+    return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
+
+
+def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
+    """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
+
+    with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
+        found = dict(zip(images, pool.map(lambda image: _find(image, registry), images), strict=True))
+        known = {image.key: manifest for image, manifest in found.items() if manifest}
+        task.outcome = f"{len(known)} unchanged"
+    return known
+
+
+def _find(image: ImagePlan | MirrorPlan, registry: Registry) -> Manifest | None:
+    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
+
+
+def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None) -> Publication:
+    if found:
+        return Publication(key=image.key, index=found, references=image.references, layout=None)
+    assert layout is not None
+    return Publication(
+        key=image.key,
+        index=layout.index(),
+        references=image.references,
+        layout=layout,
+        mount_from=_made_from(image),
+    )
+
+
+def _made_from(image: ImagePlan | MirrorPlan) -> tuple[Repository, ...]:
+    """The repositories that hold some of its layers already."""
+    if isinstance(image, MirrorPlan):
+        return (image.source.repository,)
+    return (image.base.reference.repository,) if image.base else ()
+
+
+def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:
+    image = next(image for image in pulled if image.index and image.index.digest == entry.index.digest)
+    platforms = tuple(
+        PlatformReport(platform=platform.platform, digest=platform.manifest.digest, size=platform.size)
+        for platform in image.platforms
+    )
+    return ImageReport(
+        key=entry.key,
+        references=entry.references,
+        digest=entry.index.digest,
+        platforms=platforms,
+        state=state,
+        layout=str(entry.layout.root) if entry.layout else "",
+    )
+
+
+def _report_layout(image: ImagePlan | MirrorPlan, layout: Layout, state: str) -> ImageReport:
+    index = layout.index()
+    return ImageReport(
+        key=image.key,
+        references=image.references,
+        digest=index.digest,
+        platforms=layout_platforms(layout),
+        state=state,
+        layout=str(layout.root),
+    )
+
+
+def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:
+    """The platforms of a layout with their sizes."""
+    reports = []
+    for child in (child for child in layout.index().children() if child.is_runnable):
+        manifest = layout.manifest(child)
+        config = ImageConfig.parse(layout.read(manifest.config()))
+        size = sum(layer.size for layer in manifest.layers())
+        reports.append(PlatformReport(platform=config.platform, digest=child.digest, size=size))
+    return tuple(reports)

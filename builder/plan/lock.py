@@ -1,0 +1,148 @@
+"""The lock: everything a plan depends on that had to be looked up, frozen."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from builder.oci.manifest import ImageConfig
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.ports import TreeState
+from builder.recipe.istio_release import IstioRelease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What Istio's own tree says: its state in git, and what stands in its files.
+
+    `release` decides which shape of the recipes holds. `pins` are digests by the image whose Dockerfile pins its base.
+    """
+
+    state: TreeState
+    version: str
+    release: IstioRelease
+    base_version: str
+    go_directive: str
+    dependencies: tuple[tuple[str, str], ...]
+    pins: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBasePlatform:
+    """A base image on one platform: its manifest, its configuration, and its layers' blobs, lowest first."""
+
+    platform: Platform
+    manifest: Digest
+    config: ImageConfig
+    layers: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedBase:
+    """A base image, bound to a digest."""
+
+    name: str
+    reference: ImageReference
+    platforms: tuple[LockedBasePlatform, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of its index (of its manifest, where it has no index)."""
+        assert self.reference.digest is not None
+        return self.reference.digest
+
+    def on(self, platform: Platform) -> LockedBasePlatform:
+        """The base on this platform; resolve has made sure that it is there."""
+        return next(entry for entry in self.platforms if entry.platform == platform)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedArtifact:
+    """A file that somebody else built, bound to a sha256 (64 hex digits).
+
+    `kind` is where it was found: `file` (named by the user), `url` (published), or `image`. The sum is that of the
+    download, and `member` what to take of it where it is an archive; with an image it is that of the manifest for the
+    platform, which `url` names, and `member` the path in the image.
+    """
+
+    name: str
+    platform: Platform
+    url: str
+    sha256: str
+    member: str
+    kind: Literal["file", "url", "image"] = "url"
+
+    @property
+    def member_file(self) -> str:
+        """What the member is called in a cache: several may be asked for of one archive or image."""
+        return f"{self.sha256}.{Digest.of(self.member.encode()).short}.member"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedMirror:
+    """An image to copy, bound to the digest of its index; `platforms` are all that it has, asked for or not."""
+
+    image: str
+    source: ImageReference
+    platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedDirectory:
+    """A directory of the source tree: the files below it, relative to it, each with its mode (octal digits)."""
+
+    source: str
+    files: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedGo:
+    """The Go that compiles, and why this one; `image` is what it is taken from, bound to a digest.
+
+    `version` is "" where only the image knows.
+    """
+
+    version: str
+    reason: str = ""
+    image: ImageReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackages:
+    """The packages that an image is made of on one platform; `sources` are the archives, for the image's own apt."""
+
+    image: str
+    platform: Platform
+    packages: tuple[LockedArtifact, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """What was looked up for one request. Holds no path of this machine, so equal inputs give equal locks."""
+
+    source: SourceFacts
+    go: LockedGo
+    bases: tuple[LockedBase, ...]
+    artifacts: tuple[LockedArtifact, ...]
+    mirrors: tuple[LockedMirror, ...] = ()
+    packages: tuple[LockedPackages, ...] = ()
+    directories: tuple[ListedDirectory, ...] = ()
+
+    def directory(self, source: str) -> ListedDirectory:
+        """What is below this directory of the source tree."""
+        return next(directory for directory in self.directories if directory.source == source)
+
+    def base(self, name: str) -> LockedBase:
+        """The base of this name in release.yaml."""
+        return next(base for base in self.bases if base.name == name)
+
+    def artifact(self, name: str, platform: Platform) -> LockedArtifact:
+        """The artifact of this name in release.yaml, for this platform."""
+        return next(artifact for artifact in self.artifacts if (artifact.name, artifact.platform) == (name, platform))
+
+    def mirror(self, image: str) -> LockedMirror:
+        """What is copied for this image."""
+        return next(mirror for mirror in self.mirrors if mirror.image == image)
+
+    def packages_of(self, image: str, platform: Platform) -> LockedPackages:
+        """The packages of this image on this platform."""
+        return next(locked for locked in self.packages if (locked.image, locked.platform) == (image, platform))

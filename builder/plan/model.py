@@ -1,0 +1,172 @@
+"""The plan as values: every image on every platform, its layers and files, its tags, what is compiled for it."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from builder.oci.reference import Digest, ImageReference, Platform
+from builder.plan.lock import LockedArtifact, LockedBase
+from builder.plan.rootfs_step import RootfsStep
+from builder.plan.users_step import UsersStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileStep:
+    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
+
+    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
+    """
+
+    key: str
+    platform: Platform
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    packages: tuple[str, ...]
+    container: str = ""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The names of the programs it makes, as `go build -o DIR/` names them."""
+        suffix = ".exe" if self.platform.os == "windows" else ""
+        return tuple(f"{PurePosixPath(package).name}{suffix}" for package in self.packages)
+
+
+FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledFile:
+    """A program that a compile step makes."""
+
+    step: str
+    program: str
+
+    def __str__(self) -> str:
+        return f"go build {self.program}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file of Istio's tree."""
+
+    source: str
+
+    def __str__(self) -> str:
+        return self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedFile:
+    """A downloaded file."""
+
+    artifact: LockedArtifact
+
+    def __str__(self) -> str:
+        return f"{self.artifact.name} sha256:{self.artifact.sha256[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """A file of an image: where it comes from, where it goes, its mode bits, its time in seconds since 1970."""
+
+    origin: CompiledFile | SourceFile | FetchedFile
+    path: str
+    mode: str
+    mtime: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLayer:
+    """A layer: the name of its tar in the build context, and what is in it: files, a whole root file system, or users."""
+
+    archive: str
+    files: tuple[PlannedFile, ...] = ()
+    rootfs: RootfsStep | None = None
+    users: UsersStep | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformImage:
+    """An image on one platform."""
+
+    platform: Platform
+    dockerfile: str
+    layers: tuple[PlannedLayer, ...]
+    labels: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePlan:
+    """An image in one variant, on every platform; `references` are all the tags it will get.
+
+    An image that is made of packages has neither a variant nor a base.
+    """
+
+    image: str
+    variant: str
+    base: LockedBase | None
+    user: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    workdir: str
+    platforms: tuple[PlatformImage, ...]
+    annotations: tuple[tuple[str, str], ...]
+    references: tuple[ImageReference, ...]
+    is_default: bool
+
+    @property
+    def key(self) -> str:
+        """`pilot-distroless`, or `base`."""
+        return f"{self.image}-{self.variant}" if self.variant else self.image
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of everything that decides the image's bytes."""
+        return dict(self.annotations)[FINGERPRINT_ANNOTATION]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorPlan:
+    """An image that is copied as it is. `platforms` are those that it must have; `fixed_tags` are no `--tag`'s."""
+
+    image: str
+    source: ImageReference
+    platforms: tuple[Platform, ...]
+    variants: tuple[tuple[str, bool], ...]
+    fixed_tags: tuple[str, ...]
+    references: tuple[ImageReference, ...]
+
+    @property
+    def key(self) -> str:
+        """The image's name: its variants are one image."""
+        return self.image
+
+    @property
+    def digest(self) -> Digest:
+        """The digest that it has at its source, and is to have at the hubs."""
+        assert self.source.digest is not None
+        return self.source.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One release: all images of a run."""
+
+    version: str
+    hub: str
+    commit: str
+    go_version: str
+    go_reason: str
+    compile_image: str
+    source_date_epoch: int
+    compression: str
+    platforms: tuple[Platform, ...]
+    compiles: tuple[CompileStep, ...]
+    artifacts: tuple[LockedArtifact, ...]
+    images: tuple[ImagePlan, ...]
+    mirrors: tuple[MirrorPlan, ...] = ()
+
+    @property
+    def everything(self) -> tuple[ImagePlan | MirrorPlan, ...]:
+        """All that goes to the hubs, built or copied."""
+        return (*self.images, *self.mirrors)

@@ -1,0 +1,283 @@
+"""The plan: everything a run will do, decided before any of it happens. Pure: no clock, environment, disk or network."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from builder import __version__
+from builder.config.request import Request
+from builder.errors import RecipeError
+from builder.oci.layer_format import FORMATS
+from builder.oci.reference import Platform, parse_tag
+from builder.plan.compile import check_go, plan_compiles, platform_values
+from builder.plan.fingerprint import identify_image, sum_inputs
+from builder.plan.lock import Lock, LockedBase, LockedMirror
+from builder.plan.model import (
+    FINGERPRINT_ANNOTATION,
+    CompiledFile,
+    CompileStep,
+    FetchedFile,
+    ImagePlan,
+    MirrorPlan,
+    Plan,
+    PlannedFile,
+    PlannedLayer,
+    PlatformImage,
+    SourceFile,
+)
+from builder.plan.rootfs_step import RootfsStep
+from builder.plan.selection import recipe_values, select_images
+from builder.plan.tags import check_references, image_references, mirror_references
+from builder.plan.user import User
+from builder.plan.users_step import UsersStep
+from builder.recipe.book import RecipeBook
+from builder.recipe.schema import ArtifactFile, Binary, ImageRecipe, TreeDirectory, TreeFile
+from builder.recipe.template import render_dockerfile, render_text
+
+# Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
+# pin them and is not uploaded again; 0 is what Bazel gives them, too.
+_ARTIFACT_TIME = 0
+# /etc/default/useradd of Debian and Ubuntu.
+_LOGIN_SHELL = "/bin/sh"
+# What BuildKit takes for PATH where the base image has none (util/system/path.go).
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
+    """Decide everything. Raises RequestError, RecipeError and ToolchainError."""
+    values = recipe_values(request, book.release, lock.source)
+    chosen = select_images(request, book)
+    compiles = _plan_compiles(request, book, lock, values, tuple(recipe for recipe, _ in chosen))
+    images = tuple(
+        _plan_image(request, book, lock, values, compiles, recipe, variant)
+        for recipe, variants in chosen
+        for variant in variants
+        if not recipe.mirror
+    )
+    mirrors = tuple(
+        _plan_mirror(request, book, lock.mirror(recipe.image), values, recipe, variants)
+        for recipe, variants in chosen
+        if recipe.mirror
+    )
+    images += tuple(_plan_rootfs_image(request, book, lock, values, recipe) for recipe, _ in chosen if recipe.rootfs)
+    if compiles:
+        check_go(request, lock)
+    check_references((*images, *mirrors))
+    return Plan(
+        version=values["version"],
+        hub=values["hub"],
+        commit=lock.source.state.commit,
+        go_version=lock.go.version,
+        go_reason=lock.go.reason,
+        compile_image=str(lock.go.image or ""),
+        source_date_epoch=lock.source.state.committed_at,
+        compression=request.compression,
+        platforms=request.platforms,
+        compiles=compiles,
+        artifacts=lock.artifacts,
+        images=images,
+        mirrors=mirrors,
+    )
+
+
+def _plan_compiles(
+    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipes: tuple[ImageRecipe, ...]
+) -> tuple[CompileStep, ...]:
+    used: dict[str, dict[str, str]] = {}
+    for recipe in recipes:
+        for binary in recipe.binaries:
+            programs = used.setdefault(binary.tags, {})
+            name = PurePosixPath(binary.main).name
+            if programs.setdefault(name, binary.main) != binary.main:
+                raise RecipeError(
+                    f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
+                    hint="Give one of them another tag set.",
+                )
+    packages = {tag_set: tuple(sorted(programs.values())) for tag_set, programs in used.items()}
+    return plan_compiles(request, book, lock, values, request.platforms, packages)
+
+
+def _plan_image(
+    request: Request,
+    book: RecipeBook,
+    lock: Lock,
+    values: Mapping[str, Any],
+    compiles: tuple[CompileStep, ...],
+    recipe: ImageRecipe,
+    variant: str,
+) -> ImagePlan:
+    base = lock.base(recipe.variants[variant].base)
+    is_default = variant == book.release.default_variant
+    platforms = tuple(
+        _plan_platform(book, _plan_layers(recipe, lock, base, platform), values, recipe, base, platform)
+        for platform in request.platforms
+    )
+    plan = ImagePlan(
+        image=recipe.image,
+        variant=variant,
+        base=base,
+        user=recipe.user,
+        entrypoint=recipe.entrypoint,
+        command=recipe.command,
+        workdir=recipe.workdir,
+        platforms=platforms,
+        annotations=_annotations(recipe, values, lock, base),
+        references=image_references(
+            request.hubs, request.tags or (values["version"],), recipe.image, variant, is_default=is_default
+        ),
+        is_default=is_default,
+    )
+    fingerprint = identify_image(plan, base, lock, compiles, request.compression)
+    return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
+
+
+def _plan_mirror(
+    request: Request,
+    book: RecipeBook,
+    lock: LockedMirror,
+    values: Mapping[str, Any],
+    recipe: ImageRecipe,
+    variants: tuple[str, ...],
+) -> MirrorPlan:
+    origin = book.origin(recipe.image)
+    fixed = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
+    named = tuple((variant, variant == book.release.default_variant) for variant in variants)
+    tags = request.tags or (values["version"],)
+    return MirrorPlan(
+        image=recipe.image,
+        source=lock.source,
+        platforms=request.platforms,
+        variants=named,
+        fixed_tags=fixed,
+        references=mirror_references(request.hubs, tags, recipe.image, named, fixed),
+    )
+
+
+def _plan_rootfs_image(
+    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipe: ImageRecipe
+) -> ImagePlan:
+    """Nothing of Istio's commit is in it, so that it stays what it is until its packages or its recipe change."""
+    origin = book.origin(recipe.image)
+    tags = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
+    steps = [_plan_rootfs(lock, recipe, platform) for platform in request.platforms]
+    layers = {step.platform: (PlannedLayer(archive="1-rootfs.tar", rootfs=step),) for step in steps}
+    plan = ImagePlan(
+        image=recipe.image,
+        variant="",
+        base=None,
+        user=recipe.user,
+        entrypoint=recipe.entrypoint,
+        command=recipe.command,
+        workdir=recipe.workdir,
+        platforms=tuple(_plan_platform(book, layers[platform], values, recipe, None, platform) for platform in layers),
+        annotations=(("org.opencontainers.image.title", recipe.image),),
+        references=mirror_references(request.hubs, (), recipe.image, (), tags),
+        is_default=False,
+    )
+    inputs = {
+        "tool": __version__,
+        "compression": FORMATS[request.compression],
+        "annotations": plan.annotations,
+        "platforms": [[platform.dockerfile, step.identity()] for platform, step in zip(plan.platforms, steps, strict=True)],
+    }
+    return replace(plan, annotations=((FINGERPRINT_ANNOTATION, sum_inputs(inputs)), *plan.annotations))
+
+
+def _plan_rootfs(lock: Lock, recipe: ImageRecipe, platform: Platform) -> RootfsStep:
+    assert recipe.rootfs is not None
+    locked = lock.packages_of(recipe.image, platform)
+    return RootfsStep(
+        image=recipe.image, platform=platform, packages=locked.packages, sources=locked.sources, rootfs=recipe.rootfs
+    )
+
+
+def _plan_platform(
+    book: RecipeBook,
+    layers: tuple[PlannedLayer, ...],
+    values: Mapping[str, Any],
+    recipe: ImageRecipe,
+    base: LockedBase | None,
+    platform: Platform,
+) -> PlatformImage:
+    here = {**values, **platform_values(platform)}
+    origin = book.origin(recipe.image)
+    base_env = {"PATH": _DEFAULT_PATH, **(dict(base.on(platform).config.env) if base else {})}
+    for_env = {**here, "base_env": base_env}
+    env = tuple((name, render_text(value, for_env, f"{origin}: env.{name}")) for name, value in recipe.env.items())
+    labels = tuple((name, render_text(value, here, f"{origin}: labels.{name}")) for name, value in recipe.labels.items())
+    values_for_template = {
+        "name": recipe.image,
+        "base": str(base.reference) if base else "scratch",
+        "layers": layers,
+        "user": recipe.user,
+        "workdir": recipe.workdir,
+        "entrypoint": recipe.entrypoint,
+        "command": recipe.command,
+        "env": env,
+        "labels": labels,
+    }
+    dockerfile = render_dockerfile(dict(book.templates), recipe.template, values_for_template)
+    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
+
+
+def _plan_layers(recipe: ImageRecipe, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:
+    """One layer a file or directory, so that a change of one program leaves the layers of the others as they are."""
+    committed_at = lock.source.state.committed_at
+    entries: list[tuple[TreeFile | ArtifactFile | Binary, CompiledFile | SourceFile | FetchedFile, int]] = []
+    entries += [(file, SourceFile(source=file.source), committed_at) for file in recipe.files]
+    entries += [(file, FetchedFile(artifact=lock.artifact(file.artifact, platform)), _ARTIFACT_TIME) for file in recipe.artifacts]
+    entries += [
+        (
+            binary,
+            CompiledFile(step=f"{platform.slug}/{binary.tags}", program=PurePosixPath(binary.main).name),
+            committed_at,
+        )
+        for binary in recipe.binaries
+    ]
+    contents = [_plan_directory(directory, lock) for directory in recipe.directories]
+    contents += [
+        (entry.path, (PlannedFile(origin=origin, path=entry.path, mode=entry.mode, mtime=mtime),))
+        for entry, origin, mtime in entries
+    ]
+    layers = tuple(
+        PlannedLayer(archive=f"{number}-{PurePosixPath(path).name}.tar", files=files)
+        for number, (path, files) in enumerate(contents, start=1)
+    )
+    return (*layers, _plan_users(recipe, base, platform, committed_at, len(layers) + 1)) if recipe.users else layers
+
+
+def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime: int, number: int) -> PlannedLayer:
+    """The last layer, so that a home is its user's whatever lies in it; named after its base, which it depends on."""
+    users = tuple(
+        User(name=user.name, uid=user.uid, gid=user.uid, home=user.home or f"/home/{user.name}", shell=_LOGIN_SHELL)
+        for user in recipe.users
+    )
+    manifest = base.reference.repository.at(base.on(platform).manifest)
+    step = UsersStep(base=manifest, platform=platform, users=users, mtime=mtime)
+    return PlannedLayer(archive=f"{number}-users-{base.name}.tar", users=step)
+
+
+def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[PlannedFile, ...]]:
+    files = tuple(
+        PlannedFile(
+            origin=SourceFile(source=f"{directory.source}/{name}"),
+            path=f"{directory.path}/{name}",
+            mode=mode,
+            mtime=lock.source.state.committed_at,
+        )
+        for name, mode in lock.directory(directory.source).files
+    )
+    return directory.path, files
+
+
+def _annotations(recipe: ImageRecipe, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
+    created = datetime.fromtimestamp(lock.source.state.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        ("org.opencontainers.image.base.digest", str(base.digest)),
+        ("org.opencontainers.image.created", created),
+        ("org.opencontainers.image.revision", values["revision"]),
+        ("org.opencontainers.image.title", recipe.image),
+        ("org.opencontainers.image.version", values["version"]),
+    )

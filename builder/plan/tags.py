@@ -1,0 +1,57 @@
+"""The tags of images, as Istio sets them. Pure."""
+
+from builder.errors import RequestError
+from builder.oci.reference import Hub, ImageReference, parse_tag
+from builder.plan.model import ImagePlan, MirrorPlan
+
+
+def check_references(images: tuple[ImagePlan | MirrorPlan, ...]) -> None:
+    """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
+    owners: dict[ImageReference, str] = {}
+    for image in images:
+        for reference in image.references:
+            if owners.setdefault(reference, image.key) != image.key:
+                raise RequestError(
+                    f"{reference} would be the tag of both {owners[reference]} and {image.key}",
+                    hint="Each variant gets TAG-VARIANT besides; leave out the --tag that ends in a variant's name.",
+                )
+
+
+def image_references(
+    hubs: tuple[Hub, ...], tags: tuple[str, ...], image: str, variant: str, *, is_default: bool
+) -> tuple[ImageReference, ...]:
+    """All tags of a variant as Istio sets them: `TAG-variant`, and before it the plain `TAG` for the default one.
+
+    Raises RequestError where a tag gets too long with the variant behind it.
+    """
+    own = [name for tag in tags for name in _tags_of_variant(tag, variant, is_default=is_default)]
+    return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
+
+
+def _tags_of_variant(tag: str, variant: str, *, is_default: bool) -> tuple[str, ...]:
+    # Up to 1.11 the variant was called `default`, and had no tag of its own (tools/buildx-gen.sh@1.11.0).
+    if variant == "default":
+        return (tag,)
+    return (tag, f"{tag}-{variant}") if is_default else (f"{tag}-{variant}",)
+
+
+def mirror_references(
+    hubs: tuple[Hub, ...],
+    tags: tuple[str, ...],
+    image: str,
+    variants: tuple[tuple[str, bool], ...],
+    fixed_tags: tuple[str, ...],
+) -> tuple[ImageReference, ...]:
+    """All tags of a mirror: its fixed ones, else those of each variant (its name, and whether it is the default one).
+
+    Raises RequestError where a tag gets too long with a variant behind it.
+    """
+    if fixed_tags or not variants:
+        own = dict.fromkeys(fixed_tags or tags)
+        return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in own)
+    found = [
+        reference
+        for variant, is_default in variants
+        for reference in image_references(hubs, tags, image, variant, is_default=is_default)
+    ]
+    return tuple(dict.fromkeys(found))

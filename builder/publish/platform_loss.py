@@ -1,0 +1,63 @@
+"""A push never takes a platform away from a tag that has it, unless it is told to."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from builder.errors import PlatformLoss, RegistryError
+from builder.oci.manifest import ImageConfig, Manifest
+from builder.oci.reference import ImageReference, Platform
+from builder.ports import Registry
+
+_PARALLEL_READS = 6
+_SHOWN = 12
+
+
+def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: Registry) -> None:
+    """Raises PlatformLoss where a tag, which is now the second manifest, would lose platforms by becoming the first."""
+    refuse_fewer_platforms({ref: (_listed(new), old) for ref, (new, old) in moves.items()}, registry)
+
+
+def refuse_fewer_platforms(
+    moves: Mapping[ImageReference, tuple[frozenset[Platform], Manifest | None]], registry: Registry
+) -> None:
+    """Raises PlatformLoss where what a tag is now has a platform that is not among those it is to have."""
+    with ThreadPoolExecutor(max_workers=_PARALLEL_READS) as pool:
+        present = pool.map(lambda item: _platforms(item[0], item[1][1], registry), moves.items())
+        findings = [
+            f"  {reference} has {_names(have)}; it would have {_names(wanted)}"
+            for (reference, (wanted, _)), have in zip(moves.items(), present, strict=True)
+            if have - wanted
+        ]
+    if findings:
+        more = f"\n  … and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+        raise PlatformLoss(
+            "this push would take platforms away from tags that have them; no tag has moved:\n"
+            + "\n".join(findings[:_SHOWN])
+            + more,
+            hint="Push those platforms, too (--platform linux/amd64,linux/arm64), choose another --tag, or say --replace if "
+            "nodes of these platforms are to find nothing there any more.",
+        )
+
+
+def _platforms(reference: ImageReference, manifest: Manifest | None, registry: Registry) -> frozenset[Platform]:
+    """The platforms for which a puller finds something there."""
+    if manifest is None:
+        return frozenset()
+    if manifest.is_index:
+        return _listed(manifest)
+    try:
+        config = ImageConfig.parse(registry.get_blob(reference.repository, manifest.config()))
+    except RegistryError as error:
+        if error.status == 404 or not error.status:
+            # Half an image, or none that is run: nothing that anybody could pull is lost.
+            return frozenset()
+        raise
+    return frozenset((config.platform,))
+
+
+def _listed(index: Manifest) -> frozenset[Platform]:
+    return frozenset(child.platform for child in index.children() if child.platform and child.is_runnable)
+
+
+def _names(platforms: frozenset[Platform]) -> str:
+    return ", ".join(sorted(map(str, platforms))) or "none"

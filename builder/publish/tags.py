@@ -1,0 +1,282 @@
+"""Moves the tags of a release: all of them or none, although a registry has no transaction over several tags.
+
+What each tag pointed at is written down first (builder.publish.journal), and put back where a move fails. A tag is touched, to
+move it or to put it back, only while it is what this run (or the one that left the journal) knows it to be: what
+somebody else has put there meanwhile is never overwritten. Between that look and the request that follows there is a
+moment in which another run can still come; no registry can exclude that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from builder.errors import BuilderError, Interrupted, PublishError, RegistryError
+from builder.oci.manifest import Manifest
+from builder.oci.reference import Digest, ImageReference
+from builder.ports import Registry
+from builder.publish.journal import Journal, Move
+from builder.publish.platform_loss import refuse_platform_loss
+from builder.publish.publication import Publication
+from builder.runtime.progress import Progress
+
+_PARALLEL_READS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagMover:
+    """What moving tags needs of the world.
+
+    `rollback_registry` goes on working when the run has been interrupted. `pause(seconds)` sleeps, and raises
+    Interrupted once the run is. `protected` is held while tags are moved and put back: the process must not be ended in
+    that. `replace` allows a tag to lose platforms.
+    """
+
+    registry: Registry
+    rollback_registry: Registry
+    journal: Journal
+    progress: Progress
+    pause: Callable[[float], None]
+    protected: Callable[[], AbstractContextManager[None]] = nullcontext
+    replace: bool = False
+
+    def move(self, publications: Sequence[Publication]) -> int:
+        """Have every tag point at its image; gives how many had to be moved.
+
+        Raises PublishError, or Interrupted, saying where the tags are; PlatformLoss, JournalError and RegistryError before
+        any has moved.
+        """
+        wanted = {reference: publication.index for publication in publications for reference in publication.references}
+        with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
+            with before_tags():
+                left_over = self.journal.unfinished()
+                found = read_tags(tuple({**wanted, **left_over}), self.registry)
+                resumed = self._settle_left_over(left_over, found, wanted)
+                moves = [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
+                if not self.replace:
+                    refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.registry)
+            if moves:
+                plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
+                with self.protected():
+                    self._move_all(moves, wanted, found, resumed | plan, resumed)
+            self.journal.finish()
+            task.outcome = f"{len(moves)} moved" if moves else "all in place"
+        return len(moves)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            with before_tags():
+                stack.enter_context(self.journal.held(self.pause))
+            yield
+
+    def _settle_left_over(
+        self,
+        left_over: Mapping[ImageReference, Move],
+        found: dict[ImageReference, Manifest | None],
+        wanted: Mapping[ImageReference, Manifest],
+    ) -> dict[ImageReference, Move]:
+        """Put back what a run that was cut off had moved, so that the last whole release is where it was; `found` follows.
+
+        Gives what stays: the tags that it had moved to just where this run wants them.
+        """
+        moved = self._judge_left_over(left_over, found)
+        stays = {ref: move for ref, move in moved.items() if ref in wanted and wanted[ref].digest == move.after}
+        for reference in moved.keys() - stays.keys():
+            match _restore(reference, left_over[reference], self.rollback_registry):
+                case _Restored.BACK:
+                    self.progress.warn(f"{reference} is back where it was before that run.")
+                    found[reference] = left_over[reference].before
+                case _Restored.LEFT:
+                    self.progress.warn(f"{reference} has been moved by somebody else just now, and is left so.")
+                case _Restored.STUCK:
+                    self.progress.warn(f"{reference} was new in that run and stays: the registry cannot delete tags.")
+        return stays
+
+    def _judge_left_over(
+        self, left_over: Mapping[ImageReference, Move], found: Mapping[ImageReference, Manifest | None]
+    ) -> dict[ImageReference, Move]:
+        """The moves that a run which was cut off had made, to be put back.
+
+        None, where all tags are where it wanted them (it had finished) or somebody else has moved one since (then the hub
+        has gone on without it, and what was the last whole release before it is of no use any more).
+        """
+        elsewhere = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.ELSEWHERE]
+        moved = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.AFTER]
+        if elsewhere:
+            tags = "\n".join(f"  {ref} is {_name(found[ref])}" for ref in elsewhere)
+            self.progress.warn(
+                "An earlier run was cut off while it moved tags, and somebody else has moved some of them since; they are "
+                f"left as they are:\n{tags}"
+            )
+            return {}
+        if len(moved) == len(left_over):
+            return {}
+        if moved:
+            self.progress.warn("An earlier run was cut off while it moved tags; this one puts that right.")
+        return {ref: left_over[ref] for ref in moved}
+
+    def _move_all(
+        self,
+        moves: Sequence[ImageReference],
+        wanted: Mapping[ImageReference, Manifest],
+        found: Mapping[ImageReference, Manifest | None],
+        plan: Mapping[ImageReference, Move],
+        resumed: Mapping[ImageReference, Move],
+    ) -> None:
+        self.journal.begin(plan)
+        done: list[ImageReference] = list(resumed)
+        # The tag of which a request is on its way.
+        pending = ""
+        try:
+            for reference in moves:
+                self.pause(0)
+                now = self.registry.get_manifest(reference)
+                if _points_at(now, wanted[reference].digest):
+                    # Another run moves the same release: what it put there is not ours to take back.
+                    continue
+                if _digest(now) != _digest(found[reference]):
+                    raise _moved_meanwhile(reference, now)
+                done.append(reference)
+                pending = str(reference)
+                self.registry.put_manifest(reference.repository, reference.tag, wanted[reference])
+                pending = ""
+        except Exception as error:
+            if not self._is_whole(wanted):
+                raise self._undo(error, done, plan, pending if _has_no_answer(error) else "") from error
+            self.progress.warn(f"Another run has moved the rest of the tags of this very release: {_message(error)}")
+
+    def _is_whole(self, wanted: Mapping[ImageReference, Manifest]) -> bool:
+        """Whether all tags are where we want them nevertheless: another run may have finished the same release."""
+        try:
+            found = read_tags(tuple(wanted), self.rollback_registry)
+        except BuilderError:
+            return False
+        return all(_points_at(found[reference], index.digest) for reference, index in wanted.items())
+
+    def _undo(
+        self, error: Exception, done: Sequence[ImageReference], plan: Mapping[ImageReference, Move], pending: str
+    ) -> BuilderError:
+        """Put back what this run moved, newest first; gives the error that says how that went.
+
+        The journal goes only when nothing is left to put back, and no request is on its way that may yet move a tag, which
+        `pending` names.
+        """
+        stuck: list[str] = []
+        others: list[str] = []
+        for reference in reversed(done):
+            try:
+                match _restore(reference, plan[reference], self.rollback_registry):
+                    case _Restored.STUCK:
+                        stuck.append(f"  {reference} is new, and the registry cannot delete tags")
+                    case _Restored.LEFT:
+                        others.append(f"  {reference}")
+                    case _Restored.BACK:
+                        pass
+            except BuilderError as failure:
+                stuck.append(f"  {reference}: {failure.message}")
+        if stuck:
+            return PublishError(
+                f"moving tags failed: {_message(error)}\nnot every tag could be put back:\n" + "\n".join(stuck) + _left(others),
+                hint="Run the same command again: it moves the tags that are left, or puts these back if it fails.",
+            )
+        if pending:
+            unsure = f"\nthe last request, for {pending}, got no answer and may still arrive: the next run looks at it again"
+        else:
+            unsure = ""
+            self.journal.finish()
+        where = "every tag that this run had moved is back" if others else "every tag is where it was before"
+        if isinstance(error, Interrupted):
+            return Interrupted(f"interrupted; {where}{_left(others)}{unsure}", hint=error.hint)
+        return PublishError(
+            f"moving tags failed, and {where}: {_message(error)}{_left(others)}{unsure}",
+            hint=(error.hint if isinstance(error, BuilderError) else "")
+            or "Run the same command again: all content is there, only tags are left to move.",
+        )
+
+
+@contextmanager
+def before_tags() -> Iterator[None]:
+    """For what comes before the first tag is moved: an interruption says so."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted("interrupted; no tag has moved", hint=error.hint) from error
+
+
+def read_tags(references: Sequence[ImageReference], registry: Registry) -> dict[ImageReference, Manifest | None]:
+    """What each tag points at now, None where it does not exist. Raises RegistryError."""
+    with ThreadPoolExecutor(max_workers=_PARALLEL_READS) as pool:
+        return dict(zip(references, pool.map(registry.get_manifest, references), strict=True))
+
+
+class _Where(Enum):
+    """Where a tag is, as seen by a run that was to move it."""
+
+    BEFORE = auto()
+    AFTER = auto()
+    ELSEWHERE = auto()
+
+
+class _Restored(Enum):
+    """How putting back a tag went. LEFT: it is somebody else's by now. STUCK: the registry cannot delete a new one."""
+
+    BACK = auto()
+    LEFT = auto()
+    STUCK = auto()
+
+
+def _where(found: Manifest | None, move: Move) -> _Where:
+    # First, as a move to where a tag is already is one that has been made.
+    if _points_at(found, move.after):
+        return _Where.AFTER
+    return _Where.BEFORE if _digest(found) == _digest(move.before) else _Where.ELSEWHERE
+
+
+def _restore(reference: ImageReference, move: Move, registry: Registry) -> _Restored:
+    """Put a tag back if it is still where the move put it."""
+    match _where(registry.get_manifest(reference), move):
+        case _Where.BEFORE:
+            return _Restored.BACK
+        case _Where.ELSEWHERE:
+            return _Restored.LEFT
+    if move.before is None:
+        return _Restored.BACK if registry.delete_tag(reference) else _Restored.STUCK
+    if move.before.digest != move.after:
+        registry.put_manifest(reference.repository, reference.tag, move.before)
+    return _Restored.BACK
+
+
+def _points_at(found: Manifest | None, wanted: Digest) -> bool:
+    return found is not None and found.digest == wanted
+
+
+def _digest(manifest: Manifest | None) -> Digest | None:
+    return manifest.digest if manifest else None
+
+
+def _name(manifest: Manifest | None) -> str:
+    return str(manifest.digest) if manifest else "gone"
+
+
+def _moved_meanwhile(reference: ImageReference, now: Manifest | None) -> PublishError:
+    return PublishError(
+        f"somebody else has moved {reference} meanwhile: it is {_name(now)} now",
+        hint="Is another run pushing to the same tags? Let it end, then run the same again.",
+    )
+
+
+def _message(error: Exception) -> str:
+    return error.message if isinstance(error, BuilderError) else repr(error)
+
+
+def _has_no_answer(error: Exception) -> bool:
+    """Whether a request may still be on its way: it was cut off, or its answer was lost."""
+    return isinstance(error, Interrupted) or (isinstance(error, RegistryError) and not error.status)
+
+
+def _left(others: Sequence[str]) -> str:
+    if not others:
+        return ""
+    return "\nleft alone, as somebody else has moved them meanwhile:\n" + "\n".join(others)

@@ -1,0 +1,142 @@
+"""The book of recipes: read from the built-in directory and the user's, checked for all releases, opened at one of them."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import get_args
+
+from builder.errors import RequestError, SourceError
+from builder.recipe.by_release import edges, narrow, presence
+from builder.recipe.checks import check_kind, check_names, check_paths, check_users
+from builder.recipe.istio_release import IstioRelease, ReleaseRange
+from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe
+from builder.recipe.yaml_file import YamlDocument, validate
+
+RELEASE_FILE = "release.yaml"
+_GROUPS = (*get_args(Group), EVERYTHING)
+FILE_LISTS = ("binaries", "files", "directories", "artifacts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeBook:
+    """All recipes and templates for one release of Istio: the built-in ones, and the user's on top.
+
+    `elsewhere` are images that this release does not have, with the releases that do.
+    """
+
+    release: ReleaseRecipe
+    images: tuple[ImageRecipe, ...]
+    templates: tuple[tuple[str, str], ...]
+    origins: tuple[tuple[str, str], ...]
+    istio: IstioRelease
+    elsewhere: tuple[tuple[str, str], ...] = ()
+
+    def image(self, name: str) -> ImageRecipe:
+        """The recipe of this image. Raises RequestError, with the nearest name, where there is none."""
+        for recipe in self.images:
+            if recipe.image == name:
+                return recipe
+        for image, releases in self.elsewhere:
+            if image == name:
+                raise RequestError(
+                    f"Istio {self.istio} has no image {name}: it is there in {releases}",
+                    hint=f"Leave it out. Images of this release: {', '.join(recipe.image for recipe in self.images)}.",
+                )
+        names = [recipe.image for recipe in self.images]
+        close = get_close_matches(name, names, n=1, cutoff=0.4)
+        suggestion = f"Did you mean {close[0]}? " if close else ""
+        raise RequestError(
+            f"there is no image {name!r}",
+            hint=f"{suggestion}Known images: {', '.join(names)}. Groups of them: {', '.join(_GROUPS)}.",
+        )
+
+    def chosen(self, words: tuple[str, ...]) -> tuple[ImageRecipe, ...]:
+        """The recipes that these words name: images, groups, or `all`; the core where there are no words.
+
+        Raises RequestError for a word that is none of these.
+        """
+        if not words:
+            return self.core_images
+        named = [self._of_group(word) if word in _GROUPS else (self.image(word),) for word in words]
+        return tuple({recipe.image: recipe for recipes in named for recipe in recipes}.values())
+
+    @property
+    def core_images(self) -> tuple[ImageRecipe, ...]:
+        """What is built when no image is named."""
+        return self._of_group("core")
+
+    def _of_group(self, group: str) -> tuple[ImageRecipe, ...]:
+        found = tuple(recipe for recipe in self.images if group in (recipe.group, EVERYTHING))
+        if not found:
+            raise RequestError(f"no image belongs to the group {group}", hint=f"`--image {EVERYTHING}` takes every image.")
+        return found
+
+    def origin(self, image: str) -> str:
+        """The file that this image's recipe stands in."""
+        return dict(self.origins)[image]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipes:
+    """All recipes as they are written, for every release. `releases` is what the built-in ones were compared with."""
+
+    release: YamlDocument
+    images: tuple[tuple[str, YamlDocument], ...]
+    templates: tuple[tuple[str, str], ...]
+    releases: ReleaseRange
+
+    def at(self, istio: IstioRelease) -> RecipeBook:
+        """The recipes as they hold for one release; a release newer than all has the shape of the newest.
+
+        Raises SourceError for one older than all, RecipeError for what does not fit together.
+        """
+        if istio.version < self.releases.edges[0]:
+            raise SourceError(
+                f"Istio {istio} is older than the oldest release that there are recipes for",
+                hint=f"They begin with {IstioRelease(*self.releases.edges[0]).line}; --recipes can replace them.",
+            )
+        shared = narrow(self.release, istio)
+        assert shared is not None, "release.yaml holds for all releases: load_recipes has seen to that"
+        release = validate(ReleaseRecipe, shared)
+        templates = dict(self.templates)
+        images: list[ImageRecipe] = []
+        elsewhere: list[tuple[str, str]] = []
+        for name, document in self.images:
+            narrowed = narrow(document, istio)
+            if narrowed is None:
+                elsewhere.append((name, presence(document)))
+                continue
+            recipe = validate(ImageRecipe, narrowed)
+            check_kind(recipe, narrowed)
+            check_names(recipe, narrowed, release, templates)
+            check_paths(recipe, narrowed)
+            check_users(recipe, narrowed)
+            images.append(recipe)
+        return RecipeBook(
+            release=release,
+            images=tuple(images),
+            templates=self.templates,
+            origins=tuple((name, str(document.path)) for name, document in self.images),
+            istio=istio,
+            elsewhere=tuple(elsewhere),
+        )
+
+    def is_ahead(self, istio: IstioRelease) -> bool:
+        """Whether a release is newer than all that the recipes were compared with."""
+        return not self.releases.covers(istio)
+
+    def note(self, istio: IstioRelease | None) -> str:
+        """What should be known of how far these recipes reach, for people."""
+        first, behind = self.releases.edges[0], self.releases.edges[-1]
+        newest = f"{behind[0]}.{behind[1] - 1}"
+        if istio and self.is_ahead(istio):
+            return f"Istio {istio} is newer than {newest}, the newest the recipes know: it gets that shape."
+        return (
+            f"Compared with Istio's own build from {IstioRelease(*first).line} to {newest}; newer releases get the newest shape."
+        )
+
+    def turning_points(self) -> tuple[IstioRelease, ...]:
+        """The oldest release, and each one at which a recipe changes: what holds for all of these holds for any."""
+        versions = {self.releases.edges[0]}
+        for document in (self.release, *(document for _, document in self.images)):
+            versions |= edges(document)
+        return tuple(IstioRelease(*version) for version in sorted(versions) if version >= self.releases.edges[0])

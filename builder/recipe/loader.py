@@ -1,0 +1,95 @@
+"""Reads recipes and templates from the directories that hold them: those shipped with this program, then the user's own."""
+
+from importlib import resources
+from pathlib import Path
+
+from builder.errors import RecipeError
+from builder.recipe.book import FILE_LISTS, RELEASE_FILE, Recipes
+from builder.recipe.by_release import check_entries, presence
+from builder.recipe.istio_release import ReleaseRange
+from builder.recipe.schema import ImageRecipe
+from builder.recipe.yaml_file import YamlDocument, read_yaml, validate
+
+BUILT_BASES = "recipes/built-bases"
+
+
+def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> Recipes:
+    """The built-in recipes, then each directory of `extra` adding to or replacing them; checked for every release.
+
+    `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
+    side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
+    """
+    release: YamlDocument | None = None
+    images: dict[str, YamlDocument] = {}
+    templates: dict[str, str] = {}
+    for directory in (*_built_in(build_bases), *extra):
+        if not directory.is_dir():
+            raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
+        paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
+        if not paths and not own_templates:
+            raise RecipeError(f"{directory} holds no recipes and no templates", hint="They are its files *.yaml and *.j2.")
+        for path in paths:
+            document = read_yaml(path)
+            if path.name == RELEASE_FILE:
+                release = document
+                continue
+            name = _image_name(document)
+            known = images.get(name)
+            if known and known.path.parent == directory:
+                raise RecipeError(f"{document.where(('image',))}: image {name!r} is in {known.path.name} already")
+            images[name] = document
+        templates |= own_templates
+    if release is None:
+        raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
+    for document in (release, *images.values()):
+        check_entries(document, FILE_LISTS)
+    recipes = Recipes(
+        release=release,
+        images=tuple(images.items()),
+        templates=tuple(sorted(templates.items())),
+        releases=_known_releases(release),
+    )
+    for istio in recipes.turning_points():
+        recipes.at(istio)
+    return recipes
+
+
+def _image_name(document: YamlDocument) -> str:
+    """The image that a recipe is of, before it is known for which releases; the schema has the last word later."""
+    name = document.data.get("image") if isinstance(document.data, dict) else None
+    return name if isinstance(name, str) else validate(ImageRecipe, document).image
+
+
+def _known_releases(document: YamlDocument) -> ReleaseRange:
+    where = document.where(("releases",))
+    text = document.data.get("releases") if isinstance(document.data, dict) else None
+    if not isinstance(text, str) or presence(document):
+        raise RecipeError(f"{where}: `releases` says which releases of Istio all of this is for, such as 1.10 to 1.31")
+    try:
+        return ReleaseRange.parse(text)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def _built_in(build_bases: bool) -> tuple[Path, ...]:
+    return tuple(_shipped(folder) for folder in (("recipes", BUILT_BASES) if build_bases else ("recipes",)))
+
+
+def _shipped(folder: str) -> Path:
+    """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
+    package = Path(str(resources.files("builder")))
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
+def _read_templates(directory: Path) -> dict[str, str]:
+    folders = [directory, directory / "dockerfiles", directory.parent / "dockerfiles"]
+    found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))]
+    return {path.name: _read_template(path) for path in found}
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the template {path}: {error}") from error

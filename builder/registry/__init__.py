@@ -1,0 +1,1 @@
+"""A client of OCI registries over HTTP, with Docker's credentials. Knows of no release."""

@@ -1,0 +1,55 @@
+"""What is sent and what comes back must be what was meant: digests and sizes."""
+
+from pathlib import Path
+
+from builder.errors import CheckError, RegistryError
+from builder.net.retry import RetryableError
+from builder.oci.manifest import Descriptor
+from builder.oci.reference import Digest
+from builder.registry.response import Answer
+
+
+def check_digest(act: str, expected: Digest, content: bytes) -> None:
+    """Raises RegistryError where a registry sent other bytes than were asked for."""
+    if Digest.of(content) != expected:
+        raise RegistryError(
+            f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
+            hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+        )
+
+
+def check_manifest(act: str, expected: Digest | None, answer: Answer) -> None:
+    """Raises RegistryError where a manifest is not of the digest that was asked for, and RetryableError where, asked for by its
+    tag, it is not of the one that the registry announces (distribution-spec: Docker-Content-Digest): it was cut short or
+    altered on the way.
+    """
+    if expected:
+        check_digest(act, expected, answer.content)
+        return
+    announced = answer.headers.get("Docker-Content-Digest", "")
+    if announced.startswith("sha256:") and announced != str(Digest.of(answer.content)):
+        raise RetryableError(
+            RegistryError(
+                f"cannot {act}: the registry announces {announced[:100]}, but {len(answer.content)} bytes came that are "
+                f"{Digest.of(answer.content)}",
+                hint="A proxy or cache may cut answers short or alter them on the way.",
+                temporary=True,
+            )
+        )
+
+
+def check_stored(act: str, expected: Digest, answer: Answer) -> None:
+    """Raises RegistryError where a registry says that it stored something else."""
+    stored = answer.headers.get("Docker-Content-Digest", "")
+    if stored and stored != str(expected):
+        raise RegistryError(f"cannot {act}: the registry stored it as {stored}, not as {expected}", status=answer.status)
+
+
+def check_size(descriptor: Descriptor, content: Path) -> None:
+    """Raises CheckError where a file is not of its descriptor's size."""
+    try:
+        size = content.stat().st_size
+    except OSError as error:
+        raise CheckError(f"cannot read blob {descriptor.digest.short}: {content}: {error.strerror}") from error
+    if size != descriptor.size:
+        raise CheckError(f"{content} has {size} bytes, its descriptor says {descriptor.size}")

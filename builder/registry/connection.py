@@ -1,0 +1,308 @@
+"""One registry: where it is reached, how, and with which credentials. Sends single requests; retries nothing."""
+
+import threading
+import urllib.parse
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import requests
+import urllib3
+
+from builder.errors import RegistryError
+from builder.net.patience import Patience
+from builder.net.retry import RetryableError
+from builder.net.session import CHUNK_BYTES, TIMEOUTS, HttpSession, is_loopback, origin
+from builder.oci.reference import Digest, Repository, redact_url
+from builder.registry.auth import Authorizer, CredentialSource
+from builder.registry.response import Answer, lost, refusal
+
+# Docker Hub is called docker.io and answers elsewhere: https://docs.docker.com/registry/spec/api/
+_DOCKER_HUB = ("docker.io", "index.docker.io")
+_DOCKER_HUB_API = "registry-1.docker.io"
+_ERROR_BYTES = 64 * 1024
+_LONGEST_SHOWN = 200
+
+
+class Upload:
+    """The body of an upload: a file that tells of what is read from it, and can be read again from its start.
+
+    It has no `read`, for urllib3 would then ask for 16 KiB at a time. `on_bytes` is given what is sent; starting again
+    gives the same back as a negative number, so that the sum is always what counts.
+    """
+
+    def __init__(self, path: Path, size: int, on_bytes: Callable[[int], None], check_interrupted: Callable[[], None]) -> None:
+        self._path = path
+        self._size = size
+        self._on_bytes = on_bytes
+        self._check_interrupted = check_interrupted
+        self._sent = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                self._check_interrupted()
+                yield chunk
+                # Counted when the next one is asked for: by then this one has left.
+                self._count(len(chunk))
+
+    def tell(self) -> int:
+        """Where a redirect has to start again: always at the beginning."""
+        return 0
+
+    def seek(self, _: int) -> None:
+        """Start again, and take back what was told."""
+        self._count(-self._sent)
+
+    def _count(self, number: int) -> None:
+        if number:
+            self._sent += number
+            self._on_bytes(number)
+
+
+class Receiver(Protocol):
+    """Takes a body that is too large to be kept in memory."""
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        """A body comes now, whole (200) or in part (206)."""
+        ...
+
+    def take(self, chunk: bytes) -> None:
+        """Some more of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request. `act` says what it is for, as in `cannot <act>: …`; `scopes` are those of a token for it.
+
+    `url` is a path below /v2/, or an absolute URL that the registry gave. At most `limit` bytes of the body are read; a
+    `receiver` is given the body of an answer that holds what was asked for.
+    """
+
+    act: str
+    method: str
+    url: str
+    scopes: tuple[str, ...]
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Upload | bytes | None = None
+    limit: int = _ERROR_BYTES
+    receiver: Receiver | None = None
+
+
+class _Authorization(requests.auth.AuthBase):
+    """Sets just this header; being there, it also keeps requests from reading netrc."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+class RegistryConnection:
+    """Sends requests to one registry and logs in where it asks for it. For many threads at once."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        plain: bool,
+        credentials: CredentialSource,
+        certificates: Path,
+        check_interrupted: Callable[[], None],
+        clock: Callable[[], float],
+        timeouts: tuple[float, float] = TIMEOUTS,
+        patience: Patience | None = None,
+    ) -> None:
+        address = _DOCKER_HUB_API if host in _DOCKER_HUB else host
+        self.host = host
+        self.base = f"{'http' if plain else 'https'}://{address}/v2/"
+        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=patience)
+        self._authorizer = Authorizer(host, credentials, self._request_token, clock)
+        self._check_interrupted = check_interrupted
+        self._timeouts = timeouts
+
+    def send(self, call: Call) -> Answer:
+        """The registry's answer, whatever its status; a 401 only where logging in did not help.
+
+        Raises RegistryError, AccessDenied, RetryableError or Interrupted.
+        """
+        url = urllib.parse.urljoin(self.base, call.url)
+        # An upload may go to a storage service elsewhere; it is not to see what the registry is told.
+        is_registry = origin(url) == origin(self.base)
+        sent = self._authorizer.header(call.scopes) if is_registry else ""
+        answer = self._exchange(call, url, sent)
+        if answer.status != 401 or origin(answer.url) != origin(self.base):
+            return answer
+        header = self._authorizer.answer(call.act, call.scopes, sent, answer)
+        if not header:
+            return answer
+        if isinstance(call.body, Upload):
+            call.body.seek(0)
+        return self._exchange(call, url, header)
+
+    def abort(self) -> None:
+        """End all requests to it, from any thread: once the run is interrupted, they raise Interrupted at once."""
+        self._session.abort()
+
+    def refusal(self, call: Call, answer: Answer) -> RegistryError | RetryableError:
+        """The exception to raise for this answer."""
+        return refusal(call.act, self.host, answer, had_credentials=self._authorizer.is_personal(call.scopes))
+
+    def resolve_location(self, answer: Answer) -> str:
+        """Where an answer's Location header points to; "" where it has none. It may be relative.
+
+        Raises RegistryError for one that is no address.
+        """
+        location = answer.headers.get("Location", "")
+        if not location:
+            return ""
+        try:
+            parts = urllib.parse.urlsplit(urllib.parse.urljoin(answer.url, location))
+            origin(parts.geturl())
+        except ValueError as error:
+            raise RegistryError(
+                f"the registry {self.host} names a place that is no address: {redact_url(location[:_LONGEST_SHOWN])!r} ({error})",
+                hint="The registry, or a proxy before it, sends a malformed Location header.",
+                status=answer.status,
+            ) from error
+        base = urllib.parse.urlsplit(self.base)
+        if parts.scheme == "http" and base.scheme == "https" and parts.netloc == base.netloc:
+            # A registry behind a proxy that ends TLS often does not know that it is reached by HTTPS.
+            parts = parts._replace(scheme="https")
+        return parts.geturl()
+
+    def _exchange(self, call: Call, url: str, authorization: str) -> Answer:
+        headers = dict(call.headers)
+        body: Upload | bytes | None = call.body
+        if isinstance(body, Upload) and not len(body):
+            # requests sends an empty stream in chunks, and registries want a length.
+            body = b""
+        if not body and call.method in ("POST", "PUT", "PATCH"):
+            headers["Content-Length"] = "0"
+        return self._request(
+            call.act,
+            requests.Request(
+                call.method,
+                url,
+                params=list(call.query),
+                headers=headers,
+                data=body,
+                auth=_Authorization(authorization),
+            ),
+            limit=call.limit,
+            receiver=call.receiver,
+        )
+
+    def _request_token(
+        self,
+        act: str,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        authorization: str = "",
+    ) -> Answer:
+        request = requests.Request(method, url, params=query, data=form, auth=_Authorization(authorization))
+        return self._request(act, request, limit=_ERROR_BYTES, redirects=method == "GET")
+
+    def _request(
+        self,
+        act: str,
+        request: requests.Request,
+        *,
+        limit: int,
+        redirects: bool = True,
+        receiver: Receiver | None = None,
+    ) -> Answer:
+        self._check_interrupted()
+        method, url = str(request.method), str(request.url)
+        try:
+            prepared = self._session.prepare_request(request)
+            settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
+            with self._session.send(prepared, timeout=self._timeouts, allow_redirects=redirects, **settings) as response:
+                if receiver and response.status_code in (200, 206):
+                    content = self._hand_over(response, receiver)
+                else:
+                    content = self._read(response, limit)
+        # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # An aborted request is not a lost one.
+            self._check_interrupted()
+            failure = self._session.explain(url, error)
+            loss = lost(act, method, url, failure)
+            if isinstance(loss, RetryableError):
+                loss.silent = failure.silent
+            raise loss from error
+        return Answer(
+            # Of the last request, where there was a redirect: what an error message has to name.
+            method=str(response.request.method),
+            url=response.url,
+            status=response.status_code,
+            headers=response.headers,
+            content=content,
+        )
+
+    def _hand_over(self, response: requests.Response, receiver: Receiver) -> bytes:
+        """Gives all to the receiver, and nothing back."""
+        receiver.start(response.status_code, response.headers)
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+            self._check_interrupted()
+            receiver.take(chunk)
+        return b""
+
+    def _read(self, response: requests.Response, limit: int) -> bytes:
+        """The body, one byte past the limit at most."""
+        content = bytearray()
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+            self._check_interrupted()
+            content += chunk
+            if len(content) > limit:
+                break
+        return bytes(content[: limit + 1])
+
+
+class RegistryConnections:
+    """The connections to all registries, made at their first use.
+
+    Plain HTTP is spoken to this machine, as Docker does, and to the `insecure` hosts (`HOST` or `HOST:PORT`).
+    """
+
+    def __init__(self, connect: Callable[[str, bool], RegistryConnection], insecure: Collection[str]) -> None:
+        self._connect = connect
+        self._insecure = frozenset(insecure)
+        self._lock = threading.Lock()
+        self._connections: dict[str, RegistryConnection] = {}
+
+    def abort(self) -> None:
+        """End all requests to all of them, from any thread."""
+        with self._lock:
+            connections = tuple(self._connections.values())
+        for connection in connections:
+            connection.abort()
+
+    def to(self, repository: Repository) -> RegistryConnection:
+        """The connection to the repository's registry. Raises RequestError for a certificate that is none."""
+        host = repository.registry
+        name = urllib.parse.urlsplit(f"//{host}").hostname or host
+        plain = is_loopback(name) or not self._insecure.isdisjoint((host, name))
+        with self._lock:
+            if host not in self._connections:
+                self._connections[host] = self._connect(host, plain)
+            return self._connections[host]
+
+
+def with_digest(location: str, digest: Digest) -> str:
+    """The location, whose query belongs to the registry and must stay as it is, with the digest added."""
+    parts = urllib.parse.urlsplit(location)
+    query = f"{parts.query}&" if parts.query else ""
+    return parts._replace(query=f"{query}{urllib.parse.urlencode({'digest': str(digest)})}").geturl()

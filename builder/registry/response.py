@@ -1,0 +1,145 @@
+"""What a registry answered, and what its refusals mean to a user.
+
+Sources: OCI distribution-spec v1.1 section "Error Codes"; the statuses that proxies before registries give.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builder.errors import AccessDenied, RegistryError
+from builder.net.retry import RetryableError, is_temporary_status, now_utc, retry_after_seconds
+from builder.net.session import Failure, header_text, speaks_tls_hint
+from builder.oci.reference import redact_url
+from builder.runtime.json_document import parse_json
+
+_LONGEST_MESSAGE = 300
+_LONGEST_BODY = 64 * 1024
+_GONE = ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP answer with its body, or the beginning of it. `headers` take names in any case."""
+
+    method: str
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def code(self) -> str:
+        """The registry's own error code such as `NAME_UNKNOWN`; "" where it gave none."""
+        return self._first_error()[0]
+
+    @property
+    def says_not_found(self) -> bool:
+        """Whether a registry says that there is no such thing, and not some web server that there is no such page."""
+        return self.status == 404 and (self.code in _GONE or not self.content.strip())
+
+    @property
+    def explanation(self) -> str:
+        """The registry's code and message, or what can be read of any other body; bounded and printable."""
+        code, message = self._first_error()
+        text = ": ".join(part for part in (code, message) if part) or _readable(self.content)
+        # Some servers repeat the request in their answer, with its credentials.
+        text = re.sub(r"(?i)\b(basic|bearer)\s+[\w.~+/=-]{8,}", r"\1 [removed]", text)
+        printable = "".join(char if char.isprintable() else " " for char in text)
+        short = " ".join(printable.split())
+        return short if len(short) <= _LONGEST_MESSAGE else short[:_LONGEST_MESSAGE] + "…"
+
+    def _first_error(self) -> tuple[str, str]:
+        try:
+            document = parse_json(self.content)
+        except ValueError:
+            return "", ""
+        errors = document.get("errors") if isinstance(document, dict) else None
+        first = errors[0] if isinstance(errors, list) and errors else document
+        if not isinstance(first, dict):
+            return "", ""
+        # `error_description` and `details` are what token services answer: RFC 6749 section 5.2, Docker's token spec.
+        message = first.get("message") or first.get("error_description") or first.get("details") or first.get("error")
+        return str(first.get("code") or "").upper(), str(message or "")
+
+
+def refusal(act: str, host: str, answer: Answer, *, had_credentials: bool = False) -> RegistryError | RetryableError:
+    """The exception for an answer that is no success. `act` says what we were at: `upload blob … to …`."""
+    explanation = answer.explanation
+    message = (
+        f"cannot {act}: HTTP {answer.status} from {answer.method} {redact_url(answer.url)}"
+        f"{f': {explanation}' if explanation else ''}"
+    )
+    if answer.status in (401, 403):
+        hint = _access_hint(host, answer.status, had_credentials)
+        return AccessDenied(message, hint=hint, status=answer.status)
+    temporary = is_temporary_status(answer.status) and not _is_full(answer)
+    error = RegistryError(message, hint=_hint(host, answer), status=answer.status, temporary=temporary)
+    if not temporary:
+        return error
+    return RetryableError(error, retry_after_seconds(answer.headers.get("Retry-After", ""), now_utc()))
+
+
+def lost(act: str, method: str, url: str, failure: Failure) -> RegistryError | RetryableError:
+    """The exception for a request that got no answer."""
+    error = RegistryError(
+        f"cannot {act}: {failure.text} ({method} {redact_url(url)})", hint=failure.hint, temporary=failure.temporary
+    )
+    return RetryableError(error) if failure.temporary else error
+
+
+def _access_hint(host: str, status: int, had_credentials: bool) -> str:
+    login = "docker login" if host == "docker.io" else f"docker login {host}"
+    if status == 403:
+        return (
+            f"You have no right to do this there: ask for the right to push, choose another --hub, or `{login}` as somebody else."
+        )
+    if had_credentials:
+        return f"The registry refuses what Docker has stored for {host}: log in again with `{login}`, or ask for access."
+    return f"Docker has no login for {host}: run `{login}`, then the same again. The repository may also not exist."
+
+
+def _is_full(answer: Answer) -> bool:
+    return "no space left" in answer.explanation.lower()
+
+
+def _hint(host: str, answer: Answer) -> str:
+    explanation = answer.explanation.lower()
+    if "http request to an https server" in explanation or "sent to https port" in explanation:
+        return speaks_tls_hint()
+    if _is_full(answer) or answer.status == 507:
+        return "The registry's own storage is full: free some there, or collect its garbage."
+    if answer.status == 404 and answer.method not in ("GET", "HEAD") and answer.code:
+        return f"The project or repository may have to be created at {host} first; is the --hub spelt right?"
+    if answer.status == 404:
+        return f"Is {host} a registry? `curl -i` its /v2/ to see."
+    return {
+        405: "The registry is read-only, or does not support this.",
+        413: "A proxy before the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).",
+        429: f"{host} limits the rate of requests: log in if you have not, or try again later.",
+    }.get(answer.status, "The registry has trouble of its own: its log may tell more." if answer.status >= 500 else "")
+
+
+def _readable(content: bytes) -> str:
+    """A body that is no registry's: the text of an HTML page, else as it is."""
+    # A body may be all the 16 MiB of a manifest that is none; what is shown of it stands at its beginning.
+    text = content[:_LONGEST_BODY].decode(errors="replace")
+    if "<html" not in text[:1000].lower():
+        return text
+    _, opening, behind = text.partition("<title>")
+    title, closing, _ = behind.partition("</title>")
+    # Tags are closed by the next `>`; one that is not closed is text, and need not be looked at more than once.
+    return title if opening and closing else re.sub(r"<[^<>]*>", " ", text)
+
+
+def media_type_of(answer: Answer) -> str:
+    """The Content-Type of an answer without parameters; the document's own `mediaType` where that says little."""
+    declared = header_text(answer.headers, "Content-Type")
+    if declared.startswith("application/vnd."):
+        return declared
+    try:
+        document = parse_json(answer.content)
+    except ValueError:
+        return declared
+    found = document.get("mediaType") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else declared

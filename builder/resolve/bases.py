@@ -1,0 +1,66 @@
+"""Looks up base images: the digest of each, and of each platform in it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from builder.config.request import Request
+from builder.errors import BaseImageError, RequestError
+from builder.oci.manifest import ImageConfig, Manifest
+from builder.oci.reference import ImageReference, Platform
+from builder.plan.lock import LockedBase, LockedBasePlatform
+from builder.ports import Registry
+from builder.recipe.book import RecipeBook
+from builder.recipe.template import render_text
+
+
+def check_base_names(request: Request, book: RecipeBook) -> None:
+    """Raises RequestError for a --base that release.yaml does not know."""
+    for name, _ in request.bases:
+        if name not in book.release.bases:
+            raise RequestError(f"there is no base {name!r}", hint=f"Known bases: {', '.join(sorted(book.release.bases))}.")
+
+
+def resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: Registry) -> LockedBase:
+    """A base image bound to its digests. Raises BaseImageError where it, or a platform of it, is missing."""
+    text = dict(request.bases).get(name) or render_text(book.release.bases[name], values, f"release.yaml: bases.{name}")
+    reference = ImageReference.parse(text)
+    manifest = registry.get_manifest(reference)
+    if manifest is None:
+        raise BaseImageError(
+            f"base image {reference} ({name}) does not exist",
+            hint=f"Name another with --base {name}=REFERENCE, or another registry for all with --base-registry.",
+        )
+    platforms = tuple(_resolve_base_platform(reference, manifest, platform, registry) for platform in request.platforms)
+    return LockedBase(name=name, reference=reference.pinned(manifest.digest), platforms=platforms)
+
+
+def _resolve_base_platform(
+    reference: ImageReference, manifest: Manifest, platform: Platform, registry: Registry
+) -> LockedBasePlatform:
+    if manifest.is_index:
+        child = next((child for child in manifest.children() if child.platform == platform), None)
+        if child is None:
+            # Attestations are listed as unknown/unknown.
+            present = sorted(
+                str(child.platform) for child in manifest.children() if child.platform and child.platform.os != "unknown"
+            )
+            raise _lacks_platform(reference, platform, present)
+        found = registry.get_manifest(reference.repository.at(child.digest))
+        if found is None:
+            raise BaseImageError(
+                f"base image {reference} lists {platform}, but its manifest {child.digest} is missing",
+                hint="The registry holds half an image, as mirrors do that copied one platform only: copy it again.",
+            )
+        manifest = found
+    config = ImageConfig.parse(registry.get_blob(reference.repository, manifest.config()))
+    if config.platform != platform:
+        raise _lacks_platform(reference, platform, [str(config.platform)])
+    layers = tuple(layer.digest for layer in manifest.layers())
+    return LockedBasePlatform(platform=platform, manifest=manifest.digest, config=config, layers=layers)
+
+
+def _lacks_platform(reference: ImageReference, platform: Platform, present: list[str]) -> BaseImageError:
+    return BaseImageError(
+        f"base image {reference} has no {platform}; it has {', '.join(present) or 'no platform at all'}",
+        hint="Take a base image for every platform (--base NAME=REFERENCE), or choose platforms with --platform.",
+    )

@@ -1,0 +1,1 @@
+"""Makes root file systems of packages, and accounts, without running anything of them."""
