@@ -13,6 +13,7 @@ removed at the end (ISTIO_BUILD_KEEP=1 keeps it, to look at after a failure). In
 
 import ipaddress
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -30,6 +31,10 @@ REQUIRED = os.environ.get("ISTIO_BUILD_REQUIRE_ENGINE") == "1"
 KEEP = os.environ.get("ISTIO_BUILD_KEEP") == "1"
 # Where programs leave things although nobody asked them to.
 ELSEWHERE = (Path(tempfile.gettempdir()), Path.home() / ".docker", Path.home() / ".cache" / "istio-build")
+
+
+# What programs that the tests start call it; others may be at work on this machine, too.
+OURS = re.compile(r"go-build|istio-build|pytest-|buildx|buildkit|docker|apt|activity|refs|current|defaults|artifacts|layers|jobs")
 
 
 def engine_is_up() -> bool:
@@ -58,7 +63,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if KEEP or not factory._basetemp:
         return
     shutil.rmtree(factory.getbasetemp(), onerror=make_writable)
-    left = sorted(map(str, listing() - BEFORE - {factory.getbasetemp().parent}))
+    left = sorted(str(path) for path in listing() - BEFORE - {factory.getbasetemp().parent} if OURS.match(path.name))
     if REQUIRED and left:
         print(f"\nthe tests left behind: {', '.join(left)}", file=sys.stderr)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -20,7 +20,7 @@ from builder.plan.lock import LockedArtifact
 from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.publish.release_directory import read_release
-from builder.publish.release_file import note_release
+from builder.publish.release_file import ListedImage, ReleaseFile
 from builder.recipe.schema import ArtifactFile
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Progress, TaskFinished
@@ -134,9 +134,10 @@ class TestWhatIsDone:
     def test_push_from_takes_up_what_was_built(self, site: Site) -> None:
         plan = site.plan(tags=("1.29.0", "1.29"))
         built = site.build(plan)
-        note_release(
-            site.root / "layouts", plan.version, plan.hub, plan.commit, {key: made.index().digest for key, made in built.items()}
-        )
+        images = [
+            ListedImage(image=image.image, variant=image.variant, digest=built[image.key].index().digest) for image in plan.images
+        ]
+        ReleaseFile(version=plan.version, hub=plan.hub, made="", images=tuple(images)).write(site.root / "layouts")
         release = read_release(site.root / "layouts", (), (), read_layer_of)
         assert (release.version, release.hub) == (plan.version, plan.hub)
         assert {entry.key: entry.references for entry in release.publications} == {

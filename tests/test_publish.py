@@ -238,7 +238,7 @@ class TestAllOrNothing:
     def test_a_tag_that_may_not_be_moved_is_no_tag_that_was(self, new: Release) -> None:
         """Immutable tags: the registry refuses the move, and refuses it again when it would be undone."""
         before = new.tags()
-        new.registry.fail_on = _fail_tag("pilot:1.29")
+        new.registry.fail_on = _fail_tag("pilot:1.29", status=403)
         with pytest.raises(PublishError, match="every tag is where it was before"):
             new.publish()
         assert new.tags() == before
@@ -353,10 +353,10 @@ def _kill_after(release: Release, moved: int) -> None:
     release.registry.fail_after = lambda operation, key: None
 
 
-def _fail_tag(name: str) -> Callable[[str, str], Exception | None]:
+def _fail_tag(name: str, status: int = 500) -> Callable[[str, str], Exception | None]:
     """Fail the request that moves this tag."""
     return lambda operation, key: (
-        RegistryError("injected", status=500) if (operation, key) == ("put_manifest", f"{HUB}/{name}") else None
+        RegistryError("injected", status=status) if (operation, key) == ("put_manifest", f"{HUB}/{name}") else None
     )
 
 
@@ -377,7 +377,7 @@ class TestOthersAtWork:
         def fail_late(operation: str, key: str) -> Exception | None:
             if (operation, key) == ("put_manifest", f"{HUB}/proxyv2:1.29-debug"):
                 other.publish()
-                return RegistryError("injected", status=500)
+                return RegistryError("injected", status=403)
             return None
 
         undoing = _view(new.registry)
@@ -417,7 +417,7 @@ class TestOthersAtWork:
         new.registry.fail_on = fail_late
         new.publish(undoing)
         assert new.tags() == new.wanted()
-        assert any("Another run has moved the rest" in message for message in new.messages)
+        assert any("All tags are where they should be" in message for message in new.messages)
 
     def test_a_killed_run_that_another_machine_finished_is_not_rolled_back(self, new: Release) -> None:
         _kill_after(new, 4)
@@ -461,13 +461,18 @@ class TestOthersAtWork:
             other.publish(undoing)
         assert other.tags() == before
 
-    def test_a_request_without_an_answer_keeps_the_journal(self, old: Release, new: Release) -> None:
-        """It may still arrive when all else has been put back, and then only the journal tells."""
+    @pytest.mark.parametrize("status", [0, 408, 500, 502, 504])
+    def test_a_request_without_an_answer_keeps_the_journal(self, old: Release, new: Release, status: int) -> None:
+        """It may still arrive when all else has been put back, and then only the journal tells; a gateway knows no better."""
         before = old.tags()
         undoing = _view(new.registry)
 
         def lose(operation: str, key: str) -> Exception | None:
-            return RegistryError("it did not answer") if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29") else None
+            return (
+                RegistryError("it did not answer", status=status)
+                if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29")
+                else None
+            )
 
         new.registry.fail_on = lose
         with pytest.raises(PublishError, match=r"the last request, for .*pilot:1\.29, got no answer and may still arrive"):
@@ -513,6 +518,27 @@ class TestPlatformsAreKept:
         with pytest.raises(PlatformLoss, match=r"pilot:1\.29 has linux/amd64; it would have linux/arm64"):
             narrow.publish()
 
+    def test_a_single_image_that_cannot_be_read_is_not_taken_for_none(self, old: Release, narrow: Release) -> None:
+        amd64 = old.publications[1].index.children()[0]
+        pilot = old.registry.manifests[HUB.repository("pilot")]
+        pilot["1.29"] = pilot["1.29-debug"] = pilot[str(amd64.digest)]
+        before = old.registry.tags(HUB.repository("pilot"))
+        narrow.publications = narrow.publications[1:2]
+        narrow.registry.fail_on = lambda operation, key: RegistryError("timed out") if operation == "get_blob" else None
+        with pytest.raises(RegistryError, match="timed out"):
+            narrow.publish()
+        assert old.registry.tags(HUB.repository("pilot")) == before
+
+    def test_an_index_that_does_not_say_its_platforms_is_looked_into(self, old: Release, narrow: Release) -> None:
+        pilot = old.registry.manifests[HUB.repository("pilot")]
+        document = json.loads(pilot["1.29"].content)
+        for child in document["manifests"]:
+            del child["platform"]
+        pilot["1.29"] = dataclasses.replace(pilot["1.29"], content=json.dumps(document).encode())
+        narrow.publications = narrow.publications[1:2]
+        with pytest.raises(PlatformLoss, match=r"pilot:1\.29 has linux/amd64, linux/arm64; it would have linux/arm64"):
+            narrow.publish()
+
 
 class TestTheJournal:
     @pytest.mark.parametrize(
@@ -523,11 +549,17 @@ class TestTheJournal:
             lambda text: "[" * 60_000,
             lambda text: "[]",
             lambda text: "{}",
-            lambda text: text.replace('"version": 1', '"version": 2'),
+            lambda text: text.replace('"version": 2', '"version": 3'),
             lambda text: text.replace('"after": "sha256:', '"after": "sha256:x'),
             lambda text: _flip_manifest(text),
+            lambda text: json.dumps({**json.loads(text), "tags": []}),
+            lambda text: text.replace("index.v1+json", "index.v2+json"),
+            lambda text: _other_digest(text),
         ],
-        ids=["empty", "cut off", "deep", "a list", "no tags", "newer", "bad digest", "another manifest"],
+        ids=[
+            *("empty", "cut off", "deep", "a list", "no tags", "newer", "bad digest", "another manifest"),
+            *("no entries", "another type", "another digest"),
+        ],
     )
     def test_a_damaged_one_is_named_and_kept(self, new: Release, spoil: Callable[[str], str]) -> None:
         _kill_after(new, 3)
@@ -546,12 +578,88 @@ class TestTheJournal:
         _kill_after(new, 3)
         [journal] = new.journals()
         document = json.loads(journal.read_text())
-        del document["version"]
+        del document["version"], document["sum"], document["run"]
         for entry in document["tags"]:
             del entry["before"]["digest"]
         journal.write_text(json.dumps(document))
         make_release(new.work, "next", new.registry, tags=("1.30",)).publish()
         assert {name: digest for name, digest in new.tags().items() if ":1.29" in name} == before
+
+
+def _other_digest(text: str) -> str:
+    """A journal in which a tag was to go elsewhere than was noted."""
+    document = json.loads(text)
+    document["tags"][0]["after"] = str(Digest.of(b"other"))
+    return json.dumps(document)
+
+
+class TestSeveralHubs:
+    """A release is whole, or not, at all its hubs."""
+
+    OTHER = Hub.parse("other.test/istio")
+
+    def at_both(self, release: Release) -> Release:
+        """The release with the same tags at a second hub, which the registry serves as well."""
+        publications = tuple(
+            dataclasses.replace(
+                entry,
+                references=(*entry.references, *(self.OTHER.repository(entry.key).at(ref.tag) for ref in entry.references)),
+            )
+            for entry in release.publications
+        )
+        return dataclasses.replace(release, publications=publications, messages=[])
+
+    def tags(self, release: Release) -> dict[str, Digest]:
+        return {
+            f"{hub}/{image}:{tag}": digest
+            for hub in (HUB, self.OTHER)
+            for image in IMAGES
+            for tag, digest in release.registry.tags(hub.repository(image)).items()
+        }
+
+    @pytest.fixture
+    def before(self, tmp_path: Path) -> Release:
+        release = self.at_both(make_release(tmp_path, "old", FakeRegistry()))
+        release.publish()
+        return release
+
+    @pytest.mark.parametrize("moved", [1, 2, 3, 4, 7, 10, 11])
+    def test_a_run_at_one_of_them_puts_back_both(self, before: Release, moved: int) -> None:
+        tags = self.tags(before)
+        _kill_after(self.at_both(make_release(before.work, "new", before.registry)), moved)
+        make_release(before.work, "next", before.registry, tags=("1.30",)).publish()
+        assert {name: digest for name, digest in self.tags(before).items() if ":1.30" not in name} == tags
+
+    def test_a_finished_release_stays_at_both(self, before: Release) -> None:
+        new = self.at_both(make_release(before.work, "new", before.registry))
+        _kill_after(new, 12)
+        tags = self.tags(new)
+        # Killed while it removed its journals: one is left.
+        sorted(new.journals())[0].unlink()
+        self.at_both(make_release(before.work, "next", before.registry, tags=("1.30",))).publish()
+        assert {name: digest for name, digest in self.tags(new).items() if ":1.30" not in name} == tags
+        assert new.journals() == []
+
+
+class TestWhateverGoesWrong:
+    def test_an_error_that_is_none_of_ours_stops_no_undoing(self, new: Release) -> None:
+        before = new.tags()
+        undoing = _view(new.registry)
+        count = iter(range(10**6))
+        # As when no thread can be started: the first look after the failure.
+        undoing.fail_on = lambda operation, key: RuntimeError("can't start new thread") if next(count) == 0 else None
+        new.registry.fail_on = _fail_tag("proxyv2:1.29")
+        with pytest.raises(PublishError, match="every tag is where it was before"):
+            new.publish(undoing)
+        assert new.tags() == before
+
+    def test_a_journal_that_cannot_be_removed_is_told(self, new: Release) -> None:
+        repositories = [reference.repository for entry in new.publications for reference in entry.references]
+        journal = Journal(new.cache / "journal", repositories)
+        # A directory in its place, which is what a file cannot be removed by.
+        [path] = [journal._path(hub) for hub in journal._hubs]
+        path.mkdir(parents=True)
+        assert journal.finish() == (path,)
 
 
 def _flip_manifest(text: str) -> str:

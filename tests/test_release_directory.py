@@ -16,17 +16,15 @@ from builder.oci.layout import Layout
 from builder.oci.reference import Hub, ImageReference
 from builder.plan.model import Plan
 from builder.publish.release_directory import WHOLE, BuiltRelease, ReleasePart, read_release
-from builder.publish.release_file import RELEASE_FILE, ReleaseFile, note_release
+from builder.publish.release_file import RELEASE_FILE, ListedImage, ReleaseFile, note_release
 from tests.samples import (
     AMD64,
     ARM64,
     BASE_LAYER,
-    COMMIT,
     SampleFile,
     add_image,
     image_of,
     make_config,
-    make_digest,
     make_elf,
     make_sample_plan,
     make_tar,
@@ -55,10 +53,18 @@ def write_layout(directory: Path, plan: Plan, key: str, architecture: str = "") 
     return write_image_index(root, images, dict(LayoutNotes.of(image, plan).to_json()), dict(image.annotations))
 
 
+def release_file(directory: Path, *keys: str, version: str = "1.29.0", made: str = "alike") -> ReleaseFile:
+    """What says that a release holds these, as they are in the directory."""
+    images = [
+        ListedImage(image=image, variant=variant, digest=Layout(directory / f"{image}-{variant}").index().digest)
+        for image, _, variant in (key.rpartition("-") for key in keys)
+    ]
+    return ReleaseFile(version=version, hub=HUB, made=made, images=tuple(images))
+
+
 def note(directory: Path, *keys: str) -> None:
-    """Have the directory say that its release holds these, as they are there."""
-    digests = {key: Layout(directory / key).index().digest for key in keys}
-    ReleaseFile(version="1.29.0", hub=HUB, commit=COMMIT, images=tuple(sorted(digests.items()))).write(directory)
+    """Have the directory say that its release holds these."""
+    release_file(directory, *keys).write(directory)
 
 
 def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = (), part: ReleasePart = WHOLE) -> BuiltRelease:
@@ -147,7 +153,7 @@ def test_an_image_of_another_release_is_refused(release: Path, changes: dict[str
 class TestTheWholeRelease:
     def test_one_that_lacks_an_image_is_refused(self, release: Path) -> None:
         shutil.rmtree(release / "pilot-distroless")
-        with pytest.raises(CheckError, match="lacks pilot-distroless: 2 of the 3 images") as raised:
+        with pytest.raises(CheckError, match="lacks pilot-distroless: 2 of the 3 images that are meant") as raised:
             read(release)
         assert "--image" in raised.value.hint
 
@@ -156,6 +162,32 @@ class TestTheWholeRelease:
         assert chosen(read(release, part=ReleasePart(images=("istioctl",)))) == ["istioctl-debug"]
         assert chosen(read(release, part=ReleasePart(variants=("debug",)))) == ["istioctl-debug", "pilot-debug"]
 
+    @pytest.mark.parametrize(
+        "part",
+        [ReleasePart(variants=("distroless",)), ReleasePart(images=("pilot",), variants=("debug", "distroless"))],
+        ids=["variant", "both variants"],
+    )
+    def test_a_part_has_to_be_whole_too(self, release: Path, part: ReleasePart) -> None:
+        assert "pilot-distroless" in chosen(read(release, part=part))
+        shutil.rmtree(release / "pilot-distroless")
+        with pytest.raises(CheckError, match="lacks pilot-distroless"):
+            read(release, part=part)
+
+    def test_a_variant_that_is_not_there_cannot_be_meant(self, release: Path) -> None:
+        with pytest.raises(RequestError, match="has no slim"):
+            read(release, part=ReleasePart(variants=("debug", "slim")))
+
+    def test_two_variants_never_get_one_tag(self, release: Path) -> None:
+        with pytest.raises(RequestError, match="would be the tag of both"):
+            read(release, tags=("corp", "corp-distroless"))
+
+    def test_other_tags_go_to_all_hubs_of_the_release(self, tmp_path: Path) -> None:
+        hubs = (Hub.parse(HUB), Hub.parse("docker.io/me"))
+        write_layout(tmp_path, make_sample_plan(tags=("1.29.0",), hubs=hubs), "pilot-debug")
+        note(tmp_path, "pilot-debug")
+        [pilot] = read(tmp_path, tags=("corp",)).publications
+        assert {str(reference.repository) for reference in pilot.references} == {f"{HUB}/pilot", "docker.io/me/pilot"}
+
     def test_an_image_that_is_meant_is_there_in_all_its_variants(self, release: Path) -> None:
         assert chosen(read(release, part=ReleasePart(images=("pilot",)))) == ["pilot-debug", "pilot-distroless"]
         shutil.rmtree(release / "pilot-distroless")
@@ -163,9 +195,9 @@ class TestTheWholeRelease:
             read(release, part=ReleasePart(images=("pilot",)))
 
     def test_an_image_that_is_not_there_cannot_be_meant(self, release: Path) -> None:
-        with pytest.raises(RequestError, match="holds no proxyv2") as raised:
+        with pytest.raises(RequestError, match="has no proxyv2") as raised:
             read(release, part=ReleasePart(images=("proxyv2", "pilot")))
-        assert raised.value.hint == "It holds istioctl, pilot."
+        assert raised.value.hint.startswith("It holds istioctl, pilot;")
 
     def test_a_directory_that_does_not_say_what_it_holds_is_refused(self, release: Path) -> None:
         (release / RELEASE_FILE).unlink()
@@ -212,32 +244,33 @@ class TestTheWholeRelease:
 class TestNoting:
     """What `build` writes down of the directory that it built into."""
 
-    def note(self, directory: Path, version: str, *keys: str) -> tuple[str, ...]:
+    def note(self, directory: Path, *keys: str, alone: bool = False, **made: str) -> tuple[str, ...]:
+        plan = make_sample_plan(tags=("1.29.0", "1.29"))
         for key in keys:
-            (directory / key).mkdir(exist_ok=True)
-            (directory / key / "oci-layout").touch()
-        return note_release(directory, version, HUB, COMMIT, {key: make_digest(key) for key in keys})
+            if not (directory / key).exists():
+                write_layout(directory, plan, key)
+        return note_release(directory, release_file(directory, *keys, **made), alone=alone)
 
     def listed(self, directory: Path) -> list[str]:
         found = ReleaseFile.read(directory)
         assert found
-        return [key for key, _ in found.images]
+        return [entry.key for entry in found.images]
 
     def test_another_build_of_the_same_release_adds_to_it(self, tmp_path: Path) -> None:
-        self.note(tmp_path, "1.29.0", "pilot-debug")
-        assert self.note(tmp_path, "1.29.0", "istioctl-debug") == ()
+        self.note(tmp_path, "pilot-debug")
+        assert self.note(tmp_path, "istioctl-debug") == ()
         assert self.listed(tmp_path) == ["istioctl-debug", "pilot-debug"]
 
-    def test_one_of_another_release_takes_its_place(self, tmp_path: Path) -> None:
-        self.note(tmp_path, "1.29.0", "pilot-debug", "istioctl-debug")
-        assert self.note(tmp_path, "1.29.1", "istioctl-debug") == ("pilot-debug",)
+    @pytest.mark.parametrize("made", [{"version": "1.29.1"}, {"made": "with another Go"}, {"alone": True}], ids=str)
+    def test_one_that_is_not_alike_takes_its_place(self, tmp_path: Path, made: dict[str, Any]) -> None:
+        self.note(tmp_path, "pilot-debug", "istioctl-debug")
+        assert self.note(tmp_path, "istioctl-debug", **made) == ("pilot-debug",)
         assert self.listed(tmp_path) == ["istioctl-debug"]
 
 
 def test_a_layout_of_another_tool_is_refused(release: Path) -> None:
     layout = Layout(release / "alien")
     write_image_index(layout.root, {AMD64: add_image(layout, make_config(AMD64), [BASE_LAYER])})
-    note(release, *KEYS, "alien")
     with pytest.raises(CheckError, match=r"/alien was not made by `istio-build build`: it lacks the note 'dev\.istio-build"):
         read(release)
 
@@ -266,7 +299,7 @@ def test_a_program_for_another_platform_is_refused(release: Path) -> None:
 
 def test_a_variant_that_has_no_plain_tag_gets_none_elsewhere_either(release: Path) -> None:
     [distroless] = [entry for entry in read(release, ("docker.io/me",)).publications if entry.key == "pilot-distroless"]
-    assert [reference.tag for reference in distroless.references] == ["1.29.0-distroless"]
+    assert [reference.tag for reference in distroless.references] == ["1.29.0-distroless", "1.29-distroless"]
 
 
 def test_notes_keep_their_form(tmp_path: Path) -> None:
@@ -280,4 +313,6 @@ def test_notes_keep_their_form(tmp_path: Path) -> None:
         "dev.istio-build.references": "registry.corp.example/istio/pilot:1.29.0-distroless",
         "dev.istio-build.variant": "distroless",
         "dev.istio-build.version": "1.29.0",
+        "io.containerd.image.name": "registry.corp.example/istio/pilot:1.29.0-distroless",
+        "org.opencontainers.image.ref.name": "1.29.0-distroless",
     }

@@ -5,6 +5,8 @@ Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import click
 from builder import __version__
 from builder.cli.options import REPEATED, SINGLE, collect_given, go, how, is_flag, option, output, source, what, where, words
 from builder.cli.session import open_adapters, waiting
-from builder.errors import RequestError
+from builder.errors import NotReadBack, RequestError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
@@ -57,7 +59,8 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, r
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
-    _print_report(report, options["output_format"], installable=_has_istioctl(report))
+    with _released():
+        _print_report(report, options["output_format"], installable=_has_istioctl(report))
 
 
 @cli.command()
@@ -205,7 +208,8 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
         report = publish_release(
             release.publications, states, release.version, release.hub, build_context, publish_context, started
         )
-    _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
+    with _released():
+        _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
 
 
 def _no_source() -> dict[str, Any]:
@@ -233,6 +237,20 @@ def _job(context: click.Context) -> "Job":
 
 def _has_istioctl(report: "Report") -> bool:
     return any(image.key.startswith("istioctl-") for image in report.images)
+
+
+@contextmanager
+def _released() -> Iterator[None]:
+    """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
+    told = "the release is at the hub, all tags are at it and were read back"
+    try:
+        yield
+    except (KeyboardInterrupt, click.exceptions.Abort) as error:
+        raise NotReadBack(f"interrupted while the report was printed; {told}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotReadBack(f"the report could not be printed ({error.strerror}); {told}") from error
 
 
 def _print_report(report: "Report", output_format: str, *, installable: bool) -> None:

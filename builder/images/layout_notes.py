@@ -110,5 +110,9 @@ class LayoutNotes:
             f"{_PREFIX}references": " ".join(str(reference) for reference in self.references),
             f"{_PREFIX}variant": self.variant,
             f"{_PREFIX}version": self.version,
+            # What other tools take a layout's image for: `oras` and `umoci` by its tag, `ctr images import` and `docker load`
+            # by its whole name (image-spec v1.1, annotations.md; containerd, images/annotations.go).
+            "io.containerd.image.name": str(self.references[0]),
+            "org.opencontainers.image.ref.name": self.references[0].tag,
             **(self.mirror.to_json() if self.mirror else {}),
         }

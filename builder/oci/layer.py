@@ -1,5 +1,6 @@
 """Layers as tar archives: written with everything set (order, times, owners, modes), and read back from an image."""
 
+import errno
 import hashlib
 import io
 import math
@@ -84,6 +85,8 @@ def open_layer(blob: Path, media_type: str) -> Iterator[tarfile.TarFile]:
         with open_regular(blob) as file, open_tar(file, _compression(media_type)) as tar:
             yield tar
     except DAMAGE as error:
+        if _is_full(error):
+            raise
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
 
 
@@ -94,7 +97,14 @@ def open_uncompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
         with open_regular(blob) as file:
             yield decompressed(file, _compression(media_type))
     except DAMAGE as error:
+        if _is_full(error):
+            raise
         raise CheckError(f"layer {blob.name[:12]} is damaged: {error}") from error
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether what failed is not the layer, but the disk to which its content is written meanwhile."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _compression(media_type: str) -> Compression:

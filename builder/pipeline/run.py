@@ -1,25 +1,26 @@
 """The spine: what a run does, stage by stage, from a plan to a report."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.build.scheduler import BuildContext, build_images
-from builder.errors import Interrupted, NotReadBack, RegistryError, VerifyError
+from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import ImageConfig, Manifest
-from builder.oci.reference import ImageReference, Repository
+from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
+from builder.plan.tags import plain_tag
 from builder.ports import Registry
 from builder.publish.journal import Journal
 from builder.publish.platform_loss import refuse_fewer_platforms
 from builder.publish.publication import Publication, Traffic
 from builder.publish.published import find_mirrored, find_published
-from builder.publish.release_file import note_release
+from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.tags import TagMover, before_tags, read_tags
 from builder.publish.upload import upload
 from builder.publish.verify import verify_content, verify_tags
@@ -96,7 +97,9 @@ def _read_tags_back(publications: Sequence[Publication], registry: Registry, pro
         except Interrupted as error:
             message = f"interrupted when all {len(references)} tags were at this release; they were not read back"
             raise NotReadBack(message, hint=again) from error
-        except RegistryError as error:
+        except VerifyError:
+            raise
+        except BuilderError as error:
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
 
 
@@ -118,14 +121,44 @@ def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> No
 def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
     built = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
-    digests = {key: layout.index().digest for key, layout in built.items()}
-    others = note_release(layouts, plan.version, plan.hub, plan.commit, digests)
+    others = note_release(layouts, _release_file(plan, built), alone=_is_dirty(plan))
     if others:
         build_context.progress.warn(
             f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
         )
     images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return _finish(plan.version, plan.hub, images, None, build_context.progress, started)
+
+
+def _release_file(plan: Plan, built: Mapping[str, Layout]) -> ReleaseFile:
+    """What was built, and what tells it from other builds of the same version."""
+    made = (plan.commit, plan.go_version, plan.compile_image, plan.compression, plan.platforms, _places(plan))
+    images = tuple(
+        ListedImage(
+            image=image.image,
+            variant="" if isinstance(image, MirrorPlan) else image.variant,
+            digest=built[image.key].index().digest,
+        )
+        for image in plan.everything
+    )
+    return ReleaseFile(version=plan.version, hub=plan.hub, made=Digest.of(repr(made).encode()).hex, images=images)
+
+
+def _places(plan: Plan) -> tuple[str, ...]:
+    """The hubs and tags of a plan, whichever of its images."""
+    variants = {image.variant for image in plan.images if image.variant}
+    found = {
+        f"{str(ref.repository).removesuffix(f'/{image.image}')} {plain_tag(ref.tag, variants)}"
+        for image in plan.images
+        if image.variant
+        for ref in image.references
+    }
+    return tuple(sorted(found))
+
+
+def _is_dirty(plan: Plan) -> bool:
+    revisions = [dict(image.annotations).get("org.opencontainers.image.revision", "") for image in plan.images]
+    return any(revision.endswith("-dirty") for revision in revisions)
 
 
 def _finish(

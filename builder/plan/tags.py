@@ -1,11 +1,32 @@
 """The tags of images, as Istio sets them. Pure."""
 
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
 from builder.errors import RequestError
 from builder.oci.reference import Hub, ImageReference, parse_tag
-from builder.plan.model import ImagePlan, MirrorPlan
 
 
-def check_references(images: tuple[ImagePlan | MirrorPlan, ...]) -> None:
+class Tagged(Protocol):
+    """An image, or a set of its variants, with its tags."""
+
+    @property
+    def key(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def references(self) -> tuple[ImageReference, ...]:
+        """All its tags."""
+        ...
+
+
+def plain_tag(tag: str, variants: Collection[str]) -> str:
+    """The tag that was asked for, of one that has a variant behind it: `1.29.0` of `1.29.0-distroless`."""
+    return next((tag.removesuffix(f"-{variant}") for variant in variants if tag.endswith(f"-{variant}")), tag)
+
+
+def check_references(images: Sequence[Tagged]) -> None:
     """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
     owners: dict[ImageReference, str] = {}
     for image in images:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError, JournalError
-from builder.oci.manifest import Manifest
+from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.runtime.atomic_file import whole_file
 from builder.runtime.file_lock import locked
 from builder.runtime.json_document import LARGEST_DOCUMENT, parse_json
 from builder.runtime.regular_file import read_regular
 
-# Of the file's form. Files of before there was a version have none, and the form of version 1.
-_VERSION = 1
+# Of the file's form. The first one had no version, and only the entries of its own hub.
+_VERSION = 2
+_FIRST_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +32,18 @@ class Move:
     after: Digest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedRun:
+    """What a run that was cut off had begun to move, at all its hubs."""
+
+    moves: Mapping[ImageReference, Move]
+
+
 class Journal:
-    """One file a hub, there only while a run that has begun to move its tags has not finished or undone that."""
+    """One file a hub, there only while a run that has begun to move its tags has not finished or undone that.
+
+    Each has all tags of the run, those at its other hubs, too: a release is whole, or not, at all of them.
+    """
 
     def __init__(self, directory: Path, repositories: Sequence[Repository]) -> None:
         self._directory = directory
@@ -39,46 +51,63 @@ class Journal:
 
     @contextmanager
     def held(self, pause: Callable[[float], None]) -> Iterator[None]:
-        """Keep all other runs on this machine from moving tags of these hubs while the block runs.
+        """Keep all other runs on this machine from moving tags of these hubs while the block runs; and of those hubs that
+        runs which were cut off had been at, as what they left there is settled with the rest.
 
-        In the order of the hubs' names, so that two runs never wait for each other.
+        In the order of the hubs' names, so that two runs never wait for each other. Raises JournalError.
         """
-        with ExitStack() as locks:
-            for hub in self._hubs:
-                locks.enter_context(locked(self._path(hub).with_suffix(".lock"), pause))
-            yield
+        while True:
+            with ExitStack() as locks:
+                for hub in self._hubs:
+                    locks.enter_context(locked(self._path(hub).with_suffix(".lock"), pause))
+                more = {_hub_of(ref.repository) for run in self.unfinished() for ref in run.moves} - set(self._hubs)
+                if not more:
+                    yield
+                    return
+            self._hubs = sorted({*self._hubs, *more})
 
     def begin(self, moves: Mapping[ImageReference, Move]) -> None:
         """Write down, and onto the disk, what is about to be moved."""
-        for hub in self._hubs:
-            own = {reference: move for reference, move in moves.items() if _hub_of(reference.repository) == hub}
-            if own:
-                self._write(self._path(hub), own)
+        run = uuid.uuid4().hex
+        for hub in sorted({_hub_of(reference.repository) for reference in moves}):
+            self._write(self._path(hub), run, moves)
 
-    def unfinished(self) -> dict[ImageReference, Move]:
+    def unfinished(self) -> tuple[UnfinishedRun, ...]:
         """What earlier runs left at these hubs. Empty where they finished. Raises JournalError, and leaves the file as it
         is, where that cannot be read: then nobody knows which tags were being moved.
         """
-        return {reference: move for hub in self._hubs for reference, move in _read_moves(self._path(hub)).items()}
+        runs = dict(found for hub in self._hubs if (found := _read_run(self._path(hub))))
+        return tuple(UnfinishedRun(moves=moves) for moves in runs.values())
 
-    def finish(self) -> None:
-        """All tags are where they belong."""
-        for hub in self._hubs:
-            self._path(hub).unlink(missing_ok=True)
+    def finish(self) -> tuple[Path, ...]:
+        """All tags are where they belong. Gives files that could not be removed; they say so, too, and do no harm."""
+        stuck = []
+        for path in map(self._path, self._hubs):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                stuck.append(path)
+        return tuple(stuck)
 
     def _path(self, hub: str) -> Path:
         return self._directory / f"{hashlib.sha256(hub.encode()).hexdigest()[:16]}.json"
 
-    def _write(self, path: Path, moves: Mapping[ImageReference, Move]) -> None:
+    def _write(self, path: Path, run: str, moves: Mapping[ImageReference, Move]) -> None:
         entries = [
             {"reference": str(reference), "before": _manifest_json(move.before), "after": str(move.after)}
             for reference, move in moves.items()
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-            json.dump({"version": _VERSION, "tags": entries}, file)
+            json.dump({"version": _VERSION, "run": run, "sum": _sum(entries), "tags": entries}, file)
             file.flush()
             os.fsync(file.fileno())
+        # Its name, too, has to be there after a power cut.
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 def _hub_of(repository: Repository) -> str:
@@ -86,19 +115,29 @@ def _hub_of(repository: Repository) -> str:
     return f"{repository.registry}/{repository.path.rpartition('/')[0]}"
 
 
-def _read_moves(path: Path) -> dict[ImageReference, Move]:
+def _sum(entries: object) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def _read_run(path: Path) -> tuple[str, dict[ImageReference, Move]] | None:
+    """The run that left this file, and its moves; None where there is none."""
     try:
         content = read_regular(path, LARGEST_DOCUMENT)
     except FileNotFoundError:
-        return {}
+        return None
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
     try:
         document = parse_json(content)
-        version = document.get("version", _VERSION)
-        if version != _VERSION:
+        version = document.get("version", _FIRST_VERSION)
+        if version not in (_FIRST_VERSION, _VERSION):
             raise _unreadable(path, f"it is of version {version!r}, and this istio-build knows {_VERSION}")
-        return dict(_read_entry(entry) for entry in document["tags"])
+        if version == _VERSION and document["sum"] != _sum(document["tags"]):
+            raise ValueError("its entries are not of its sum")
+        moves = dict(_read_entry(entry) for entry in document["tags"])
+        if not moves:
+            raise ValueError("it names no tag")
+        return str(document.get("run", path.name)), moves
     except JournalError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, BuilderError) as error:
@@ -131,6 +170,8 @@ def _read_manifest(value: Mapping[str, str] | None) -> Manifest | None:
     if value is None:
         return None
     manifest = Manifest(media_type=value["mediaType"], content=base64.b64decode(value["content"], validate=True))
+    if manifest.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES):
+        raise ValueError(f"{manifest.media_type!r} is no type of a manifest")
     # Journals of before there was a version have no digest.
     if str(manifest.digest) != value.get("digest", str(manifest.digest)):
         raise ValueError("a manifest in it is not of its digest")

@@ -31,7 +31,7 @@ def refuse_fewer_platforms(
     if findings:
         more = f"\n  … and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
         raise PlatformLoss(
-            "this push would take platforms away from tags that have them; no tag has moved:\n"
+            "this push would take platforms away from tags that have them; it has moved none:\n"
             + "\n".join(findings[:_SHOWN])
             + more,
             hint="Push those platforms, too (--platform linux/amd64,linux/arm64), choose another --tag, or say --replace if "
@@ -40,19 +40,32 @@ def refuse_fewer_platforms(
 
 
 def _platforms(reference: ImageReference, manifest: Manifest | None, registry: Registry) -> frozenset[Platform]:
-    """The platforms for which a puller finds something there."""
+    """The platforms for which a puller finds something there. Raises RegistryError where that cannot be told."""
     if manifest is None:
         return frozenset()
-    if manifest.is_index:
-        return _listed(manifest)
+    if not manifest.is_index:
+        return _platform_of(reference, manifest, registry)
+    # An index need not say which platform an image is for (image-spec v1.1, image-index.md).
+    unnamed = [
+        registry.get_manifest(reference.repository.at(child.digest)) for child in manifest.children() if not child.platform
+    ]
+    found = [_platform_of(reference, child, registry) for child in unnamed if child and not child.is_index]
+    return _listed(manifest).union(*found)
+
+
+def _platform_of(reference: ImageReference, manifest: Manifest, registry: Registry) -> frozenset[Platform]:
     try:
-        config = ImageConfig.parse(registry.get_blob(reference.repository, manifest.config()))
+        content = registry.get_blob(reference.repository, manifest.config())
     except RegistryError as error:
-        if error.status == 404 or not error.status:
-            # Half an image, or none that is run: nothing that anybody could pull is lost.
-            return frozenset()
-        raise
-    return frozenset((config.platform,))
+        if error.status != 404:
+            raise
+        # Half an image: nothing that anybody could pull is lost.
+        return frozenset()
+    try:
+        return frozenset((ImageConfig.parse(content).platform,))
+    except RegistryError:
+        # A document, such as an attestation, and no image.
+        return frozenset()
 
 
 def _listed(index: Manifest) -> frozenset[Platform]:

@@ -10,9 +10,9 @@ from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Hub, ImageReference
-from builder.plan.tags import image_references, mirror_references
+from builder.plan.tags import check_references, image_references, mirror_references, plain_tag
 from builder.publish.publication import Publication
-from builder.publish.release_file import RELEASE_FILE, ReleaseFile
+from builder.publish.release_file import RELEASE_FILE, ListedImage, ReleaseFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class ReleasePart:
     images: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
 
-    def has(self, notes: LayoutNotes) -> bool:
+    def has(self, image: ListedImage | LayoutNotes) -> bool:
         """Whether this one is."""
-        return (not self.images or notes.image in self.images) and (not self.variants or notes.variant in self.variants)
+        return (not self.images or image.image in self.images) and (not self.variants or image.variant in self.variants)
 
 
 WHOLE = ReleasePart()
@@ -73,12 +73,13 @@ def read_release(
         for layout, note in notes.items()
         if part.has(note)
     )
+    check_references(publications)
     return BuiltRelease(version=release.version, hub=release.hub, publications=publications)
 
 
 def _check_members(directory: Path, release: ReleaseFile, notes: Mapping[Layout, LayoutNotes], part: ReleasePart) -> None:
-    """What is there has to be what the release lists, unless only a part of it is meant."""
-    listed, there = [key for key, _ in release.images], [note.key for note in notes.values()]
+    """What is there has to be what the release lists, or all of the part that is meant."""
+    listed, there = [entry.key for entry in release.images], [note.key for note in notes.values()]
     unlisted = sorted(set(there) - set(listed))
     doubled = sorted({key for key in there if there.count(key) > 1})
     if unlisted or doubled:
@@ -87,29 +88,25 @@ def _check_members(directory: Path, release: ReleaseFile, notes: Mapping[Layout,
             f"{' or lists once' if doubled else ''}",
             hint="Is it of another build? Move it elsewhere, or build into an empty directory.",
         )
-    missing = [key for key in listed if key not in there]
-    if part == WHOLE and missing:
+    _check_part(directory, release, part)
+    meant = [entry.key for entry in release.images if part.has(entry)]
+    missing = [key for key in meant if key not in there]
+    if missing:
         raise CheckError(
-            f"{directory} lacks {', '.join(missing)}: {len(there)} of the {len(listed)} images of its release are there",
+            f"{directory} lacks {', '.join(missing)}: {len(meant) - len(missing)} of the {len(meant)} images that are meant are "
+            "there",
             hint="Carry the whole directory across; or say which images are meant with --image, --variant.",
         )
-    chosen = [note for note in notes.values() if part.has(note)]
-    absent = [name for name in part.images if name not in {note.image for note in chosen}]
-    if absent or not chosen:
-        known = ", ".join(sorted({note.image for note in notes.values()}))
-        raise RequestError(
-            f"{directory} holds no {' or '.join(absent or part.images or part.variants)}"
-            f"{f' in variant {chr(32).join(part.variants)}' if absent and part.variants else ''}",
-            hint=f"It holds {known}.",
-        )
-    half = sorted({key for key in missing if any(_may_be_of(key, name) for name in part.images)}) if not part.variants else []
-    if half:
-        raise CheckError(f"{directory} lacks {', '.join(half)}", hint="Carry it across, too, or choose --variant.")
 
 
-def _may_be_of(key: str, image: str) -> bool:
-    """Whether this is the key of a variant of the image: `pilot-debug` of `pilot`."""
-    return key == image or key.rpartition("-")[0] == image
+def _check_part(directory: Path, release: ReleaseFile, part: ReleasePart) -> None:
+    """What is meant has to be something of the release."""
+    images, variants = {entry.image for entry in release.images}, {entry.variant for entry in release.images} - {""}
+    unknown = [name for name in part.images if name not in images] + [name for name in part.variants if name not in variants]
+    if unknown or not any(part.has(entry) for entry in release.images):
+        named = " or ".join(unknown or (*part.images, *part.variants))
+        known = f"It holds {', '.join(sorted(images))}; variants: {', '.join(sorted(variants)) or 'none'}."
+        raise RequestError(f"the release in {directory} has no {named}", hint=known)
 
 
 def _check_places(directory: Path, notes: Mapping[Layout, LayoutNotes]) -> None:
@@ -140,7 +137,7 @@ def _check_image(layout: Layout, note: LayoutNotes, release: ReleaseFile, read_l
     }
     wanted = {
         "release": f"{release.version} for {release.hub}",
-        "digest": str(dict(release.images)[note.key]),
+        "digest": str({entry.key: entry.digest for entry in release.images}[note.key]),
         "image": note.image,
         "version": release.version,
     }
@@ -154,13 +151,17 @@ def _check_image(layout: Layout, note: LayoutNotes, release: ReleaseFile, read_l
 
 
 def _references(note: LayoutNotes, hubs: tuple[Hub, ...], tags: tuple[str, ...]) -> tuple[ImageReference, ...]:
+    """Where an image goes: to these hubs and tags; without either, to those that it was built for."""
     if not hubs and not tags:
         return note.references
-    hubs, tags = hubs or (Hub.parse(note.hub),), tags or (note.version,)
+    own_hubs = dict.fromkeys(str(ref.repository).removesuffix(f"/{note.image}") for ref in note.references)
+    hubs = hubs or tuple(Hub.parse(text) for text in own_hubs)
+    variants = [name for name, _ in note.mirror.variants] if note.mirror else [note.variant] if note.variant else []
+    tags = tags or tuple(dict.fromkeys(plain_tag(ref.tag, variants) for ref in note.references))
     if note.mirror:
         return mirror_references(hubs, tags, note.image, note.mirror.variants, note.mirror.fixed_tags)
     if not note.variant:
         # A base image: its tags are its own, and no --tag's.
-        own = tuple(reference.key for reference in note.references)
+        own = tuple(dict.fromkeys(reference.key for reference in note.references))
         return mirror_references(hubs, (), note.image, (), own)
     return image_references(hubs, tags, note.image, note.variant, is_default=note.is_default)

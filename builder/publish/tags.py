@@ -22,6 +22,8 @@ from builder.publish.publication import Publication
 from builder.runtime.progress import Progress
 
 _PARALLEL_READS = 6
+# Of the client errors, those that say nothing of what became of the request.
+_UNDECIDED = (408, 425, 429)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +52,11 @@ class TagMover:
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
             with before_tags():
-                left_over = self.journal.unfinished()
-                found = read_tags(tuple({**wanted, **left_over}), self.registry)
-                resumed = self._settle_left_over(left_over, found, wanted)
+                runs = [run.moves for run in self.journal.unfinished()]
+                found = read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.registry)
+                resumed: dict[ImageReference, Move] = {}
+                for left_over in runs:
+                    resumed |= self._settle_left_over(left_over, found, wanted)
                 moves = [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
                 if not self.replace:
                     refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.registry)
@@ -60,9 +64,13 @@ class TagMover:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
                     self._move_all(moves, wanted, found, resumed | plan, resumed)
-            self.journal.finish()
+            self._finish_journal()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
+
+    def _finish_journal(self) -> None:
+        for path in self.journal.finish():
+            self.progress.warn(f"{path} cannot be removed; the tags it names are where they belong.")
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -145,13 +153,15 @@ class TagMover:
         except Exception as error:
             if not self._is_whole(wanted):
                 raise self._undo(error, done, plan, pending if _has_no_answer(error) else "") from error
-            self.progress.warn(f"Another run has moved the rest of the tags of this very release: {_message(error)}")
+            # Another run has finished this very release, or the request that got no answer has arrived.
+            self.progress.warn(f"All tags are where they should be, although moving one failed: {_message(error)}")
 
     def _is_whole(self, wanted: Mapping[ImageReference, Manifest]) -> bool:
         """Whether all tags are where we want them nevertheless: another run may have finished the same release."""
         try:
             found = read_tags(tuple(wanted), self.rollback_registry)
-        except BuilderError:
+        except Exception:
+            # Whatever it is, what this run has moved has to be put back.
             return False
         return all(_points_at(found[reference], index.digest) for reference, index in wanted.items())
 
@@ -174,8 +184,8 @@ class TagMover:
                         others.append(f"  {reference}")
                     case _Restored.BACK:
                         pass
-            except BuilderError as failure:
-                stuck.append(f"  {reference}: {failure.message}")
+            except Exception as failure:
+                stuck.append(f"  {reference}: {_message(failure)}")
         if stuck:
             return PublishError(
                 f"moving tags failed: {_message(error)}\nnot every tag could be put back:\n" + "\n".join(stuck) + _left(others),
@@ -185,7 +195,7 @@ class TagMover:
             unsure = f"\nthe last request, for {pending}, got no answer and may still arrive: the next run looks at it again"
         else:
             unsure = ""
-            self.journal.finish()
+            self._finish_journal()
         where = "every tag that this run had moved is back" if others else "every tag is where it was before"
         if isinstance(error, Interrupted):
             return Interrupted(f"interrupted; {where}{_left(others)}{unsure}", hint=error.hint)
@@ -272,8 +282,10 @@ def _message(error: Exception) -> str:
 
 
 def _has_no_answer(error: Exception) -> bool:
-    """Whether a request may still be on its way: it was cut off, or its answer was lost."""
-    return isinstance(error, Interrupted) or (isinstance(error, RegistryError) and not error.status)
+    """Whether a request may still take effect: it was cut off, its answer was lost, or it is a gateway's (502, 504)."""
+    if isinstance(error, RegistryError):
+        return not 400 <= error.status < 500 or error.status in _UNDECIDED
+    return True
 
 
 def _left(others: Sequence[str]) -> str:
