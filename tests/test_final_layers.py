@@ -27,7 +27,7 @@ def test_whatever_the_engine_gives_the_image_is_the_same(tmp_path: Path, wanted:
     digests = set()
     for given in ("gzip", "zstd", "none"):
         layout = assembled(tmp_path / given, given)
-        LayerFinisher(wanted).finish(layout, base_layers())
+        LayerFinisher(wanted, tmp_path / given / "kept").finish(layout, base_layers())
         manifest = layout.index()
         assert [layer.media_type.rpartition("+")[2] for layer in manifest.layers()] == ["gzip", wanted]
         assert read_layer_of(layout, manifest.layers()[1])[0].path == "/usr/local/bin/pilot-agent"
@@ -41,7 +41,7 @@ def test_whatever_the_engine_gives_the_image_is_the_same(tmp_path: Path, wanted:
 def test_a_base_in_another_compression_is_refused(tmp_path: Path) -> None:
     layout = write_image(tmp_path, make_config(ARM64), [BASE_LAYER, PROGRAM], "zstd")
     with pytest.raises(CheckError, match="other layers for the base image"):
-        LayerFinisher("gzip").finish(layout, base_layers())
+        LayerFinisher("gzip", tmp_path / "kept").finish(layout, base_layers())
 
 
 def test_a_layer_that_is_not_of_its_diff_id_is_refused(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_layer_that_is_not_of_its_diff_id_is_refused(tmp_path: Path) -> None:
     layer = layout.index().layers()[1]
     layout.blob(layer.digest).write_bytes(PROGRAM[:-1] + b"x")
     with pytest.raises(CheckError, match="unpacks to sha256:"):
-        LayerFinisher("gzip").finish(layout, base_layers())
+        LayerFinisher("gzip", tmp_path / "kept").finish(layout, base_layers())
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_bytes_are_those_of_every_machine(tmp_path: Path, compression: str, 
 def test_everything_comes_back(tmp_path: Path, compression: str, size: int) -> None:
     content = make_tar([SampleFile(path="/x", content=b"y" * size)])
     layout = write_image(tmp_path / "image", make_config(ARM64), [BASE_LAYER, content], "none", base_compression="gzip")
-    LayerFinisher(compression).finish(layout, base_layers())
+    LayerFinisher(compression, tmp_path / "kept").finish(layout, base_layers())
     assert read_layer_of(layout, layout.index().layers()[1])[0].size == size
 
 
@@ -84,8 +84,40 @@ def test_gzip_reads_all_members(tmp_path: Path) -> None:
 
 def test_what_two_variants_share_is_compressed_once(tmp_path: Path) -> None:
     layouts = [assembled(tmp_path / name, "none") for name in ("debug", "distroless")]
-    finisher = LayerFinisher("gzip")
+    finisher = LayerFinisher("gzip", tmp_path / "kept")
     for layout in layouts:
         finisher.finish(layout, base_layers())
     first, second = (layout.blob(layout.index().layers()[1].digest) for layout in layouts)
     assert first.samefile(second)
+
+
+def test_a_layer_that_is_the_same_the_next_time_is_not_compressed_again(tmp_path: Path) -> None:
+    manifests = []
+    for number in range(3):
+        layout = assembled(tmp_path / str(number), "none")
+        if number == 1:
+            # Not even looked at, for its diff_id says what it is.
+            layout.blob(layout.index().layers()[1].digest).write_bytes(b"")
+        if number == 2:
+            [kept] = [path for path in (tmp_path / "kept").iterdir() if path.suffix != ".sum"]
+            damaged = bytearray(kept.read_bytes())
+            damaged[-1] ^= 1
+            kept.unlink()
+            kept.write_bytes(damaged)
+        LayerFinisher("gzip", tmp_path / "kept").finish(layout, base_layers())
+        manifests.append(layout.index())
+        blob = layout.blob(layout.index().layers()[1].digest)
+        assert Digest.of(blob.read_bytes()).hex == blob.name
+    assert len(set(manifests)) == 1
+
+
+def test_what_no_image_has_any_more_is_not_kept(tmp_path: Path) -> None:
+    for content in (b"old", b"new"):
+        archive = make_tar([SampleFile(path="/a", content=content)])
+        layout = write_image(
+            tmp_path / content.decode(), make_config(ARM64), [BASE_LAYER, archive], "none", base_compression="gzip"
+        )
+        finisher = LayerFinisher("gzip", tmp_path / "kept")
+        finisher.finish(layout, base_layers())
+        finisher.forget_others()
+    assert len([path for path in (tmp_path / "kept").iterdir() if path.suffix != ".sum"]) == 1

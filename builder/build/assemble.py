@@ -59,10 +59,11 @@ def assemble_platform(
     targets = [_aim(key, image, context, layouts[key], source_date_epoch) for key, image in images.items()]
     engine.assemble(targets, on_progress)
     on_progress("compressing")
-    finisher = LayerFinisher(compression)
+    finisher = LayerFinisher(compression, work / "compressed" / platform.slug / plans[0].image)
     for plan in plans:
         finisher.finish(layouts[plan.key], plan.base.on(platform).layers if plan.base else ())
         check_platform(plan, images[plan.key], layouts[plan.key], files[plan.key], compression, read_layer)
+    finisher.forget_others()
     return tuple(AssembledPlatform(key=key, platform=platform, layout=layout) for key, layout in layouts.items())
 
 
