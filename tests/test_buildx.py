@@ -108,7 +108,7 @@ def test_paths_with_commas_and_dollars_reach_buildx_as_they_are(target: Assembly
     odd = replace(target, context=Path("/a${b"), destination=Path("/c,d"))
     [made] = bake_definition([odd])["target"].values()
     assert made["context"] == "/a$${b"
-    assert made["output"] == ['type=oci,tar=false,oci-mediatypes=true,compression=uncompressed,"dest=/c,d"']
+    assert made["output"] == ['type=oci,tar=false,oci-mediatypes=true,compression=zstd,compression-level=1,"dest=/c,d"']
 
 
 def test_it_is_prepared_once_for_many_images(environment: dict[str, str], target: AssemblyTarget) -> None:

@@ -46,14 +46,16 @@ def _target(target: AssemblyTarget) -> dict[str, Any]:
         # Provenance names the build and its time, so it would change the digest of every run.
         "attest": ["type=provenance,disabled=true"],
         "output": [
-            # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. Layers are compressed by us
-            # (builder.images.final_layers); force-compression is left out on purpose: it would convert the base's layers too, and
-            # they could not be mounted from the base.
+            # oci-mediatypes: without provenance BuildKit falls back to Docker's media types. How layers are compressed in
+            # the end is ours to say (builder.images.final_layers): this is what crosses from the engine soonest, as it is
+            # done faster than three times the bytes are sent. force-compression is left out on purpose: it would convert
+            # the base's layers too, and they could not be mounted from the base.
             _comma_separated(
                 "type=oci",
                 "tar=false",
                 "oci-mediatypes=true",
-                "compression=uncompressed",
+                "compression=zstd",
+                "compression-level=1",
                 f"dest={_escape(str(target.destination))}",
             )
         ],
