@@ -3,7 +3,6 @@
 Whiteouts: OCI image-spec v1.1, layer.md.
 """
 
-import errno
 import posixpath
 import tarfile
 from enum import Enum, auto
@@ -17,7 +16,7 @@ from builder.oci.manifest import Descriptor
 from builder.oci.reference import ImageReference
 from builder.plan.lock import LockedArtifact
 from builder.ports import Registry
-from builder.runtime.atomic_file import whole_file
+from builder.runtime.atomic_file import NO_ROOM, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
 from builder.runtime.progress import Task
 
@@ -103,7 +102,7 @@ def _write(file: IO[bytes], chunk: bytes, target: Path) -> None:
         file.write(chunk)
         file.flush()
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in NO_ROOM:
             raise DiskFull(f"cannot write {target}: {error.strerror}", hint="Free some space, or move the cache.") from error
         raise BuilderError(f"cannot write {target}: {error.strerror}") from error
 

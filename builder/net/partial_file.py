@@ -1,7 +1,6 @@
 """A file that is being fetched: it grows beside its destination, and moves there when it is whole."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Self
 
 from builder.errors import BuilderError, DiskFull
-from builder.runtime.atomic_file import sum_file
+from builder.runtime.atomic_file import NO_ROOM, sum_file
 
 _CHUNK_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
-# A full disk, a full quota, and a limit on the size of files (ulimit -f).
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PartialFile:
@@ -134,7 +131,7 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def _raise_if_full(destination: Path, error: OSError) -> None:
-    if error.errno not in _NO_ROOM:
+    if error.errno not in NO_ROOM:
         return
     directory = destination.parent
     raise DiskFull(

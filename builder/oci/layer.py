@@ -1,6 +1,5 @@
 """Layers as tar archives: written with everything set (order, times, owners, modes), and read back from an image."""
 
-import errno
 import hashlib
 import io
 import math
@@ -15,6 +14,7 @@ from typing import IO
 from builder.errors import CheckError
 from builder.oci.elf import read_executable
 from builder.oci.tar_stream import DAMAGE, Compression, decompressed, open_tar
+from builder.runtime.atomic_file import NO_ROOM
 from builder.runtime.regular_file import open_regular
 
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.
@@ -104,7 +104,7 @@ def open_uncompressed(blob: Path, media_type: str) -> Iterator[IO[bytes]]:
 
 def _is_full(error: Exception) -> bool:
     """Whether what failed is not the layer, but the disk to which its content is written meanwhile."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return isinstance(error, OSError) and error.errno in NO_ROOM
 
 
 def _compression(media_type: str) -> Compression:

@@ -32,13 +32,6 @@ class Move:
     after: Digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnfinishedRun:
-    """What a run that was cut off had begun to move, at all its hubs."""
-
-    moves: Mapping[ImageReference, Move]
-
-
 class Journal:
     """One file a hub, there only while a run that has begun to move its tags has not finished or undone that.
 
@@ -60,7 +53,7 @@ class Journal:
             with ExitStack() as locks:
                 for hub in self._hubs:
                     locks.enter_context(locked(self._path(hub).with_suffix(".lock"), pause))
-                more = {_hub_of(ref.repository) for run in self.unfinished() for ref in run.moves} - set(self._hubs)
+                more = {_hub_of(ref.repository) for moves in self.unfinished() for ref in moves} - set(self._hubs)
                 if not more:
                     yield
                     return
@@ -72,12 +65,14 @@ class Journal:
         for hub in sorted({_hub_of(reference.repository) for reference in moves}):
             self._write(self._path(hub), run, moves)
 
-    def unfinished(self) -> tuple[UnfinishedRun, ...]:
-        """What earlier runs left at these hubs. Empty where they finished. Raises JournalError, and leaves the file as it
-        is, where that cannot be read: then nobody knows which tags were being moved.
+    def unfinished(self) -> tuple[Mapping[ImageReference, Move], ...]:
+        """What each run that was cut off at these hubs had begun to move, at all its hubs. Empty where runs finished.
+
+        Raises JournalError, and leaves the file as it is, where that cannot be read: then nobody knows which tags were
+        being moved.
         """
         runs = dict(found for hub in self._hubs if (found := _read_run(self._path(hub))))
-        return tuple(UnfinishedRun(moves=moves) for moves in runs.values())
+        return tuple(runs.values())
 
     def finish(self) -> tuple[Path, ...]:
         """All tags are where they belong. Gives files that could not be removed; they say so, too, and do no harm."""

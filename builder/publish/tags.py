@@ -52,7 +52,7 @@ class TagMover:
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
             with before_tags():
-                runs = [run.moves for run in self.journal.unfinished()]
+                runs = self.journal.unfinished()
                 found = read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.registry)
                 resumed: dict[ImageReference, Move] = {}
                 for left_over in runs:

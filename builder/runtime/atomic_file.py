@@ -1,5 +1,6 @@
 """Files that are whole or not there, whoever is cut off while writing them."""
 
+import errno
 import hashlib
 import os
 import threading
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builder.runtime.regular_file import open_regular
+
+# What writing fails with on a full disk, with a full quota, and at a limit on the size of files (ulimit -f).
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
