@@ -1,9 +1,11 @@
 """What every test can lean on: a guard around the outside world, and the real parts for tests marked `engine`.
 
-Unit tests start no process and reach no network. A test that must is marked:
+The directory says what a test may touch, and marks it:
 
-- `process`: starts processes or servers on this machine;
-- `engine`: needs what `scripts/engine up` provides. `make test` runs pytest with that up and described in the
+- `unit/`, one directory for each package of `builder`: starts no process, reaches no network but loopback;
+- `process/`, `contract/`, `parity/`: mark `process`, starts programs on this machine, git and registries among them;
+- `fuzz/`: like `unit/`, on inputs made up at random;
+- `engine/`: mark `engine`, needs what `tools/engine up` provides. `make test` runs pytest with that up and described in the
   environment; elsewhere these tests are skipped, each by name. CI sets ISTIO_BUILD_REQUIRE_ENGINE=1, and then a
   skipped one is a failure.
 
@@ -24,7 +26,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 REQUIRED = os.environ.get("ISTIO_BUILD_REQUIRE_ENGINE") == "1"
 
 
@@ -35,6 +38,17 @@ ELSEWHERE = (Path(tempfile.gettempdir()), Path.home() / ".docker", Path.home() /
 
 # What programs that the tests start call it; others may be at work on this machine, too.
 OURS = re.compile(r"go-build|istio-build|pytest-|buildx|buildkit|docker|apt|activity|refs|current|defaults|artifacts|layers|jobs")
+
+
+# By the first directory below tests/; a single test may ask for more (`contract/` has cases for a real engine).
+MARKS = {"contract": "process", "parity": "process", "process": "process", "engine": "engine"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        mark = MARKS.get(item.path.relative_to(ROOT / "tests").parts[0])
+        if mark:
+            item.add_marker(mark)
 
 
 def engine_is_up() -> bool:
@@ -78,7 +92,7 @@ def make_writable(remove: Callable[[str], object], path: str, _: object) -> None
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("engine") and not engine_is_up():
         # With its name in the reason, for pytest's summary folds equal ones into a number.
-        pytest.skip(f'{item.nodeid}: NO ENGINE. Run `make test`, or this after `eval "$(scripts/engine env)"`')
+        pytest.skip(f'{item.nodeid}: NO ENGINE. Run `make test`, or this after `eval "$(tools/engine env)"`')
 
 
 @pytest.hookimpl(wrapper=True)
@@ -137,7 +151,7 @@ def is_loopback(host: object) -> bool:
 
 @pytest.fixture(scope="session")
 def engine_env() -> dict[str, str]:
-    """What `scripts/engine env` said, as a whole environment for a process."""
+    """What `tools/engine env` said, as a whole environment for a process."""
     if not engine_is_up():
         pytest.fail("mark this test `engine`")
     return dict(os.environ)

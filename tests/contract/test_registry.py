@@ -1,0 +1,242 @@
+"""The contract of `ports.Registry`, on the fake that other tests lean on and on a real registry."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from builder.errors import RegistryError
+from builder.net.retry import RetryPolicy
+from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
+from builder.oci.reference import Digest, Platform, Repository
+from builder.ports import Registry, UploadOutcome
+from builder.registry.client import HttpRegistry
+from tests.fakes.registry import FakeRegistry
+from tests.real.registry import registry_program, running_registry
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+@pytest.fixture(scope="module")
+def real_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    program = registry_program("tests/contract/test_registry.py[real]")
+    with running_registry(program, tmp_path_factory.mktemp("registry")) as host:
+        yield host
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A registry under test, and a repository of the test's own in it."""
+
+    registry: Registry
+    repository: Repository
+
+
+@pytest.fixture(params=["fake", "real"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    name = "".join(char if char.isalnum() else "-" for char in request.node.originalname.lower()).strip("-")
+    if request.param == "fake":
+        return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"))
+    host = str(request.getfixturevalue("real_registry"))
+    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+    return Subject(registry, Repository(host, f"contract/{name}"))
+
+
+def make_blob(tmp_path: Path, content: bytes, media_type: str = LAYER) -> tuple[Descriptor, Path]:
+    descriptor = Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content))
+    path = tmp_path / descriptor.digest.short
+    path.write_bytes(content)
+    return descriptor, path
+
+
+def push_image(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Manifest:
+    config, config_path = make_blob(tmp_path, b"{}", CONFIG)
+    blob, blob_path = make_blob(tmp_path, layer)
+    subject.registry.push_blob(subject.repository, config, config_path)
+    subject.registry.push_blob(subject.repository, blob, blob_path)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config.to_json(),
+        "layers": [blob.to_json()],
+    }
+    manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
+    subject.registry.put_manifest(subject.repository, str(manifest.digest), manifest)
+    return manifest
+
+
+def compose_release(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Manifest:
+    image = push_image(subject, tmp_path, layer)
+    child = Descriptor(
+        media_type=image.media_type,
+        digest=image.digest,
+        size=len(image.content),
+        platform=Platform("linux", "arm64"),
+    )
+    return compose_index((child,), {"org.example.note": "héllo"})
+
+
+def test_uploads_a_blob_once(subject: Subject, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    descriptor, path = make_blob(tmp_path, content)
+    counted: list[int] = []
+
+    assert not subject.registry.has_blob(subject.repository, descriptor.digest)
+    first = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    assert (first, sum(counted)) == (UploadOutcome.UPLOADED, len(content))
+
+    counted.clear()
+    second = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    assert (second, sum(counted)) == (UploadOutcome.PRESENT, 0)
+    assert subject.registry.has_blob(subject.repository, descriptor.digest)
+    assert subject.registry.get_blob(subject.repository, descriptor) == content
+
+
+def test_uploads_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"")
+    assert subject.registry.push_blob(subject.repository, descriptor, path) is UploadOutcome.UPLOADED
+    assert subject.registry.has_blob(subject.repository, descriptor.digest)
+
+
+def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    descriptor, path = make_blob(tmp_path, content)
+    subject.registry.push_blob(subject.repository, descriptor, path)
+    counted: list[int] = []
+    into = tmp_path / "cache" / "blob"
+    subject.registry.pull_blob(subject.repository, descriptor, into, on_bytes=counted.append)
+    assert (into.read_bytes(), sum(counted)) == (content, len(content))
+    assert [entry.name for entry in into.parent.iterdir()] == ["blob"]
+
+
+def test_fetches_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"")
+    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.pull_blob(subject.repository, descriptor, tmp_path / "empty")
+    assert (tmp_path / "empty").read_bytes() == b""
+
+
+def test_leaves_nothing_of_a_blob_that_is_not_there(subject: Subject, tmp_path: Path) -> None:
+    nothing = Descriptor(media_type=LAYER, digest=Digest.of(b"nothing"), size=7)
+    with pytest.raises(RegistryError) as caught:
+        subject.registry.pull_blob(subject.repository, nothing, tmp_path / "cache" / "blob")
+    assert caught.value.status == 404
+    assert not list((tmp_path / "cache").glob("*")) if (tmp_path / "cache").exists() else True
+
+
+def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"shared")
+    source = Repository(subject.repository.registry, f"{subject.repository.path}/base")
+    subject.registry.push_blob(source, descriptor, path)
+    counted: list[int] = []
+
+    without_it = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
+    elsewhere = Repository("elsewhere.test", "istio/base")
+    outcome = subject.registry.push_blob(
+        subject.repository,
+        descriptor,
+        path,
+        mount_from=(elsewhere, without_it, source),
+        on_bytes=counted.append,
+    )
+    assert (outcome, sum(counted)) == (UploadOutcome.MOUNTED, 0)
+    assert subject.registry.get_blob(subject.repository, descriptor) == b"shared"
+
+
+def test_uploads_what_cannot_be_mounted(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"nowhere yet")
+    other = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
+    outcome = subject.registry.push_blob(subject.repository, descriptor, path, mount_from=(other,))
+    assert outcome is UploadOutcome.UPLOADED
+
+
+def test_refuses_a_blob_that_is_not_its_digest(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"right")
+    path.write_bytes(b"wrong")
+    with pytest.raises(RegistryError) as caught:
+        subject.registry.push_blob(subject.repository, descriptor, path)
+    assert caught.value.status == 400
+    assert not subject.registry.has_blob(subject.repository, descriptor.digest)
+
+
+def test_keeps_the_bytes_of_an_index(subject: Subject, tmp_path: Path) -> None:
+    index = compose_release(subject, tmp_path)
+    subject.registry.put_manifest(subject.repository, "1.29.0", index)
+
+    by_tag = subject.registry.get_manifest(subject.repository.at("1.29.0"))
+    by_digest = subject.registry.get_manifest(subject.repository.at(index.digest))
+    assert by_tag == by_digest == index
+    assert by_tag is not None
+    assert by_tag.media_type == INDEX
+
+
+def test_moves_a_tag(subject: Subject, tmp_path: Path) -> None:
+    first = compose_release(subject, tmp_path, b"first")
+    second = compose_release(subject, tmp_path, b"second")
+    subject.registry.put_manifest(subject.repository, "latest", first)
+    subject.registry.put_manifest(subject.repository, "latest", second)
+
+    assert subject.registry.get_manifest(subject.repository.at("latest")) == second
+    assert subject.registry.get_manifest(subject.repository.at(first.digest)) == first
+
+
+def test_finds_nothing(subject: Subject, tmp_path: Path) -> None:
+    nothing = Digest.of(b"nothing")
+    assert subject.registry.get_manifest(subject.repository.at("none")) is None
+    assert subject.registry.get_manifest(subject.repository.at(nothing)) is None
+    push_image(subject, tmp_path)
+    assert subject.registry.get_manifest(subject.repository.at("none")) is None
+    assert not subject.registry.has_blob(subject.repository, nothing)
+    with pytest.raises(RegistryError) as caught:
+        subject.registry.get_blob(subject.repository, Descriptor(media_type=LAYER, digest=nothing, size=7))
+    assert caught.value.status == 404
+
+
+def test_refuses_a_manifest_without_its_blobs(subject: Subject) -> None:
+    blob = Descriptor(media_type=LAYER, digest=Digest.of(b"missing"), size=7)
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob.to_json(), "layers": [blob.to_json()]}
+    manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
+    with pytest.raises(RegistryError):
+        subject.registry.put_manifest(subject.repository, "broken", manifest)
+    assert subject.registry.get_manifest(subject.repository.at("broken")) is None
+
+
+def test_refuses_a_manifest_under_another_digest(subject: Subject, tmp_path: Path) -> None:
+    index = compose_release(subject, tmp_path)
+    with pytest.raises(RegistryError):
+        subject.registry.put_manifest(subject.repository, str(Digest.of(b"other")), index)
+
+
+def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) -> None:
+    index = compose_release(subject, tmp_path)
+    subject.registry.put_manifest(subject.repository, "gone", index)
+    subject.registry.put_manifest(subject.repository, "stays", index)
+
+    deleted = subject.registry.delete_tag(subject.repository.at("gone"))
+    assert deleted == (subject.registry.get_manifest(subject.repository.at("gone")) is None)
+    assert subject.registry.get_manifest(subject.repository.at("stays")) == index
+    assert subject.registry.get_manifest(subject.repository.at(index.digest)) == index
+
+
+def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:
+    program = registry_program("test_push_goes_on_when_the_registry_is_restarted")
+    descriptor, path = make_blob(tmp_path, b"x" * 1_000_000)
+    with running_registry(program, tmp_path) as host:
+        pass
+    port = int(host.rpartition(":")[2])
+    running: list[object] = []
+
+    def restart_it(_: float) -> None:
+        server = running_registry(program, tmp_path, port)
+        running.append(server)
+        server.__enter__()
+
+    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=2, sleep=restart_it))
+    try:
+        assert registry.push_blob(Repository(host, "again"), descriptor, path) is UploadOutcome.UPLOADED
+        assert len(running) == 1
+    finally:
+        for server in running:
+            server.__exit__(None, None, None)  # type: ignore[attr-defined]

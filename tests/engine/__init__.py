@@ -1,0 +1,1 @@
+"""The main jobs for real: they need what `tools/engine up` provides."""

@@ -1,0 +1,1 @@
+"""Inputs that hypothesis makes up: none may be answered with a traceback."""

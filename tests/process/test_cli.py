@@ -1,0 +1,159 @@
+"""What a user meets who asks for what cannot be: a message that says what, where and what next, and an exit code."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.real.program import Ended, istio_build
+
+HUB = ("--hub", "127.0.0.1:9/istio")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample source, as a checkout."""
+    directory = tmp_path_factory.mktemp("tree") / "mini-istio"
+    subprocess.run([ROOT / "examples" / "make-source", directory], check=True)
+    return directory
+
+
+def fail(*arguments: str | Path, code: int, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """Run what must fail with this code; gives what it told the user. Stdout stays empty, and there is no traceback."""
+    ended: Ended = istio_build(*arguments, env=env, cwd=cwd)
+    assert ended.code == code, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def test_no_hub(tree: Path) -> None:
+    told = fail("push", "--source", tree, code=2)
+    assert "no hub" in told
+    assert "ISTIO_BUILD_HUB" in told
+
+
+@pytest.mark.parametrize(
+    ("hub", "told"),
+    [
+        ("https://docker.io/me", "must not have a scheme"),
+        ("me", "Did you mean docker.io/me?"),
+        ("docker.io/Me", "lower-case"),
+        ("docker.io/me:1.29", "must not have a tag"),
+    ],
+)
+def test_a_malformed_hub(tree: Path, hub: str, told: str) -> None:
+    assert told in fail("push", "--source", tree, "--hub", hub, code=2)
+
+
+def test_a_malformed_tag(tree: Path) -> None:
+    assert "tag '1.29/0' is malformed" in fail("push", "--source", tree, *HUB, "--tag", "1.29/0", code=2)
+
+
+def test_an_unknown_image_names_the_nearest(tree: Path) -> None:
+    told = fail("push", "--source", tree, *HUB, "--image", "proxy", code=2)
+    assert "Did you mean proxyv2?" in told
+
+
+def test_a_platform_that_istio_does_not_support(tree: Path) -> None:
+    told = fail("push", "--source", tree, *HUB, "--platform", "linux/arm/v7", code=2)
+    assert "'linux/arm/v7' is not one that Istio supports" in told
+    assert "linux/amd64 and linux/arm64" in told
+
+
+def test_no_source_at_all(tmp_path: Path) -> None:
+    assert "Give --istio 1.29.0" in fail("push", *HUB, code=2, cwd=tmp_path)
+
+
+def test_a_source_that_is_not_istio(tmp_path: Path) -> None:
+    (tmp_path / "go.mod").write_text("module example.org/other\n\ngo 1.22\n")
+    told = fail("push", "--source", tmp_path, *HUB, code=4)
+    assert "is not Istio's source: its go.mod says module example.org/other" in told
+
+
+@pytest.mark.parametrize("name", ["istio.deps", "Makefile.core.mk", "go.mod"])
+def test_a_source_that_lacks_a_file(tree: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", tree, copy], check=True)
+    (copy / name).unlink()
+    assert f"cannot read {copy / name}" in fail("push", "--source", copy, *HUB, code=4)
+
+
+def test_a_source_without_git(tree: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", tree, copy], check=True)
+    subprocess.run(["rm", "-rf", copy / ".git"], check=True)
+    assert "is not a git checkout" in fail("push", "--source", copy, *HUB, code=4)
+
+
+def test_a_release_that_does_not_exist_names_near_ones(tree: Path, tmp_path: Path) -> None:
+    arguments = ("push", "--istio", "1.29.1", "--git-url", tree.as_uri(), *HUB)
+    told = fail(*arguments, code=4, env={"ISTIO_BUILD_CACHE": str(tmp_path)})
+    assert "there is no release 1.29.1" in told
+    assert "Nearest tags: 1.29.0" in told
+
+
+def test_both_a_source_and_a_release(tree: Path) -> None:
+    assert "Give --source or --istio" in fail("push", "--source", tree, "--istio", "1.29.0", *HUB, code=2)
+
+
+def test_an_unknown_key_of_the_project_file_names_file_line_and_nearest(tmp_path: Path) -> None:
+    (tmp_path / "istio-build.yaml").write_text("hub: docker.io/me\nimages: [pilot]\n")
+    told = fail("plan", code=3, cwd=tmp_path)
+    assert "istio-build.yaml:2: unknown key 'images'; did you mean 'image'?" in told
+
+
+def test_an_unknown_key_of_a_recipe_names_file_line_and_nearest(tree: Path, tmp_path: Path) -> None:
+    recipe = (ROOT / "examples/recipes/echo.yaml").read_text().replace("entrypoint:", "entripoint:")
+    (tmp_path / "echo.yaml").write_text(recipe)
+    line = recipe.splitlines().index("entripoint: [/usr/local/bin/echo]") + 1
+    told = fail("plan", "--source", tree, *HUB, "--recipes", tmp_path, code=3)
+    assert f"echo.yaml:{line}: unknown key 'entripoint'; did you mean 'entrypoint'?" in told
+
+
+def test_from_a_directory_without_layouts(tmp_path: Path) -> None:
+    assert "holds no image layouts" in fail("push", "--from", tmp_path, code=2)
+
+
+def test_from_takes_nothing_that_would_be_built(tmp_path: Path) -> None:
+    told = fail("push", "--from", tmp_path, "--envoy-url", "http://127.0.0.1:9", code=2)
+    assert "--envoy-url cannot be used with it" in told
+
+
+def test_what_is_built_cannot_be_chosen_from_layouts(tmp_path: Path) -> None:
+    assert "--platform cannot be used with it" in fail("push", "--from", tmp_path, "--platform", "linux/amd64", code=2)
+
+
+def test_an_empty_tag_is_not_the_default_one(tree: Path) -> None:
+    assert "--tag is given, but empty" in fail("push", "--source", tree, *HUB, "--tag", "", code=2)
+
+
+def test_a_password_in_a_malformed_flag_is_not_printed(tree: Path) -> None:
+    told = fail("push", "--source", tree, *HUB, "--envoy", "https://user:secret@mirror.example/envoy", code=2)
+    assert "secret" not in told
+
+
+def test_a_cache_that_cannot_be_written_to(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = {"ISTIO_BUILD_CACHE": str(tmp_path / "file")}
+    told = fail("push", "--istio", "1.29.0", "--git-url", tree.as_uri(), *HUB, code=1, env=cache)
+    assert str(tmp_path / "file") in told
+
+
+def test_an_unknown_flag_is_a_usage_error() -> None:
+    assert "No such option" in fail("push", "--hubs", "x", code=2)
+
+
+def test_schema_is_json_schema() -> None:
+    for arguments in (["schema"], ["schema", "--project"]):
+        ended = istio_build(*arguments)
+        assert ended.code == 0
+        assert json.loads(ended.stdout)
+
+
+def test_help_names_every_command() -> None:
+    told = istio_build("--help").stdout
+    assert all(name in told for name in ("push", "build", "plan", "schema"))

@@ -1,0 +1,1 @@
+"""Real parts: the whole program in a process, and a real registry."""

@@ -1,0 +1,1 @@
+"""Values and files to test with; our own writing."""

@@ -1,0 +1,241 @@
+"""How `go build` is called, that nothing of the machine gets into it, and what is said where it fails."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builder.build.compile import check_executable, compile_step
+from builder.errors import BuilderError, CompileError, ToolchainError
+from builder.host.go_compiler import MachineCompiler, compiler_environment
+from builder.plan.model import CompileStep
+from builder.ports import Completed, GoBuild, GoToolchain, ProcessFailed
+from tests.fakes.runner import Call, FakeRunner, go_build
+from tests.samples.images import AMD64, ARM64
+from tests.samples.plans import make_sample_plan
+from tests.samples.programs import make_elf
+
+STEPS = {step.key: step for step in make_sample_plan().compiles}
+STEP = STEPS["linux_arm64/standard"]
+BUILD = GoBuild(argv=STEP.argv, env=STEP.env, platform=STEP.platform, tree=Path("/src"), into=Path("/out"))
+TOOLCHAIN = GoToolchain(
+    program=Path("/usr/local/go/bin/go"),
+    version="1.26.0",
+    settings=(("GOMODCACHE", "/modules"), ("GOPROXY", "https://proxy.corp.example")),
+)
+MACHINE = {
+    "PATH": "/usr/bin",
+    "HOME": "/home/me",
+    "GOFLAGS": "-mod=mod",
+    "GOOS": "windows",
+    "GOARCH": "386",
+    "GOAMD64": "v4",
+    "GOPROXY": "https://elsewhere.example",
+    "GOEXPERIMENT": "boringcrypto",
+    "GOTOOLCHAIN": "auto",
+    "GODEBUG": "x=1",
+    "GOROOT": "/other",
+    "GOSOMETHING_NEW": "1",
+    "GO111MODULE": "off",
+    "GOWORK": "/home/me/go.work",
+    "CGO_ENABLED": "1",
+    "CGO_CFLAGS": "-march=native",
+    "CGO_LDFLAGS": "-L/home/me",
+    "BUILD_WITH_CONTAINER": "1",
+}
+
+
+def build(answer: Callable[[Call], Completed], into: Path, step: CompileStep = STEP, tree: Path = Path("/src")) -> FakeRunner:
+    runner = FakeRunner(answer)
+    compiler = MachineCompiler(TOOLCHAIN, MACHINE, runner)
+    compile_step(step, tree=tree, into=into, compiler=compiler, on_line=lambda line: None)
+    return runner
+
+
+def failing(stderr: str, returncode: int = 1) -> Callable[[Call], Completed]:
+    def answer(call: Call) -> Completed:
+        raise ProcessFailed(call.argv, returncode, "", stderr)
+
+    return answer
+
+
+class TestTheCall:
+    def test_builds_all_mains_at_once_into_the_directory(self, tmp_path: Path) -> None:
+        [call] = build(go_build, tmp_path / "out").calls
+        assert call.argv[:5] == (str(TOOLCHAIN.program), "build", "-o", f"{tmp_path / 'out'}/", "-trimpath")
+        assert call.argv[5:] == STEP.argv[3:]
+        assert call.argv[-2:] == ("./istioctl/cmd/istioctl", "./pilot/cmd/pilot-discovery")
+        assert call.cwd == Path("/src")
+
+    def test_a_program_that_was_damaged_since_is_linked_anew(self, tmp_path: Path) -> None:
+        """Go would take it for up to date by the build ID near its beginning."""
+        into = tmp_path / "out"
+        build(go_build, into)
+        (into / "pilot-discovery").write_bytes(make_elf("arm64") + b"damaged")
+        there: list[set[str]] = []
+
+        def look(call: Call) -> Completed:
+            there.append({path.name for path in into.iterdir() if not path.name.endswith(".sum")})
+            return go_build(call)
+
+        build(look, into)
+        assert there == [{"istioctl"}]
+
+    def test_gives_each_programs_path(self, tmp_path: Path) -> None:
+        programs = compile_step(
+            STEP,
+            tree=Path("/src"),
+            into=tmp_path,
+            compiler=MachineCompiler(TOOLCHAIN, {}, FakeRunner(go_build)),
+            on_line=lambda line: None,
+        )
+        assert programs == {name: tmp_path / name for name in ("istioctl", "pilot-discovery")}
+
+    def test_shows_what_go_says_meanwhile(self, tmp_path: Path) -> None:
+        def answer(call: Call) -> Completed:
+            return Completed(stdout=go_build(call).stdout, stderr="go: downloading k8s.io/api v0.35.0\n")
+
+        lines: list[str] = []
+        compile_step(
+            STEP,
+            tree=tmp_path,
+            into=tmp_path,
+            compiler=MachineCompiler(TOOLCHAIN, {}, FakeRunner(answer)),
+            on_line=lines.append,
+        )
+        assert lines == ["go: downloading k8s.io/api v0.35.0"]
+
+
+class TestAfterAnInterruption:
+    def test_programs_are_linked_anew(self, tmp_path: Path) -> None:
+        """Go would take one that was cut off for up to date, by the build ID near its beginning."""
+        into = tmp_path / "out"
+        build(go_build, into)
+        with pytest.raises(CompileError):
+            build(failing("interrupted"), into)
+        (into / "pilot-discovery").write_bytes(make_elf("arm64")[:40])
+        there: list[bool] = []
+
+        def answer(call: Call) -> Completed:
+            there.append((into / "pilot-discovery").exists())
+            return go_build(call)
+
+        build(answer, into)
+        build(answer, into)
+        assert there == [False, True]
+
+
+class TestTheEnvironment:
+    def test_nothing_of_the_machine_speaks_to_go_or_c(self) -> None:
+        env = compiler_environment(BUILD, TOOLCHAIN, MACHINE)
+        decided = {**dict(TOOLCHAIN.settings), **dict(STEP.env)}
+        of_go = {name: value for name, value in env.items() if name.startswith(("GO", "CGO_", "BUILD_"))}
+        # How often garbage is collected decides nothing about what is built.
+        of_go.pop("GOGC")
+        assert of_go == decided
+        assert (env["PATH"], env["HOME"]) == ("/usr/bin", "/home/me")
+
+    def test_two_machines_differ_in_nothing_that_decides_bytes(self) -> None:
+        one = compiler_environment(BUILD, TOOLCHAIN, MACHINE)
+        other = compiler_environment(BUILD, TOOLCHAIN, {"PATH": "/usr/bin", "HOME": "/home/me"})
+        assert one == other
+
+    def test_the_plan_has_the_last_word(self) -> None:
+        stubborn = GoToolchain(program=Path("go"), version="1.26.0", settings=(("GOOS", "plan9"), ("CGO_ENABLED", "1")))
+        env = compiler_environment(BUILD, stubborn, MACHINE)
+        assert (env["GOOS"], env["GOARCH"], env["CGO_ENABLED"]) == ("linux", "arm64", "0")
+
+    def test_how_much_of_the_machine_go_may_use_is_the_callers(self) -> None:
+        limits = {"GOMAXPROCS": "1", "GOMEMLIMIT": "1GiB", "GOGC": "50", "GOTMPDIR": "/scratch"}
+        env = compiler_environment(BUILD, TOOLCHAIN, {**MACHINE, **limits})
+        assert {name: env[name] for name in limits} == limits
+
+
+class TestCgo:
+    STEP = replace(STEP, env=(*STEP.env, ("CC", "aarch64-linux-gnu-gcc")))
+
+    def test_without_a_c_compiler_for_the_platform_nothing_is_started(self, tmp_path: Path) -> None:
+        runner = FakeRunner(go_build)
+        compiler = MachineCompiler(TOOLCHAIN, {"PATH": str(tmp_path)}, runner)
+        with pytest.raises(ToolchainError, match="C compiler for linux/arm64, and there is no aarch64-linux-gnu-gcc") as raised:
+            compile_step(self.STEP, tree=tmp_path, into=tmp_path / "out", compiler=compiler, on_line=lambda line: None)
+        assert "gcc-aarch64-linux-gnu" in raised.value.hint
+        assert "--go-env CC_linux_arm64=" in raised.value.hint
+        assert runner.calls == []
+
+    def test_with_one_it_goes_on(self, tmp_path: Path) -> None:
+        (tmp_path / "aarch64-linux-gnu-gcc").touch(mode=0o755)
+        compiler = MachineCompiler(TOOLCHAIN, {"PATH": str(tmp_path)}, FakeRunner(go_build))
+        compile_step(self.STEP, tree=tmp_path, into=tmp_path / "out", compiler=compiler, on_line=lambda line: None)
+
+
+class TestWhatComesOut:
+    @pytest.mark.parametrize(
+        ("content", "found"),
+        [
+            (make_elf("amd64"), "is amd64"),
+            (make_elf("386"), "is EM_386"),
+            (make_elf("arm64")[:30], "is malformed ELF"),
+            (b"#!/bin/sh\n", "is no ELF program at all"),
+            (b"", "is no ELF program at all"),
+        ],
+    )
+    def test_a_program_for_another_platform_is_refused(self, tmp_path: Path, content: bytes, found: str) -> None:
+        def answer(call: Call) -> Completed:
+            done = go_build(call)
+            (tmp_path / "pilot-discovery").write_bytes(content)
+            return done
+
+        with pytest.raises(CompileError, match=f"pilot-discovery should be for linux/arm64, but {found}") as raised:
+            build(answer, tmp_path)
+        assert "exec format error" in raised.value.hint
+
+    def test_a_program_that_is_missing_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(CompileError, match="istioctl for linux/arm64 was not built: No such file"):
+            build(lambda call: Completed(stdout="", stderr=""), tmp_path)
+
+    def test_both_platforms_pass_with_their_own(self, tmp_path: Path) -> None:
+        for platform in (AMD64, ARM64):
+            path = tmp_path / platform.slug
+            path.write_bytes(make_elf(platform.architecture))
+            check_executable(path, platform)
+
+
+class TestFailures:
+    def fail(self, tmp_path: Path, stderr: str, returncode: int = 1) -> BuilderError:
+        with pytest.raises(BuilderError) as raised:
+            build(failing(stderr, returncode), tmp_path)
+        return raised.value
+
+    def test_show_what_go_said_without_its_downloads(self, tmp_path: Path) -> None:
+        error = self.fail(tmp_path, "go: downloading a v1\n# istio.io/istio/pilot\npilot/x.go:3:2: undefined: y\n")
+        assert isinstance(error, CompileError)
+        assert error.message == (
+            "go build for linux/arm64 (istioctl, pilot-discovery) failed:\n# istio.io/istio/pilot\npilot/x.go:3:2: undefined: y"
+        )
+        assert "cd /src && GOOS=linux GOARCH=arm64 go build" in error.hint
+
+    def test_show_the_end_of_long_output(self, tmp_path: Path) -> None:
+        error = self.fail(tmp_path, "\n".join(f"line {number}" for number in range(1000)))
+        assert error.message.splitlines()[1:] == [f"line {number}" for number in range(970, 1000)]
+
+    @pytest.mark.parametrize(
+        ("stderr", "returncode"),
+        [("pilot: /usr/local/go/pkg/tool/linux_amd64/link: signal: killed\n", 1), ("", -9), ("", 137)],
+    )
+    def test_for_lack_of_memory_say_so(self, tmp_path: Path, stderr: str, returncode: int) -> None:
+        assert "memory" in self.fail(tmp_path, stderr, returncode).hint
+
+    @pytest.mark.parametrize(
+        "stderr",
+        [
+            'go: a@v1: Get "https://proxy": dial tcp: lookup proxy: no such host',
+            "go: a@v1: reading https://proxy/a/@v/v1.mod: 404 Not Found",
+        ],
+    )
+    def test_for_lack_of_a_module_say_so(self, tmp_path: Path, stderr: str) -> None:
+        assert "GOPROXY" in self.fail(tmp_path, stderr).hint
+
+    def test_of_a_go_that_does_not_start_are_the_toolchains(self, tmp_path: Path) -> None:
+        assert isinstance(self.fail(tmp_path, "no such file", 127), ToolchainError)

@@ -1,0 +1,130 @@
+"""What a run achieved, for people and for machines."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from builder.cli.report_view import report_json, report_references, report_text
+from builder.cli.text import format_size, format_table
+from builder.oci.reference import Hub, ImageReference
+from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.publish.publication import Traffic
+from tests.samples.images import AMD64, ARM64, make_digest
+
+HUB = Hub.parse("registry.corp.example/istio")
+
+
+def make_image(image: str, *tags: str, state: str = "built", layout: str = "") -> ImageReport:
+    return ImageReport(
+        key=f"{image}-debug",
+        references=tuple(HUB.repository(image).at(tag) for tag in tags),
+        digest=make_digest(image),
+        platforms=(
+            PlatformReport(platform=AMD64, digest=make_digest(f"{image} amd64"), size=38_900_000),
+            PlatformReport(platform=ARM64, digest=make_digest(f"{image} arm64"), size=1_500),
+        ),
+        state=state,
+        layout=layout,
+    )
+
+
+REPORT = Report(
+    version="1.29.0",
+    hub=str(HUB),
+    images=(make_image("istioctl", "1.29.0", "1.29.0-debug"), make_image("pilot", "1.29.0", state="unchanged")),
+    traffic=Traffic(uploaded=3, mounted=2, present=1, bytes_sent=38_900_000, tags_moved=4),
+    stages=(("compile", 12.34), ("push", 0.5)),
+    seconds=13.0,
+)
+
+
+class TestForMachines:
+    def test_references_are_one_a_line_each_with_its_digest(self) -> None:
+        lines = report_references(REPORT).splitlines()
+        assert lines == [
+            f"{HUB}/istioctl:1.29.0@{make_digest('istioctl')}",
+            f"{HUB}/istioctl:1.29.0-debug@{make_digest('istioctl')}",
+            f"{HUB}/pilot:1.29.0@{make_digest('pilot')}",
+        ]
+        # What is printed can be handed to any tool that reads references.
+        assert [str(ImageReference.parse(line)) for line in lines] == lines
+
+    def test_json_has_everything(self) -> None:
+        document = json.loads(json.dumps(report_json(REPORT)))
+        assert document["version"] == "1.29.0"
+        assert document["hub"] == "registry.corp.example/istio"
+        assert document["stages"] == {"compile": 12.34, "push": 0.5}
+        assert document["traffic"] == {
+            "blobsUploaded": 3,
+            "blobsMounted": 2,
+            "blobsPresent": 1,
+            "bytesSent": 38_900_000,
+            "tagsMoved": 4,
+        }
+        [istioctl, pilot] = document["images"]
+        assert istioctl == {
+            "image": "istioctl-debug",
+            "state": "built",
+            "digest": str(make_digest("istioctl")),
+            "references": [f"{HUB}/istioctl:1.29.0", f"{HUB}/istioctl:1.29.0-debug"],
+            "platforms": {
+                "linux/amd64": {"digest": str(make_digest("istioctl amd64")), "size": 38_900_000},
+                "linux/arm64": {"digest": str(make_digest("istioctl arm64")), "size": 1_500},
+            },
+        }
+        assert pilot["state"] == "unchanged"
+
+    def test_json_of_a_build_names_layouts_and_no_traffic(self) -> None:
+        image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
+        document = report_json(replace(REPORT, images=(image,), traffic=None))
+        assert document["traffic"] is None
+        assert document["images"][0]["layout"] == "out/pilot-debug"
+
+
+class TestForPeople:
+    def test_it_says_what_is_where_and_how_long_it_took(self) -> None:
+        text = report_text(REPORT, installable=False)
+        [line] = [line for line in text.splitlines() if "istioctl:1.29.0 " in line]
+        assert line.split("  ")[-1].strip() == "built"
+        assert make_digest("istioctl").short in line
+        assert "linux/amd64 38.9 MB, linux/arm64 1.5 kB" in line
+        assert f"\n{HUB}/istioctl:1.29.0-debug\n" in text
+        assert "13.0 s in all. Stages overlap: compile 12.3s  push 0.5s." in text
+        assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 were there; moved 4 tags." in text
+
+    def test_it_says_how_to_install_where_there_is_something_to_install_with(self) -> None:
+        command = "istioctl install --set hub=registry.corp.example/istio --set tag=1.29.0"
+        assert command in report_text(REPORT, installable=True)
+        assert "istioctl install" not in report_text(REPORT, installable=False)
+
+    def test_nothing_uploaded_is_said_in_words(self) -> None:
+        traffic = Traffic(present=6)
+        assert "Nothing was uploaded: the hub has it all." in report_text(replace(REPORT, traffic=traffic), installable=False)
+        moved = Traffic(present=6, tags_moved=1)
+        assert "Nothing was uploaded" not in report_text(replace(REPORT, traffic=moved), installable=False)
+
+    def test_a_build_moves_nothing(self) -> None:
+        text = report_text(replace(REPORT, traffic=None, stages=()), installable=False)
+        assert "ploaded" not in text
+        assert "Stages overlap: none." in text
+
+    def test_columns_are_aligned_and_end_without_spaces(self) -> None:
+        assert format_table([("a", "b", "c"), ("long", "", "x"), ("a", "bb", "")]) == ["a     b   c", "long      x", "a     bb"]
+
+    @pytest.mark.parametrize(
+        ("count", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1500, "1.5 kB"),
+            (999_940, "999.9 kB"),
+            (999_960, "1.0 MB"),
+            (38_900_000, "38.9 MB"),
+            (999_960_000, "1.0 GB"),
+            (2_500_000_000_000, "2500.0 GB"),
+        ],
+    )
+    def test_sizes_are_in_powers_of_ten(self, count: int, text: str) -> None:
+        assert format_size(count) == text

@@ -1,0 +1,112 @@
+"""How registries are reached: plain or TLS, whose certificates are trusted, and what is said where that goes wrong."""
+
+import socket
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from builder.errors import RegistryError, RequestError
+from builder.net.retry import RetryPolicy
+from builder.net.session import is_loopback, origin
+from builder.oci.reference import Digest, ImageReference, Repository
+from builder.registry.client import HttpRegistry
+from builder.registry.connection import Call, RegistryConnection, RegistryConnections
+from tests.fakes.fault_server import FaultServer, Reply, TinyRegistry
+
+CALL = Call(act="read a/b:v1", method="GET", url="a/b/manifests/v1", scopes=())
+
+
+def go_on() -> None:
+    """Interrupt nothing."""
+
+
+def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -> RegistryConnection:
+    return RegistryConnection(
+        host,
+        plain=plain,
+        credentials=lambda _: None,
+        certificates=certificates,
+        check_interrupted=go_on,
+        clock=lambda: 0.0,
+        timeouts=(30.0, 30.0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("docker.io", "https://registry-1.docker.io/v2/"),
+        ("index.docker.io", "https://registry-1.docker.io/v2/"),
+        ("registry.test", "https://registry.test/v2/"),
+        ("registry.test:5000", "https://registry.test:5000/v2/"),
+        ("localhost", "http://localhost/v2/"),
+        ("localhost:5000", "http://localhost:5000/v2/"),
+        ("127.1.2.3:5000", "http://127.1.2.3:5000/v2/"),
+        ("[::1]:5000", "http://[::1]:5000/v2/"),
+        ("128.0.0.1", "https://128.0.0.1/v2/"),
+        ("plain.test:5000", "http://plain.test:5000/v2/"),
+        ("plain.test:5001", "https://plain.test:5001/v2/"),
+        ("anyport.test:5001", "http://anyport.test:5001/v2/"),
+        ("localhost.test", "https://localhost.test/v2/"),
+    ],
+)
+def test_where_a_registry_is_reached(host: str, base: str) -> None:
+    connections = RegistryConnections(connect, insecure=("plain.test:5000", "anyport.test"))
+    connection = connections.to(Repository(host, "istio/pilot"))
+    assert connection.base == base
+    assert connections.to(Repository(host, "istio/proxyv2")) is connection
+
+
+def test_loopback() -> None:
+    assert is_loopback("127.0.0.53")
+    assert not is_loopback("10.0.0.1")
+
+
+def test_an_origin_has_its_default_port() -> None:
+    assert origin("https://Registry.test/v2/") == origin("https://registry.test:443/x?y")
+    assert origin("http://registry.test/") != origin("https://registry.test/")
+
+
+def test_plain_http_to_a_server_that_answers_with_a_tls_alert() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def alert() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"\x15\x03\x01\x00\x02\x02\x0a")
+
+        thread = Thread(target=alert)
+        thread.start()
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        with pytest.raises(RegistryError, match="it answered plain HTTP with TLS") as caught:
+            client.get_manifest(ImageReference.parse(f"127.0.0.1:{server.getsockname()[1]}/a/b:v1"))
+        thread.join()
+    assert "It speaks HTTPS" in caught.value.hint
+    assert not caught.value.temporary
+
+
+def test_tls_to_a_registry_without() -> None:
+    with FaultServer(TinyRegistry()).running() as server:
+        with pytest.raises(RegistryError, match="server gave HTTP response to HTTPS client") as caught:
+            connect(server.host, plain=False).send(CALL)
+        assert "--insecure-registry" in caught.value.hint
+        assert not caught.value.temporary
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    directory = tmp_path / "registry.test"
+    directory.mkdir()
+    (directory / "ca.crt").write_text("no certificate")
+    with pytest.raises(RequestError, match=r"cannot use the certificate \S+/registry.test/ca.crt"):
+        connect("registry.test", plain=False, certificates=tmp_path).send(CALL)
+
+
+def test_a_go_server_that_wants_tls_says_so() -> None:
+    reply = Reply(400, b"Client sent an HTTP request to an HTTPS server.\n")
+    with FaultServer(lambda _: reply).running() as server:
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        with pytest.raises(RegistryError) as caught:
+            client.get_manifest(Repository(server.host, "a/b").at(Digest.of(b"")))
+    assert "leave it out of --insecure-registry" in caught.value.hint

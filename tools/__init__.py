@@ -1,0 +1,1 @@
+"""What the project is developed with: parity with Istio, the benchmark, and the engine that tests need."""
