@@ -13,7 +13,7 @@ from builder.images.final_layers import LayerFinisher
 from builder.oci.layer import LayerEntry, LayerFile, read_layer, write_layer
 from builder.oci.layout import Layout
 from builder.oci.reference import Platform
-from builder.plan.model import ImagePlan, PlannedFile, PlannedLayer, PlatformImage, SourceFile
+from builder.plan.model import AccountsLayer, FilesLayer, ImagePlan, PlannedFile, PlatformImage, RootfsLayer, SourceFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
 from builder.ports import AssemblyTarget, Engine
@@ -91,15 +91,16 @@ def _pack_layers(
     packed: list[tuple[ExpectedFile, ...]] = []
     for layer in image.layers:
         archive = context / layer.archive
-        if layer.rootfs:
-            locate_rootfs(layer.rootfs).replace(archive)
-            packed.append(_expect_all(archive))
-        elif layer.users:
-            # Copied, as other variants and images may stand on the same base.
-            shutil.copyfile(locate_users(layer.users), archive)
-            packed.append(_expect_all(archive))
-        else:
-            packed.append(_pack_layer(layer, archive, image.platform, locate))
+        match layer:
+            case RootfsLayer(rootfs=step):
+                locate_rootfs(step).replace(archive)
+                packed.append(_expect_all(archive))
+            case AccountsLayer(users=step):
+                # Copied, as other variants and images may stand on the same base.
+                shutil.copyfile(locate_users(step), archive)
+                packed.append(_expect_all(archive))
+            case FilesLayer():
+                packed.append(_pack_layer(layer, archive, image.platform, locate))
     return [file for files in packed for file in files]
 
 
@@ -112,7 +113,7 @@ def _expect_all(archive: Path) -> tuple[ExpectedFile, ...]:
     )
 
 
-def _pack_layer(layer: PlannedLayer, archive: Path, platform: Platform, locate: LocateFile) -> tuple[ExpectedFile, ...]:
+def _pack_layer(layer: FilesLayer, archive: Path, platform: Platform, locate: LocateFile) -> tuple[ExpectedFile, ...]:
     """Write a layer's tar unless the one there is of these very files; what is left alone is not sent again."""
     files = [LayerFile(content=locate(file), path=file.path, mode=file.mode, mtime=file.mtime) for file in layer.files]
     record = archive.with_name(f"{archive.name}.json")

@@ -109,7 +109,7 @@ def _needed_artifacts(images: Sequence[ImagePlan]) -> tuple[LockedArtifact, ...]
 
 
 def _files(images: Sequence[ImagePlan]) -> list[PlannedFile]:
-    return [file for image in images for platform in image.platforms for layer in platform.layers for file in layer.files]
+    return [file for image in images for platform in image.platforms for file in platform.files]
 
 
 def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
@@ -153,8 +153,7 @@ def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
 
 
 def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
-    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
-    return [layer.rootfs for layer in layers if layer.rootfs]
+    return [step for image in images for platform in image.platforms for step in platform.roots]
 
 
 def _submit_roots(steps: Sequence[RootfsStep], context: BuildContext, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
@@ -175,8 +174,7 @@ def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], context:
 
 def _users_steps(images: Sequence[ImagePlan]) -> list[UsersStep]:
     """Each once: variants on one base share it."""
-    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
-    return list(dict.fromkeys(layer.users for layer in layers if layer.users))
+    return list(dict.fromkeys(step for image in images for platform in image.platforms for step in platform.accounts))
 
 
 def _add_users(step: UsersStep, context: BuildContext) -> Path:

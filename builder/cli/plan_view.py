@@ -83,14 +83,14 @@ def _image_lines(image: ImagePlan) -> list[str]:
     platforms = ", ".join(str(platform.platform) for platform in image.platforms)
     if image.base is None:
         lines = [f"  {image.image}, {platforms}"]
-        roots = [layer.rootfs for platform in image.platforms for layer in platform.layers if layer.rootfs]
+        roots = [step for platform in image.platforms for step in platform.roots]
         lines += [f"    of     {len(step.packages)} packages for {step.platform}: {step.sources[0]}" for step in roots]
     else:
         lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
-    for layer in image.platforms[0].layers:
-        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
-        users = layer.users.users if layer.users else ()
-        lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
+    first = image.platforms[0]
+    lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in first.files]
+    users = [user for step in first.accounts for user in step.users]
+    lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
 
 
