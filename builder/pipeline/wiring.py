@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext
 from builder.config.settings import Job
 from builder.engine.buildx import Buildx
 from builder.engine.container_compiler import ContainerCompiler
@@ -168,15 +168,7 @@ class Adapters:
 
     def write_archives(self, plan: ArchivePlan, into: Path, tree: Path, work: Path) -> tuple[WrittenArchive, ...]:
         """Write the archives of a plan."""
-        return write_archives(
-            plan,
-            into,
-            tree=tree,
-            work=work,
-            find_compiler=self._found_compiler,
-            progress=self.progress,
-            cancellation=self._cancellation,
-        )
+        return write_archives(plan, into, self.build_context(tree, work))
 
     def _warn_of(self, tree: Path, source: SourceFacts, recipes: Recipes) -> None:
         if recipes.is_ahead(source.release):

@@ -376,8 +376,7 @@ class TestLayers:
 
     def test_downloads_have_one_time_whatever_is_built_and_the_rest_the_commits(self) -> None:
         times = {
-            file.path.rpartition("/")[2]: file.mtime
-            for file in image_of(make_sample_plan(), "proxyv2-debug").platforms[0].files
+            file.path.rpartition("/")[2]: file.mtime for file in image_of(make_sample_plan(), "proxyv2-debug").platforms[0].files
         }
         assert times["envoy"] == 0
         assert times["pilot-agent"] == times["envoy_bootstrap_tmpl.json"] == make_state().committed_at
