@@ -146,11 +146,13 @@ class PlatformImage:
 class ImagePlan:
     """An image in one variant, on every platform; `references` are all the tags it will get.
 
-    An image that is made of packages has neither a variant nor a base.
+    An image that is made of packages has neither a variant nor a base. `template` is the file that its Dockerfiles are
+    written with.
     """
 
     image: str
     variant: str
+    template: str
     base: LockedBase | None
     user: str
     entrypoint: tuple[str, ...]

@@ -120,6 +120,7 @@ def _plan_image(
     plan = ImagePlan(
         image=recipe.image,
         variant=variant,
+        template=recipe.template,
         base=base,
         user=recipe.user,
         entrypoint=recipe.entrypoint,
@@ -169,6 +170,7 @@ def _plan_rootfs_image(
     plan = ImagePlan(
         image=recipe.image,
         variant="",
+        template=recipe.template,
         base=None,
         user=recipe.user,
         entrypoint=recipe.entrypoint,

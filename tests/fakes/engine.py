@@ -15,14 +15,16 @@ SCRATCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class FakeEngine:
-    """Every base image is the samples' one, unless it is not there. `change` may spoil the configuration of what comes out.
+    """Every base image is of one layer and says `base`; `has_base` tells which there are.
 
-    `compression` is what its cache happens to hold layers in; the base's are as its registry has them.
+    `change` may spoil the configuration of what comes out. `compression` is what its cache happens to
+    hold layers in; the base's are as its registry has them.
     """
 
     compression: str = "uncompressed"
     change: Callable[[ImageConfig], ImageConfig] = lambda config: config
     ready: Callable[[], None] = lambda: None
+    base: Callable[[Platform], ImageConfig] = make_config
     has_base: Callable[[ImageReference], bool] = lambda reference: True
     targets: list[AssemblyTarget] = field(default_factory=list)
 
@@ -38,7 +40,7 @@ class FakeEngine:
     def _build(self, target: AssemblyTarget) -> None:
         if target.base and not self.has_base(target.base):
             raise BaseImageError(f"the engine cannot get a base image: {target.base}: not found")
-        base = make_config(target.platform) if target.base else _from_scratch(target.platform)
+        base = self.base(target.platform) if target.base else _from_scratch(target.platform)
         layers = [(target.context / name).read_bytes() for name in target.layers]
         write_image(
             target.destination,
@@ -62,4 +64,5 @@ def _add(added: AddedConfig, base: ImageConfig) -> ImageConfig:
         working_dir=added.working_dir or base.working_dir,
         env=tuple({**dict(base.env), **dict(added.env)}.items()),
         labels=tuple({**dict(base.labels), **dict(added.labels)}.items()),
+        others=tuple((name, value) for name, value in base.others if name != "OnBuild"),
     )

@@ -169,6 +169,7 @@ def test_a_foreign_program_is_refused_before_the_engine_is_asked(bench: Bench) -
         (lambda config: replace(config, user="0"), "user is '0', not ''"),
         (lambda config: replace(config, entrypoint=("/bin/sh",)), "entrypoint is"),
         (lambda config: replace(config, env=config.env[:-1]), "env is"),
+        (lambda config: replace(config, others=(("StopSignal", '"9"'),)), 'StopSignal is "9", not unset: remove STOPSIGNAL from'),
     ],
 )
 def test_an_image_that_is_not_as_planned_is_refused(
