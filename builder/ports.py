@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, ImageReference, Platform, Repository
 
 
@@ -150,17 +150,29 @@ class AddedConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImage:
+    """A base image on one platform, bound to digests: its configuration, and the blobs of its layers, lowest first.
+
+    `reference` is bound to its index, or to its manifest where it has no index.
+    """
+
+    reference: ImageReference
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssemblyTarget:
     """One image to assemble for one platform: layers on a base image, and where the OCI layout goes.
 
-    `base` is bound to a digest, and None for an image from scratch. `layers` are uncompressed tars in `context`, lowest
+    `base` is None for an image from scratch. `layers` are uncompressed tars in `context`, lowest
     first. An entrypoint in `config` makes the base's command void. `dockerfile` is all this as the template of the recipe
     writes it, for an engine that follows Dockerfiles; what it says beyond these values is found when the image is checked.
     """
 
     name: str
     platform: Platform
-    base: ImageReference | None
+    base: BaseImage | None
     layers: tuple[str, ...]
     config: AddedConfig
     dockerfile: str

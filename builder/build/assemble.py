@@ -8,14 +8,15 @@ from typing import Protocol
 
 from builder.build.pack import expect_all, pack_files
 from builder.images.check import ExpectedFile, ReadLayer, check_platform
-from builder.images.final_layers import LayerFinisher
+from builder.images.finish import ImageFinisher
 from builder.oci.layout import Layout
+from builder.oci.manifest import Descriptor
 from builder.oci.reference import Platform
 from builder.plan.assembly import assembly_target
 from builder.plan.model import AccountsLayer, FilesLayer, ImagePlan, PlannedFile, PlatformImage, RootfsLayer
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import Engine
+from builder.ports import BaseImage, Engine
 
 
 class Material(Protocol):
@@ -27,6 +28,10 @@ class Material(Protocol):
 
     def rootfs(self, step: RootfsStep) -> Path:
         """The tar of a root file system; it may be moved away."""
+        ...
+
+    def base_layer(self, base: BaseImage, layer: Descriptor) -> Path:
+        """The blob of a layer of a base image."""
         ...
 
     def accounts(self, step: UsersStep) -> Path:
@@ -68,14 +73,16 @@ class Assembler:
             _make_empty(target.destination)
         self.engine.assemble(targets, on_progress)
         on_progress("compressing")
-        layouts = [Layout(target.destination) for target in targets]
-        finisher = LayerFinisher(self.compression, self.work / "compressed" / platform.slug / plans[0].image)
-        for plan, image, layout, expected in zip(plans, images, layouts, files, strict=True):
-            finisher.finish(layout, plan.base.on(platform).layers if plan.base else ())
-            check_platform(plan, image, layout, expected, self.compression, self.read_layer)
+        kept = self.work / "compressed" / platform.slug / plans[0].image
+        finisher = ImageFinisher(self.compression, kept, self.material.base_layer)
+        for plan, image, target, expected in zip(plans, images, targets, files, strict=True):
+            layout = Layout(target.destination)
+            check_platform(plan, image, layout, expected, self.read_layer)
+            finisher.finish(layout, target)
         finisher.forget_others()
         return tuple(
-            AssembledPlatform(key=plan.key, platform=platform, layout=layout) for plan, layout in zip(plans, layouts, strict=True)
+            AssembledPlatform(key=plan.key, platform=platform, layout=Layout(target.destination))
+            for plan, target in zip(plans, targets, strict=True)
         )
 
     def _pack(self, image: PlatformImage, context: Path) -> list[ExpectedFile]:

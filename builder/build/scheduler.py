@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.build.assemble import AssembledPlatform, Assembler
+from builder.build.base_layers import BaseLayers
 from builder.build.compile import compile_programs
 from builder.build.context import BuildContext
 from builder.build.fetch import fetch_artifact, fetch_package
@@ -20,11 +21,13 @@ from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
 from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout, compose_layout
+from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Platform
 from builder.plan.lock import LockedArtifact
 from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, SourceFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
+from builder.ports import BaseImage
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
 from builder.runtime.concurrency import finish_or_end
@@ -43,6 +46,7 @@ class _Underway:
     compiled: Mapping[str, Future[Mapping[str, Path]]]
     roots: Mapping[RootfsStep, Future[MadeRootfs]]
     users: Mapping[UsersStep, Future[Path]]
+    bases: BaseLayers
 
     def file(self, file: PlannedFile) -> Path:
         """See `Material.file`."""
@@ -61,6 +65,10 @@ class _Underway:
     def accounts(self, step: UsersStep) -> Path:
         """See `Material.accounts`."""
         return self.users[step].result()
+
+    def base_layer(self, base: BaseImage, layer: Descriptor) -> Path:
+        """See `Material.base_layer`."""
+        return self.bases.fetch(base, layer)
 
     def futures(self) -> list[Future[Any]]:
         """All of it."""
@@ -93,6 +101,7 @@ def build_images(
             compiled=_submit_compiles(steps, context, pool),
             roots=_submit_roots(steps_of_roots, context, pool),
             users={step: pool.submit(_add_users, step, context) for step in steps_of_users},
+            bases=BaseLayers(context),
         )
         assembled = [
             pool.submit(_assemble, plan, group, platform, ready, underway, context)

@@ -112,12 +112,18 @@ def copy_layout(
     return layout
 
 
-def replace_root(layout: Layout, manifest: Manifest, drop: Sequence[Descriptor]) -> None:
-    """Have the layout be about this image manifest; blobs that nothing refers to any more are dropped."""
+def replace_image(layout: Layout, manifest: Manifest, config: bytes, files: Mapping[Digest, Path]) -> None:
+    """Have the layout be about this one image: `files` are linked; blobs that it does not name are dropped."""
+    (layout.root / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
+    for digest, path in files.items():
+        layout.blob(digest).unlink(missing_ok=True)
+        link_blob(path, layout.blob(digest))
+    _write(layout.blob(manifest.config().digest), config)
     _finish(layout, manifest, {})
-    for descriptor in drop:
-        if descriptor.digest != manifest.digest:
-            layout.blob(descriptor.digest).unlink(missing_ok=True)
+    named = {blob.digest.hex for blob in (manifest.descriptor, manifest.config(), *manifest.layers())}
+    for path in (layout.root / "blobs" / "sha256").iterdir():
+        if path.name not in named:
+            path.unlink()
 
 
 def _finish(layout: Layout, index: Manifest, notes: Mapping[str, str]) -> None:

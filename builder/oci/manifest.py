@@ -125,7 +125,7 @@ class ImageConfig:
     """What an image configuration says of how to run it, and of its layers.
 
     `others` is all else that it says of that, and its `author`: each property with its value as JSON, sorted, in one
-    form. What is null, false or empty says nothing.
+    form. What is null, false or empty says nothing. `history` is how its layers came about, an entry as JSON each.
     """
 
     platform: Platform
@@ -137,6 +137,7 @@ class ImageConfig:
     labels: tuple[tuple[str, str], ...] = ()
     others: tuple[tuple[str, str], ...] = ()
     diff_ids: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
@@ -155,6 +156,7 @@ class ImageConfig:
                 labels=tuple(sorted(text_map_of(config.get("Labels")).items())),
                 others=_others({**config, "author": document.get("author")}),
                 diff_ids=texts_of(object_of(document.get("rootfs")).get("diff_ids")),
+                history=tuple(_one_form(object_of(entry)) for entry in list_of(document.get("history"))),
             )
         except (ValueError, KeyError) as error:
             raise RegistryError(f"image configuration {Digest.of(content)} is malformed: {error!r}") from error
@@ -165,11 +167,11 @@ def _platform_of(value: Mapping[str, Any]) -> Platform:
 
 
 def _others(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (name, json.dumps(value, sort_keys=True, separators=(",", ":")))
-        for name, value in sorted(properties.items())
-        if name not in _OWN_FIELDS and value
-    )
+    return tuple((name, _one_form(value)) for name, value in sorted(properties.items()) if name not in _OWN_FIELDS and value)
+
+
+def _one_form(value: Any) -> str:  # noqa: ANN401 - JSON
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _size_of(value: Any) -> int:  # noqa: ANN401 - JSON

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from builder.oci.reference import Platform
+from builder.plan.lock import LockedBase
 from builder.plan.model import ImagePlan, PlatformImage
-from builder.ports import AddedConfig, AssemblyTarget
+from builder.ports import AddedConfig, AssemblyTarget, BaseImage
 
 
 def assembly_target(image: ImagePlan, on: PlatformImage, work: Path, source_date_epoch: int) -> AssemblyTarget:
@@ -14,7 +16,7 @@ def assembly_target(image: ImagePlan, on: PlatformImage, work: Path, source_date
     return AssemblyTarget(
         name=f"{image.key}-{on.platform.slug}",
         platform=on.platform,
-        base=image.base.reference if image.base else None,
+        base=_base_image(image.base, on.platform) if image.base else None,
         layers=tuple(layer.archive for layer in on.layers),
         config=AddedConfig(
             user=image.user,
@@ -29,3 +31,8 @@ def assembly_target(image: ImagePlan, on: PlatformImage, work: Path, source_date
         destination=work / "assembled" / image.key / on.platform.slug,
         source_date_epoch=source_date_epoch,
     )
+
+
+def _base_image(base: LockedBase, platform: Platform) -> BaseImage:
+    on = base.on(platform)
+    return BaseImage(reference=base.reference, config=on.config, layers=on.layers)

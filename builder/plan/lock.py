@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from builder.oci.manifest import ImageConfig
+from builder.oci.manifest import Descriptor, ImageConfig
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.ports import TreeState
 from builder.recipe.istio_release import IstioRelease
@@ -32,7 +32,7 @@ class LockedBasePlatform:
     platform: Platform
     manifest: Digest
     config: ImageConfig
-    layers: tuple[Digest, ...]
+    layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

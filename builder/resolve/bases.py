@@ -55,8 +55,7 @@ def _resolve_base_platform(
     config = ImageConfig.parse(registry.get_blob(reference.repository, manifest.config()))
     if config.platform != platform:
         raise _lacks_platform(reference, platform, [str(config.platform)])
-    layers = tuple(layer.digest for layer in manifest.layers())
-    return LockedBasePlatform(platform=platform, manifest=manifest.digest, config=config, layers=layers)
+    return LockedBasePlatform(platform=platform, manifest=manifest.digest, config=config, layers=manifest.layers())
 
 
 def _lacks_platform(reference: ImageReference, platform: Platform, present: list[str]) -> BaseImageError:

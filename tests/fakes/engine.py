@@ -7,7 +7,7 @@ from builder.errors import BaseImageError
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
 from builder.ports import AddedConfig, AssemblyTarget
-from tests.samples.images import BASE_LAYER, make_config, write_image
+from tests.samples.images import BASE_LAYER, write_image
 
 # BuildKit gives an image from scratch these (moby/buildkit, frontend/dockerfile/dockerfile2llb/image.go, emptyImage).
 SCRATCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -15,7 +15,7 @@ SCRATCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class FakeEngine:
-    """Every base image is of one layer and says `base`; `has_base` tells which there are.
+    """Every base image is of one layer; `has_base` tells which there are.
 
     `change` may spoil the configuration of what comes out. `compression` is what its cache happens to
     hold layers in; the base's are as its registry has them.
@@ -24,7 +24,6 @@ class FakeEngine:
     compression: str = "uncompressed"
     change: Callable[[ImageConfig], ImageConfig] = lambda config: config
     ready: Callable[[], None] = lambda: None
-    base: Callable[[Platform], ImageConfig] = make_config
     has_base: Callable[[ImageReference], bool] = lambda reference: True
     targets: list[AssemblyTarget] = field(default_factory=list)
 
@@ -38,9 +37,9 @@ class FakeEngine:
             self._build(target)
 
     def _build(self, target: AssemblyTarget) -> None:
-        if target.base and not self.has_base(target.base):
-            raise BaseImageError(f"the engine cannot get a base image: {target.base}: not found")
-        base = self.base(target.platform) if target.base else _from_scratch(target.platform)
+        if target.base and not self.has_base(target.base.reference):
+            raise BaseImageError(f"the engine cannot get a base image: {target.base.reference}: not found")
+        base = target.base.config if target.base else _from_scratch(target.platform)
         layers = [(target.context / name).read_bytes() for name in target.layers]
         write_image(
             target.destination,

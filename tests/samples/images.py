@@ -71,9 +71,10 @@ def make_config(platform: Platform, **changes: Any) -> ImageConfig:  # noqa: ANN
     return replace(config, **changes)
 
 
-def base_layers() -> tuple[Digest, ...]:
+def base_layers() -> tuple[Descriptor, ...]:
     """The blobs of a base image's layers, as its registry has them and the fake engine gives them."""
-    return (Digest.of(compress(BASE_LAYER, "gzip")[0]),)
+    content, media_type = compress(BASE_LAYER, "gzip")
+    return (Descriptor(media_type=media_type, digest=Digest.of(content), size=len(content)),)
 
 
 def config_json(config: ImageConfig, diff_ids: Sequence[str]) -> bytes:

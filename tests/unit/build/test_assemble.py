@@ -13,10 +13,11 @@ from builder.engine.bake import bake_definition
 from builder.errors import CheckError, CompileError
 from builder.images.check import read_layer_of
 from builder.oci.layout import Layout
-from builder.oci.manifest import ImageConfig
+from builder.oci.manifest import Descriptor, ImageConfig
 from builder.plan.model import PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
+from builder.ports import BaseImage
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import ARM64, COMMITTED_AT
 from tests.samples.plans import make_sample_plan
@@ -48,6 +49,9 @@ class Bench:
 
     def rootfs(self, step: RootfsStep) -> Path:
         return self.root / step.key
+
+    def base_layer(self, base: BaseImage, layer: Descriptor) -> Path:
+        raise AssertionError("the fake engine gives what the base's registry has")
 
     def accounts(self, step: UsersStep) -> Path:
         return self.root / "users.tar"

@@ -90,7 +90,7 @@ def check(tmp_path: Path) -> Callable[..., None]:
         layers = (base, make_tar([*DIRECTORIES, *files]), *more_layers)
         layout = write_image(tmp_path, config or good_config(plan), layers, compression)
         image = next(image for image in plan.platforms if image.platform == ARM64)
-        check_platform(plan, image, layout, expect(program()) if expected is None else expected, compression)
+        check_platform(plan, image, layout, expect(program()) if expected is None else expected)
 
     return check_image
 
@@ -205,14 +205,14 @@ class TestOnePlatform:
         image = add_image(layout, good_config(), [BASE_LAYER])
         write_image_index(tmp_path, {ARM64: image})
         with pytest.raises(CheckError, match="holds an index where an image should be"):
-            check_platform(PILOT, PILOT.platforms[1], layout, (), "gzip")
+            check_platform(PILOT, PILOT.platforms[1], layout, ())
 
     def test_a_damaged_layer_is_found(self, tmp_path: Path) -> None:
         layout = write_image(tmp_path, good_config(), [BASE_LAYER, make_tar([program()])])
         layer = layout.index().layers()[-1]
         layout.blob(layer.digest).write_bytes(layout.blob(layer.digest).read_bytes()[:-4])
         with pytest.raises(CheckError, match="is damaged"):
-            check_platform(PILOT, PILOT.platforms[1], layout, expect(program()), "gzip")
+            check_platform(PILOT, PILOT.platforms[1], layout, expect(program()))
 
 
 class TestWhatTheBaseSays:

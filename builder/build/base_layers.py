@@ -1,0 +1,32 @@
+"""Layers of base images, fetched where an engine has not got them already."""
+
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+from builder.build.context import BuildContext
+from builder.images.layers import fetch_layer
+from builder.oci.manifest import Descriptor
+from builder.oci.reference import Digest
+from builder.ports import BaseImage
+from builder.runtime.atomic_file import has_sha256
+
+
+class BaseLayers:
+    """Each is fetched once, however many images and platforms wait for it. Blobs are named by their sha256, as downloads are."""
+
+    def __init__(self, context: BuildContext) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
+
+    def fetch(self, base: BaseImage, layer: Descriptor) -> Path:
+        """The blob of a layer. Raises what the registry raises."""
+        cached = self._context.downloads / layer.digest.hex
+        with self._lock:
+            lock = self._locks[layer.digest]
+        with lock:
+            if has_sha256(cached, layer.digest.hex):
+                return cached
+            with self._context.progress.task("fetch", f"layer {layer.digest.short} of {base.reference.repository}") as task:
+                return fetch_layer(base.reference, layer, self._context.downloads, self._context.registry, task)
