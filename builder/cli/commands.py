@@ -3,6 +3,7 @@
 Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.cli.options import REPEATED, SINGLE, collect_given, go, how, is_flag, option, output, source, what, where, words
+from builder.cli.options import collect_given, go, how, is_flag, output, setting, source, what, where, words
 from builder.cli.session import open_adapters, waiting
+from builder.config.options import OPTIONS, find_option
 from builder.errors import NotReadBack, RequestError
 
 if TYPE_CHECKING:
@@ -121,8 +123,8 @@ def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa:
 
 
 @cli.command()
-@option("--hub", "The hub that these programs install from, such as docker.io/me.", metavar="HUB")
-@option("--tag", "The version; by default that of the source.", metavar="TAG")
+@setting(dataclasses.replace(find_option("hub"), help="The hub that these programs install from, such as docker.io/me."))
+@setting(dataclasses.replace(find_option("tag"), help="The version; by default that of the source."))
 @source
 @go
 @how
@@ -145,8 +147,8 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
 
 
 @cli.command("list")
-@option("--istio", "Only what this release has, such as 1.29.0.", metavar="VERSION")
-@option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR")
+@setting(dataclasses.replace(find_option("istio"), help="Only what this release has, such as 1.29.0."))
+@setting(find_option("recipes"))
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
 def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
     """List the images, the releases of Istio that have them, and what can be built on which platform."""
@@ -184,7 +186,7 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     from builder.publish.release_directory import ReleasePart, read_release
 
     used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
-    unused = [name for name in (*SINGLE, *REPEATED, "rebuild") if name not in used and is_flag(context, name)]
+    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
         raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
