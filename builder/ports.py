@@ -138,11 +138,31 @@ class Downloader(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddedConfig:
+    """How an image is run: "" and () leave what its base image says; `env` and `labels` add to the base's."""
+
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssemblyTarget:
-    """One image to assemble for one platform: a Dockerfile with its context, and where the OCI layout goes."""
+    """One image to assemble for one platform: layers on a base image, and where the OCI layout goes.
+
+    `base` is bound to a digest, and None for an image from scratch. `layers` are uncompressed tars in `context`, lowest
+    first. An entrypoint in `config` makes the base's command void. `dockerfile` is all this as the template of the recipe
+    writes it, for an engine that follows Dockerfiles; what it says beyond these values is found when the image is checked.
+    """
 
     name: str
     platform: Platform
+    base: ImageReference | None
+    layers: tuple[str, ...]
+    config: AddedConfig
     dockerfile: str
     context: Path
     destination: Path

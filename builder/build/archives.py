@@ -6,17 +6,16 @@ import shutil
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.build.compile import compile_step
+from builder.build.compile import compile_programs
+from builder.build.context import CompileContext
 from builder.plan.archives import ArchivePlan, PlannedArchive
 from builder.plan.model import CompileStep
-from builder.ports import Compiler
 from builder.runtime.atomic_file import sum_file, whole_file
-from builder.runtime.cancellation import Cancellation
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Progress
 
@@ -39,12 +38,7 @@ class WrittenArchive:
 def write_archives(
     plan: ArchivePlan,
     into: Path,
-    *,
-    tree: Path,
-    work: Path,
-    find_compiler: Callable[[], Compiler],
-    progress: Progress,
-    cancellation: Cancellation,
+    context: CompileContext,
 ) -> tuple[WrittenArchive, ...]:
     """Write all archives of a plan and `NAME.sha256` beside each. Raises CompileError, ToolchainError, DiskFull, Interrupted.
 
@@ -53,17 +47,14 @@ def write_archives(
     into.mkdir(parents=True, exist_ok=True)
 
     def write(step: CompileStep) -> tuple[WrittenArchive, ...]:
-        cancellation.check()
-        with progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
-            programs = compile_step(
-                step, tree=tree, into=work / "programs" / step.key, compiler=find_compiler(), on_line=task.detail
-            )
+        context.cancellation.check()
+        programs = compile_programs(step, context)
         archives = [archive for archive in plan.archives if archive.step == step.key]
-        return tuple(written for archive in archives for written in _write(archive, programs, plan.mtime, into, progress))
+        return tuple(written for archive in archives for written in _write(archive, programs, plan.mtime, into, context.progress))
 
     with ThreadPoolExecutor(max_workers=_SIDE_BY_SIDE) as pool:
         futures = [pool.submit(write, step) for step in plan.compiles]
-        finish_or_end(futures, cancellation, "interrupted; archives that are there are whole")
+        finish_or_end(futures, context.cancellation, "interrupted; archives that are there are whole")
         return tuple(written for future in futures for written in future.result())
 
 

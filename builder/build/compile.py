@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from builder.build.context import CompileContext
 from builder.errors import CompileError, ToolchainError
 from builder.oci.executable import is_program_for
 from builder.oci.reference import Platform
@@ -11,6 +12,18 @@ from builder.ports import Compiler, GoBuild, ProcessFailed
 from builder.runtime.extracted_file import is_intact, keep_sum
 
 _SHOWN_LINES = 30
+
+
+def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str, Path]:
+    """Build the programs of a step where this run keeps them, and show it. Raises what `compile_step` raises."""
+    with context.progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
+        return compile_step(
+            step,
+            tree=context.tree,
+            into=context.work / "programs" / step.key,
+            compiler=context.find_compiler(),
+            on_line=task.detail,
+        )
 
 
 def compile_step(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from builder.build.context import BuildContext
 from builder.errors import BaseImageError, CheckError
 from builder.images.check import ReadLayer, check_integrity
 from builder.images.lookup import lacks_manifest
@@ -22,22 +23,20 @@ def mirror_image(
     mirror: MirrorPlan,
     into: Path,
     notes: Mapping[str, str],
-    *,
-    cache: Path,
-    registry: Registry,
-    read_layer: ReadLayer,
+    context: BuildContext,
     task: Task,
 ) -> Layout:
-    """The image as a checked layout at `into`; blobs that `cache` has, by their sha256, are not fetched again.
+    """The image as a checked layout at `into`; blobs that were downloaded before are not fetched again.
 
     Raises BaseImageError where the source is not whole, CheckError where programs are for another machine than the index
     says, and what the registry raises.
     """
-    index = _read_index(mirror, registry)
-    manifests = [_read_child(mirror, child, registry) for child in index.children()]
-    blobs = _fetch_blobs(mirror, manifests, cache, registry, task)
+    index = _read_index(mirror, context.registry)
+    manifests = [_read_child(mirror, child, context.registry) for child in index.children()]
+    # Blobs are named by their sha256 just as downloads are.
+    blobs = _fetch_blobs(mirror, manifests, context.downloads, context.registry, task)
     layout = copy_layout(index, manifests, blobs, into, notes)
-    _check(mirror, layout, read_layer)
+    _check(mirror, layout, context.read_layer)
     return layout
 
 

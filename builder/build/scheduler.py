@@ -3,33 +3,31 @@
 This is the one place where work overlaps. Every task waits for the futures it needs, so the order is the plan's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from builder.build.assemble import AssembledPlatform, assemble_platform
-from builder.build.compile import compile_step
+from builder.build.assemble import AssembledPlatform, Assembler
+from builder.build.compile import compile_programs
+from builder.build.context import BuildContext
 from builder.build.fetch import fetch_artifact, fetch_package
 from builder.build.mirror import mirror_image
 from builder.errors import SourceError
-from builder.images.check import ReadLayer, check_index
+from builder.images.check import check_index
 from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
 from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.reference import Digest, Platform
 from builder.plan.lock import LockedArtifact
-from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
+from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, SourceFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import Compiler, Downloader, Engine, Registry
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
-from builder.runtime.cancellation import Cancellation
 from builder.runtime.concurrency import finish_or_end
-from builder.runtime.progress import Progress
 from builder.runtime.tree_links import find_inside
 
 # Packages that are fetched at a time.
@@ -37,19 +35,36 @@ _DOWNLOADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildContext:
-    """What building needs of the world. `find_compiler` is called only where something is to be compiled."""
+class _Underway:
+    """What images are made of, while it is made. Implements `assemble.Material`: whoever asks waits."""
 
     tree: Path
-    work: Path
-    downloads: Path
-    find_compiler: Callable[[], Compiler]
-    downloader: Downloader
-    registry: Registry
-    engine: Engine
-    read_layer: ReadLayer
-    progress: Progress
-    cancellation: Cancellation
+    fetched: Mapping[LockedArtifact, Future[Path]]
+    compiled: Mapping[str, Future[Mapping[str, Path]]]
+    roots: Mapping[RootfsStep, Future[MadeRootfs]]
+    users: Mapping[UsersStep, Future[Path]]
+
+    def file(self, file: PlannedFile) -> Path:
+        """See `Material.file`."""
+        match file.origin:
+            case CompiledFile(step=step, program=program):
+                return self.compiled[step].result()[program]
+            case FetchedFile(artifact=artifact):
+                return self.fetched[artifact].result()
+            case SourceFile(source=source):
+                return _source_file(self.tree, source)
+
+    def rootfs(self, step: RootfsStep) -> Path:
+        """See `Material.rootfs`."""
+        return self.roots[step].result().archive
+
+    def accounts(self, step: UsersStep) -> Path:
+        """See `Material.accounts`."""
+        return self.users[step].result()
+
+    def futures(self) -> list[Future[Any]]:
+        """All of it."""
+        return [*self.fetched.values(), *self.compiled.values(), *self.roots.values(), *self.users.values()]
 
 
 def build_images(
@@ -72,17 +87,19 @@ def build_images(
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ready = pool.submit(context.engine.prepare if images else lambda: None)
         copied = {mirror.key: pool.submit(_mirror, mirror, plan, layouts, context) for mirror in mirrors}
-        fetched = {artifact: pool.submit(_fetch, artifact, context) for artifact in artifacts}
-        compiled = _submit_compiles(steps, context, pool)
-        roots = _submit_roots(steps_of_roots, context, pool)
-        users = {step: pool.submit(_add_users, step, context) for step in steps_of_users}
+        underway = _Underway(
+            tree=context.tree,
+            fetched={artifact: pool.submit(_fetch, artifact, context) for artifact in artifacts},
+            compiled=_submit_compiles(steps, context, pool),
+            roots=_submit_roots(steps_of_roots, context, pool),
+            users={step: pool.submit(_add_users, step, context) for step in steps_of_users},
+        )
         assembled = [
-            pool.submit(_assemble, plan, group, platform, ready, fetched, compiled, roots, users, context)
+            pool.submit(_assemble, plan, group, platform, ready, underway, context)
             for platform in plan.platforms
             for group in groups
         ]
-        made = (fetched, compiled, roots, users, copied)
-        every: list[Future[Any]] = [ready, *(future for futures in made for future in futures.values()), *assembled]
+        every: list[Future[Any]] = [ready, *underway.futures(), *copied.values(), *assembled]
         finish_or_end(every, context.cancellation, "interrupted; nothing was tagged")
     parts = [part for future in assembled for part in future.result()]
     built = {image.key: _compose(image, plan, parts, layouts) for image in images}
@@ -109,7 +126,7 @@ def _needed_artifacts(images: Sequence[ImagePlan]) -> tuple[LockedArtifact, ...]
 
 
 def _files(images: Sequence[ImagePlan]) -> list[PlannedFile]:
-    return [file for image in images for platform in image.platforms for layer in platform.layers for file in layer.files]
+    return [file for image in images for platform in image.platforms for file in platform.files]
 
 
 def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
@@ -135,14 +152,7 @@ def _submit_compiles(
 def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, context: BuildContext) -> Mapping[str, Path]:
     if after:
         after.result()
-    with context.progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
-        return compile_step(
-            step,
-            tree=context.tree,
-            into=context.work / "programs" / step.key,
-            compiler=context.find_compiler(),
-            on_line=task.detail,
-        )
+    return compile_programs(step, context)
 
 
 def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
@@ -153,17 +163,18 @@ def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
 
 
 def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
-    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
-    return [layer.rootfs for layer in layers if layer.rootfs]
+    return [step for image in images for platform in image.platforms for step in platform.roots]
 
 
-def _submit_roots(steps: Sequence[RootfsStep], context: BuildContext, pool: ThreadPoolExecutor) -> dict[str, Future[MadeRootfs]]:
+def _submit_roots(
+    steps: Sequence[RootfsStep], context: BuildContext, pool: ThreadPoolExecutor
+) -> dict[RootfsStep, Future[MadeRootfs]]:
     """Packages first, each once: images share most of theirs, and platforms those that are for all."""
     packages = {package.sha256: package for step in steps for package in step.packages}
     fetched = {
         sha256: pool.submit(fetch_package, package, context.downloads, context.downloader) for sha256, package in packages.items()
     }
-    return {step.key: pool.submit(_make_rootfs, step, fetched, context) for step in steps}
+    return {step: pool.submit(_make_rootfs, step, fetched, context) for step in steps}
 
 
 def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], context: BuildContext) -> MadeRootfs:
@@ -175,8 +186,7 @@ def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], context:
 
 def _users_steps(images: Sequence[ImagePlan]) -> list[UsersStep]:
     """Each once: variants on one base share it."""
-    layers = [layer for image in images for platform in image.platforms for layer in platform.layers]
-    return list(dict.fromkeys(layer.users for layer in layers if layer.users))
+    return list(dict.fromkeys(step for image in images for platform in image.platforms for step in platform.accounts))
 
 
 def _add_users(step: UsersStep, context: BuildContext) -> Path:
@@ -190,16 +200,7 @@ def _add_users(step: UsersStep, context: BuildContext) -> Path:
 
 def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, context: BuildContext) -> Layout:
     with context.progress.task("mirror", mirror.image) as task:
-        return mirror_image(
-            mirror,
-            layouts / mirror.key,
-            LayoutNotes.of_mirror(mirror, plan).to_json(),
-            # Blobs are named by their sha256 just as downloads are.
-            cache=context.downloads,
-            registry=context.registry,
-            read_layer=context.read_layer,
-            task=task,
-        )
+        return mirror_image(mirror, layouts / mirror.key, LayoutNotes.of_mirror(mirror, plan).to_json(), context, task)
 
 
 def _assemble(
@@ -207,45 +208,25 @@ def _assemble(
     group: Sequence[ImagePlan],
     platform: Platform,
     ready: Future[None],
-    fetched: Mapping[LockedArtifact, Future[Path]],
-    compiled: Mapping[str, Future[Mapping[str, Path]]],
-    roots: Mapping[str, Future[MadeRootfs]],
-    users: Mapping[UsersStep, Future[Path]],
+    underway: _Underway,
     context: BuildContext,
 ) -> tuple[AssembledPlatform, ...]:
-    def locate(file: PlannedFile) -> Path:
-        match file.origin:
-            case CompiledFile(step=step, program=program):
-                return compiled[step].result()[program]
-            case FetchedFile(artifact=artifact):
-                return fetched[artifact].result()
-            case source:
-                return _source_file(context.tree, source.source)
-
     ready.result()
-    # Wait for all files first, so that the task shows the time it took and not the time it waited.
-    for file in _files_on(group, platform):
-        locate(file)
-    wait([users[step] for step in _users_steps(group) if step.platform == platform])
-    newest = [roots[step.key].result().newest for step in _rootfs_steps(group) if step.platform == platform]
+    here = [image for variant in group for image in variant.platforms if image.platform == platform]
+    # Wait for everything first, so that the task shows the time it took and not the time it waited.
+    for file in (file for image in here for file in image.files):
+        underway.file(file)
+    wait([underway.users[step] for image in here for step in image.accounts])
+    newest = [underway.roots[step].result().newest for image in here for step in image.roots]
+    assembler = Assembler(
+        engine=context.engine,
+        material=underway,
+        work=context.work,
+        compression=plan.compression,
+        read_layer=context.read_layer,
+    )
     with context.progress.task("assemble", f"{group[0].image} {platform}") as task:
-        return assemble_platform(
-            group,
-            platform,
-            locate=locate,
-            locate_rootfs=lambda step: roots[step.key].result().archive,
-            locate_users=lambda step: users[step].result(),
-            work=context.work,
-            source_date_epoch=newest[0] if newest else plan.source_date_epoch,
-            compression=plan.compression,
-            engine=context.engine,
-            read_layer=context.read_layer,
-            on_progress=task.detail,
-        )
-
-
-def _files_on(images: Sequence[ImagePlan], platform: Platform) -> list[PlannedFile]:
-    return _files([replace(image, platforms=tuple(p for p in image.platforms if p.platform == platform)) for image in images])
+        return assembler.assemble(group, platform, newest[0] if newest else plan.source_date_epoch, task.detail)
 
 
 def _source_file(tree: Path, source: str) -> Path:

@@ -9,9 +9,9 @@ from builder.cli.text import format_table
 from builder.config.settings import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
+from builder.plan.assembly import assembly_target
 from builder.plan.lock import LockedArtifact
 from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan
-from builder.ports import AssemblyTarget
 from builder.recipe.rootfs_schema import Rootfs
 
 _PAIRS = tuple[tuple[str, str], ...]
@@ -34,18 +34,13 @@ def plan_dockerfiles(plan: Plan) -> str:
 
 
 def plan_bake(plan: Plan) -> str:
-    """The bake definition, with directories below `.` where a run has those of its cache."""
+    """The bake definition, with directories below `.` where a run has those of its cache.
+
+    An image that is made of packages gets the time of the newest of their files in a run, which is not known before they
+    are unpacked; here it has that of the commit.
+    """
     targets = [
-        AssemblyTarget(
-            name=f"{image.key}-{platform.platform.slug}",
-            platform=platform.platform,
-            dockerfile=platform.dockerfile,
-            context=Path("context", platform.platform.slug, image.image),
-            destination=Path("assembled", image.key, platform.platform.slug),
-            source_date_epoch=plan.source_date_epoch,
-        )
-        for image in plan.images
-        for platform in image.platforms
+        assembly_target(image, platform, Path(), plan.source_date_epoch) for image in plan.images for platform in image.platforms
     ]
     return json.dumps(bake_definition(targets), indent=2)
 
@@ -83,14 +78,14 @@ def _image_lines(image: ImagePlan) -> list[str]:
     platforms = ", ".join(str(platform.platform) for platform in image.platforms)
     if image.base is None:
         lines = [f"  {image.image}, {platforms}"]
-        roots = [layer.rootfs for platform in image.platforms for layer in platform.layers if layer.rootfs]
+        roots = [step for platform in image.platforms for step in platform.roots]
         lines += [f"    of     {len(step.packages)} packages for {step.platform}: {step.sources[0]}" for step in roots]
     else:
         lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
-    for layer in image.platforms[0].layers:
-        lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in layer.files]
-        users = layer.users.users if layer.users else ()
-        lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
+    first = image.platforms[0]
+    lines += [f"    {file.mode}   {file.path}  {_origin(file.origin)}".rstrip() for file in first.files]
+    users = [user for step in first.accounts for user in step.users]
+    lines += [f"    user   {user.name} ({user.uid}:{user.gid})  {user.home}" for user in users]
     return [*lines, *(f"    push   {reference}" for reference in image.references)]
 
 

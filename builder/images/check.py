@@ -15,6 +15,20 @@ from builder.runtime.atomic_file import sum_file
 # Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
 _FOR_EVERY_KERNEL = "EM_BPF"
 
+# What of a configuration no recipe can say and a Dockerfile can, and by which instruction:
+# https://docs.docker.com/reference/dockerfile/
+_INSTRUCTIONS = {
+    "ExposedPorts": "EXPOSE",
+    "Healthcheck": "HEALTHCHECK",
+    "OnBuild": "ONBUILD",
+    "Shell": "SHELL",
+    "StopSignal": "STOPSIGNAL",
+    "Volumes": "VOLUME",
+    "author": "MAINTAINER",
+}
+# BuildKit sets it with every CMD, and nothing but Windows heeds it (image-spec v1.1, config.md).
+_UNHEEDED = "ArgsEscaped"
+
 ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
 
 
@@ -157,7 +171,23 @@ def _compare_config(plan: ImagePlan, image: PlatformImage, config: ImageConfig) 
         "labels": ({**dict(base.labels), **dict(image.labels)}, dict(config.labels)),
         "base layers": (base.diff_ids, config.diff_ids[: len(base.diff_ids)]),
     }
-    return [f"{name} is {found!r}, not {wanted!r}" for name, (wanted, found) in expected.items() if wanted != found]
+    findings = [f"{name} is {found!r}, not {wanted!r}" for name, (wanted, found) in expected.items() if wanted != found]
+    return findings + _compare_others(plan, base, config)
+
+
+def _compare_others(plan: ImagePlan, base: ImageConfig, config: ImageConfig) -> list[str]:
+    """What recipes cannot say must be as the base image has it."""
+    found, inherited = dict(config.others), dict(base.others)
+    # What a base wants done in builds on top of it has been done in this one, and is not handed on.
+    inherited.pop("OnBuild", None)
+    # What no instruction sets is of a container that the base was made of, such as Hostname; builders leave it out.
+    names = {*found, *(inherited.keys() & _INSTRUCTIONS.keys())} - {_UNHEEDED}
+    return [
+        f"{name} is {found.get(name, 'unset')}, not {inherited.get(name, 'unset')}: "
+        f"remove {_INSTRUCTIONS.get(name, 'what sets it')} from the template {plan.template}"
+        for name in sorted(names)
+        if found.get(name) != inherited.get(name)
+    ]
 
 
 def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntry], platform: Platform) -> list[str]:

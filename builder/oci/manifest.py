@@ -7,7 +7,7 @@ digest.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from builder.errors import RegistryError, RequestError
 from builder.oci.reference import Digest, Platform
@@ -116,9 +116,17 @@ class Manifest:
             raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error!r}") from error
 
 
+# The properties of an image configuration that `ImageConfig` has fields for.
+_OWN_FIELDS: Final = frozenset(("User", "Entrypoint", "Cmd", "Env", "WorkingDir", "Labels"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """What an image configuration says of how to run it, and of its layers."""
+    """What an image configuration says of how to run it, and of its layers.
+
+    `others` is all else that it says of that, and its `author`: each property with its value as JSON, sorted, in one
+    form. What is null, false or empty says nothing.
+    """
 
     platform: Platform
     user: str = ""
@@ -127,6 +135,7 @@ class ImageConfig:
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
     labels: tuple[tuple[str, str], ...] = ()
+    others: tuple[tuple[str, str], ...] = ()
     diff_ids: tuple[str, ...] = ()
 
     @classmethod
@@ -144,6 +153,7 @@ class ImageConfig:
                 env=tuple((name, value) for name, _, value in env),
                 working_dir=text_of(config.get("WorkingDir")),
                 labels=tuple(sorted(text_map_of(config.get("Labels")).items())),
+                others=_others({**config, "author": document.get("author")}),
                 diff_ids=texts_of(object_of(document.get("rootfs")).get("diff_ids")),
             )
         except (ValueError, KeyError) as error:
@@ -152,6 +162,14 @@ class ImageConfig:
 
 def _platform_of(value: Mapping[str, Any]) -> Platform:
     return Platform(text_of(value["os"]), text_of(value["architecture"]))
+
+
+def _others(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name, json.dumps(value, sort_keys=True, separators=(",", ":")))
+        for name, value in sorted(properties.items())
+        if name not in _OWN_FIELDS and value
+    )
 
 
 def _size_of(value: Any) -> int:  # noqa: ANN401 - JSON

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext, CompileContext
 from builder.config.settings import Job
 from builder.pipeline.wiring import Adapters
 from builder.plan.archives import ArchivePlan, make_archive_plan
@@ -86,15 +86,14 @@ def build_context(resolved: Resolved, work: Path, adapters: Adapters) -> BuildCo
 
 def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: Adapters) -> tuple[WrittenArchive, ...]:
     """Compile and write the archives of a plan."""
-    return write_archives(
-        resolved.plan,
-        into,
+    context = CompileContext(
         tree=resolved.tree,
         work=work,
         find_compiler=lambda: adapters.compiler_for(resolved.go, resolved.book),
         progress=adapters.progress,
         cancellation=adapters.cancellation,
     )
+    return write_archives(resolved.plan, into, context)
 
 
 def _find_go(job: Job, book: RecipeBook, source: SourceFacts, adapters: Adapters) -> LockedGo:

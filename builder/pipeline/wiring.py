@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext
 from builder.engine.buildx import Buildx
 from builder.engine.container_compiler import ContainerCompiler
 from builder.engine.docker import DockerEngine

@@ -20,7 +20,7 @@ from builder.plan.model import (
 
 def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
     """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
-    files = [file for platform in plan.platforms for layer in platform.layers for file in layer.files]
+    files = [file for platform in plan.platforms for file in platform.files]
     used = {file.origin.step for file in files if isinstance(file.origin, CompiledFile)}
     mains = {(step.key, program): main for step in compiles for program, main in zip(step.programs, step.packages, strict=True)}
     inputs = {
@@ -40,8 +40,8 @@ def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tupl
             [
                 str(platform.platform),
                 platform.dockerfile.replace(str(base.reference), str(base.digest)),
-                [[_identify(file, mains), file.path, file.mode, file.mtime] for layer in platform.layers for file in layer.files],
-                *(layer.users.identity() for layer in platform.layers if layer.users),
+                [[_identify(file, mains), file.path, file.mode, file.mtime] for file in platform.files],
+                *(step.identity() for step in platform.accounts),
             ]
             for platform in plan.platforms
         ],

@@ -75,13 +75,45 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedLayer:
-    """A layer: the name of its tar in the build context, and what is in it: files, a whole root file system, or users."""
+class FilesLayer:
+    """A layer of files; `archive` is the name of its tar among those that are handed to the engine."""
 
     archive: str
-    files: tuple[PlannedFile, ...] = ()
-    rootfs: RootfsStep | None = None
-    users: UsersStep | None = None
+    files: tuple[PlannedFile, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a Dockerfile says of it to people, a line each."""
+        return tuple(f"{file.mode} {file.path}  {file.origin}" for file in self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootfsLayer:
+    """A layer that is a whole root file system, made of packages."""
+
+    archive: str
+    rootfs: RootfsStep
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Nothing, as there would be hundreds of packages."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsLayer:
+    """A layer of the base image's accounts with more users among them, and these users' homes."""
+
+    archive: str
+    users: UsersStep
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a Dockerfile says of it to people, a line each."""
+        return tuple(f"what `{user.command}` makes of the accounts of the base" for user in self.users.users)
+
+
+PlannedLayer = FilesLayer | RootfsLayer | AccountsLayer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +126,33 @@ class PlatformImage:
     labels: tuple[tuple[str, str], ...]
     env: tuple[tuple[str, str], ...]
 
+    @property
+    def files(self) -> tuple[PlannedFile, ...]:
+        """The files of all its layers, those of root file systems and accounts not among them."""
+        return tuple(file for layer in self.layers if isinstance(layer, FilesLayer) for file in layer.files)
+
+    @property
+    def roots(self) -> tuple[RootfsStep, ...]:
+        """The root file systems that it is made of: one, or none where it stands on a base image."""
+        return tuple(layer.rootfs for layer in self.layers if isinstance(layer, RootfsLayer))
+
+    @property
+    def accounts(self) -> tuple[UsersStep, ...]:
+        """What adds users to it."""
+        return tuple(layer.users for layer in self.layers if isinstance(layer, AccountsLayer))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlan:
     """An image in one variant, on every platform; `references` are all the tags it will get.
 
-    An image that is made of packages has neither a variant nor a base.
+    An image that is made of packages has neither a variant nor a base. `template` is the file that its Dockerfiles are
+    written with.
     """
 
     image: str
     variant: str
+    template: str
     base: LockedBase | None
     user: str
     entrypoint: tuple[str, ...]

@@ -16,15 +16,18 @@ from builder.plan.fingerprint import identify_image, sum_inputs
 from builder.plan.lock import Lock, LockedBase, LockedMirror
 from builder.plan.model import (
     FINGERPRINT_ANNOTATION,
+    AccountsLayer,
     CompiledFile,
     CompileStep,
     FetchedFile,
+    FilesLayer,
     ImagePlan,
     MirrorPlan,
     Plan,
     PlannedFile,
     PlannedLayer,
     PlatformImage,
+    RootfsLayer,
     SourceFile,
 )
 from builder.plan.rootfs_step import RootfsStep
@@ -117,6 +120,7 @@ def _plan_image(
     plan = ImagePlan(
         image=recipe.image,
         variant=variant,
+        template=recipe.template,
         base=base,
         user=recipe.user,
         entrypoint=recipe.entrypoint,
@@ -162,10 +166,11 @@ def _plan_rootfs_image(
     origin = book.origin(recipe.image)
     tags = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
     steps = [_plan_rootfs(lock, recipe, platform) for platform in request.platforms]
-    layers = {step.platform: (PlannedLayer(archive="1-rootfs.tar", rootfs=step),) for step in steps}
+    layers = {step.platform: (RootfsLayer(archive="1-rootfs.tar", rootfs=step),) for step in steps}
     plan = ImagePlan(
         image=recipe.image,
         variant="",
+        template=recipe.template,
         base=None,
         user=recipe.user,
         entrypoint=recipe.entrypoint,
@@ -242,13 +247,13 @@ def _plan_layers(recipe: ImageRecipe, lock: Lock, base: LockedBase, platform: Pl
         for entry, origin, mtime in entries
     ]
     layers = tuple(
-        PlannedLayer(archive=f"{number}-{PurePosixPath(path).name}.tar", files=files)
+        FilesLayer(archive=f"{number}-{PurePosixPath(path).name}.tar", files=files)
         for number, (path, files) in enumerate(contents, start=1)
     )
     return (*layers, _plan_users(recipe, base, platform, committed_at, len(layers) + 1)) if recipe.users else layers
 
 
-def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime: int, number: int) -> PlannedLayer:
+def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime: int, number: int) -> AccountsLayer:
     """The last layer, so that a home is its user's whatever lies in it; named after its base, which it depends on."""
     users = tuple(
         User(name=user.name, uid=user.uid, gid=user.uid, home=user.home or f"/home/{user.name}", shell=_LOGIN_SHELL)
@@ -256,7 +261,7 @@ def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime
     )
     manifest = base.reference.repository.at(base.on(platform).manifest)
     step = UsersStep(base=manifest, platform=platform, users=users, mtime=mtime)
-    return PlannedLayer(archive=f"{number}-users-{base.name}.tar", users=step)
+    return AccountsLayer(archive=f"{number}-users-{base.name}.tar", users=step)
 
 
 def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[PlannedFile, ...]]:

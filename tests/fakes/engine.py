@@ -1,27 +1,31 @@
-"""A `ports.Engine` that needs no Docker: it puts the layers of a context on a base image, as a Dockerfile says."""
+"""A `ports.Engine` that needs no Docker: it puts the layers of a target on a base image of the samples."""
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from builder.errors import AssembleError
-from builder.oci.layout import Layout
+from builder.errors import BaseImageError
 from builder.oci.manifest import ImageConfig
-from builder.ports import AssemblyTarget
+from builder.oci.reference import ImageReference, Platform
+from builder.ports import AddedConfig, AssemblyTarget
 from tests.samples.images import BASE_LAYER, make_config, write_image
+
+# BuildKit gives an image from scratch these (moby/buildkit, frontend/dockerfile/dockerfile2llb/image.go, emptyImage).
+SCRATCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
 class FakeEngine:
-    """Knows the instructions of our own templates. `change` may spoil the configuration of what comes out.
+    """Every base image is of one layer and says `base`; `has_base` tells which there are.
 
-    `compression` is what its cache happens to hold layers in; the base's are as its registry has them.
+    `change` may spoil the configuration of what comes out. `compression` is what its cache happens to
+    hold layers in; the base's are as its registry has them.
     """
 
     compression: str = "uncompressed"
     change: Callable[[ImageConfig], ImageConfig] = lambda config: config
     ready: Callable[[], None] = lambda: None
+    base: Callable[[Platform], ImageConfig] = make_config
+    has_base: Callable[[ImageReference], bool] = lambda reference: True
     targets: list[AssemblyTarget] = field(default_factory=list)
 
     def prepare(self) -> None:
@@ -33,33 +37,32 @@ class FakeEngine:
             on_progress(f"building {target.name}")
             self._build(target)
 
-    def _build(self, target: AssemblyTarget) -> Layout:
-        config = make_config(target.platform)
-        layers = [BASE_LAYER]
-        for line in target.dockerfile.splitlines():
-            instruction, _, rest = line.partition(" ")
-            match instruction:
-                case "" | "#" | "FROM":
-                    continue
-                case "ADD":
-                    archive = rest.removeprefix("--link ").removesuffix(" /")
-                    layers.append((target.context / archive).read_bytes())
-                case "LABEL":
-                    config = replace(config, labels=(*config.labels, _read_pair(rest)))
-                case "ENV":
-                    config = replace(config, env=(*config.env, _read_pair(rest)))
-                case "USER":
-                    config = replace(config, user=rest)
-                case "WORKDIR":
-                    config = replace(config, working_dir=rest)
-                case "ENTRYPOINT":
-                    config = replace(config, entrypoint=tuple(json.loads(rest)), command=())
-                case _:
-                    raise AssembleError(f"dockerfile parse error: unknown instruction: {instruction}")
-        return write_image(target.destination, self.change(config), layers, self.compression, base_compression="gzip")
+    def _build(self, target: AssemblyTarget) -> None:
+        if target.base and not self.has_base(target.base):
+            raise BaseImageError(f"the engine cannot get a base image: {target.base}: not found")
+        base = self.base(target.platform) if target.base else _from_scratch(target.platform)
+        layers = [(target.context / name).read_bytes() for name in target.layers]
+        write_image(
+            target.destination,
+            self.change(_add(target.config, base)),
+            [BASE_LAYER, *layers] if target.base else layers,
+            self.compression,
+            base_compression="gzip" if target.base else "",
+        )
 
 
-def _read_pair(text: str) -> tuple[str, str]:
-    """A name and its value in double quotes, as Docker reads them."""
-    name, _, value = text.partition("=")
-    return name, re.sub(r"\\(.)", r"\1", value.removeprefix('"').removesuffix('"'))
+def _from_scratch(platform: Platform) -> ImageConfig:
+    return ImageConfig(platform=platform, env=(("PATH", SCRATCH_PATH),), working_dir="/")
+
+
+def _add(added: AddedConfig, base: ImageConfig) -> ImageConfig:
+    return replace(
+        base,
+        user=added.user or base.user,
+        entrypoint=added.entrypoint or base.entrypoint,
+        command=added.command or (() if added.entrypoint else base.command),
+        working_dir=added.working_dir or base.working_dir,
+        env=tuple({**dict(base.env), **dict(added.env)}.items()),
+        labels=tuple({**dict(base.labels), **dict(added.labels)}.items()),
+        others=tuple((name, value) for name, value in base.others if name != "OnBuild"),
+    )

@@ -88,7 +88,9 @@ def config_json(config: ImageConfig, diff_ids: Sequence[str]) -> bytes:
             "Cmd": list(config.command) or None,
             "WorkingDir": config.working_dir,
             "Labels": dict(config.labels) or None,
+            **{name: json.loads(value) for name, value in config.others if name != "author"},
         },
+        "author": json.loads(dict(config.others).get("author", "null")),
         "rootfs": {"type": "layers", "diff_ids": list(diff_ids)},
     }
     return json.dumps(document).encode()

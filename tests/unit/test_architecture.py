@@ -34,6 +34,7 @@ PURE = {
     "oci.reference",
     "pipeline.report",
     "plan.archives",
+    "plan.assembly",
     "plan.compile",
     "plan.fingerprint",
     "plan.go_build",

@@ -120,7 +120,7 @@ def _origin(job: Job, origin: Mapping[str, Any]) -> Path:
 def _bake_definition(job: Job, plan: Mapping[str, Any]) -> dict[str, Any]:
     targets = {}
     for image in plan["images"]:
-        files = [file["path"] for layer in image["platforms"][0]["layers"] for file in layer["files"]]
+        files = [file["path"] for layer in image["platforms"][0]["layers"] for file in layer.get("files", ())]
         copies = [f"COPY $${{TARGETARCH}}/{Path(path).name} {path}" for path in files]
         targets[f"{image['image']}-{image['variant']}"] = {
             "context": str(job.work / "context" / image["image"]),

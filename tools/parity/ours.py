@@ -194,8 +194,8 @@ def _model(
         env=tuple(sorted(stage.env.items())),
         labels=tuple(sorted(stage.labels.items())),
         # Users are no command of ours, but what a command would have made: it is what Istio runs.
-        runs=(*stage.runs, *(user.command for layer in on.layers if layer.users for user in layer.users.users)),
-        files=tuple(_file(file, programs) for layer in on.layers for file in layer.files),
+        runs=(*stage.runs, *(user.command for step in on.accounts for user in step.users)),
+        files=tuple(_file(file, programs) for file in on.files),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.build.archives import WrittenArchive, write_archives
+from builder.build.context import CompileContext
 from builder.errors import CompileError, Interrupted, RequestError
 from builder.oci.reference import Platform
 from builder.plan.archives import ArchivePlan, make_archive_plan
@@ -47,11 +48,13 @@ def write(into: Path, *targets: str, compiler: FakeCompiler | None = None) -> tu
     return write_archives(
         plan(*targets),
         into / "archives",
-        tree=into,
-        work=into / "work",
-        find_compiler=lambda: compiler or FakeCompiler(),
-        progress=Progress(lambda event: None),
-        cancellation=Cancellation(),
+        CompileContext(
+            tree=into,
+            work=into / "work",
+            find_compiler=lambda: compiler or FakeCompiler(),
+            progress=Progress(lambda event: None),
+            cancellation=Cancellation(),
+        ),
     )
 
 
@@ -132,9 +135,11 @@ class TestWriting:
             write_archives(
                 plan(),
                 tmp_path,
-                tree=tmp_path,
-                work=tmp_path,
-                find_compiler=FakeCompiler,
-                progress=Progress(lambda event: None),
-                cancellation=cancellation,
+                CompileContext(
+                    tree=tmp_path,
+                    work=tmp_path,
+                    find_compiler=FakeCompiler,
+                    progress=Progress(lambda event: None),
+                    cancellation=cancellation,
+                ),
             )

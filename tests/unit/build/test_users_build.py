@@ -14,7 +14,7 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.lock import LockedBase, LockedBasePlatform
-from builder.plan.model import Plan, PlannedLayer
+from builder.plan.model import AccountsLayer, Plan
 from builder.recipe.schema import ImageUser
 from builder.rootfs.useradd import read_accounts
 from tests.samples.images import (
@@ -42,9 +42,11 @@ def plan_with(*users: ImageUser, **changes: Any) -> Plan:  # noqa: ANN401 - argu
     return make_sample_plan(images=("pilot",), book=change_image(load_book(), "pilot", users=users), **changes)
 
 
-def users_layer(plan: Plan, key: str, platform: Platform = AMD64) -> PlannedLayer:
+def users_layer(plan: Plan, key: str, platform: Platform = AMD64) -> AccountsLayer:
     image = next(image for image in image_of(plan, key).platforms if image.platform == platform)
-    return image.layers[-1]
+    layer = image.layers[-1]
+    assert isinstance(layer, AccountsLayer)
+    return layer
 
 
 class TestPlan:
@@ -53,7 +55,6 @@ class TestPlan:
         layers = [users_layer(plan, f"pilot-{variant}") for variant in ("debug", "distroless")]
         assert [layer.archive for layer in layers] == ["2-users-base.tar", "2-users-distroless.tar"]
         step = layers[0].users
-        assert step
         assert [(user.name, user.uid, user.gid, user.home, user.shell) for user in step.users] == [
             ("application", 1338, 1338, "/home/application", "/bin/sh")
         ]
@@ -62,7 +63,6 @@ class TestPlan:
     def test_the_base_is_the_manifest_of_the_platform_where_the_engine_gets_it(self) -> None:
         step = users_layer(plan_with(APPLICATION), "pilot-debug", ARM64).users
         base = make_base("base")
-        assert step
         assert step.base == base.reference.repository.at(base.on(ARM64).manifest)
 
     def test_variants_on_one_base_have_one_layer(self) -> None:

@@ -11,7 +11,7 @@ from builder.engine.bake import bake_definition
 from builder.engine.buildx import Buildx, find_plugin
 from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
 from builder.oci.reference import Platform
-from builder.ports import AssemblyTarget, Completed, ProcessFailed
+from builder.ports import AddedConfig, AssemblyTarget, Completed, ProcessFailed
 from tests.fakes.runner import Call, FakeRunner
 
 INSPECT = "Name:          default\nDriver:        docker\n\nNodes:\nName: default\n"
@@ -30,6 +30,9 @@ def target(tmp_path: Path) -> AssemblyTarget:
     return AssemblyTarget(
         name="pilot-debug-linux_arm64",
         platform=Platform("linux", "arm64"),
+        base=None,
+        layers=(),
+        config=AddedConfig(env=(("A", "${B} %{c}"),)),
         dockerfile='FROM scratch\nENV A="${B} %{c}"\n',
         context=tmp_path,
         destination=tmp_path / "out",

@@ -1,6 +1,7 @@
 """Every way in which an assembled image can differ from its plan is found before it leaves the machine."""
 
 import hashlib
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
@@ -235,6 +236,62 @@ class TestWhatTheBaseSays:
 
     def test_no_working_directory_is_the_root(self, check: Callable[..., None]) -> None:
         check(config=replace(good_config(), working_dir="/"))
+
+
+# Each property that an instruction of Docker's sets and no recipe, with a value that instruction gives it.
+OTHERS = [
+    ("ExposedPorts", '{"8080/tcp":{}}', "EXPOSE"),
+    ("Healthcheck", '{"Test":["CMD-SHELL","true"]}', "HEALTHCHECK"),
+    ("OnBuild", '["RUN true"]', "ONBUILD"),
+    ("Shell", '["/bin/bash","-c"]', "SHELL"),
+    ("StopSignal", '"SIGQUIT"', "STOPSIGNAL"),
+    ("Volumes", '{"/data":{}}', "VOLUME"),
+    ("author", '"me"', "MAINTAINER"),
+]
+
+
+def on_base(*others: tuple[str, str]) -> ImagePlan:
+    """pilot on a base that says this, too."""
+    assert PILOT.base
+    platforms = tuple(replace(on, config=replace(on.config, others=others)) for on in PILOT.base.platforms)
+    return replace(PILOT, base=replace(PILOT.base, platforms=platforms))
+
+
+class TestWhatNoRecipeCanSay:
+    """It is as the base image has it."""
+
+    @pytest.mark.parametrize(("name", "value", "instruction"), OTHERS)
+    def test_added_by_the_template(self, check: Callable[..., None], name: str, value: str, instruction: str) -> None:
+        with pytest.raises(CheckError) as raised:
+            check(config=replace(good_config(), others=((name, value),)))
+        assert raised.value.message == (
+            "pilot-debug on linux/arm64 is not what was planned:\n"
+            f"  {name} is {value}, not unset: remove {instruction} from the template pilot.Dockerfile.j2"
+        )
+
+    @pytest.mark.parametrize(("name", "value"), [(name, value) for name, value, _ in OTHERS if name != "OnBuild"])
+    def test_of_the_base(self, check: Callable[..., None], name: str, value: str) -> None:
+        plan = on_base((name, value))
+        check(plan=plan, config=replace(good_config(), others=((name, value),)))
+        for others, found in (((), "unset"), (((name, '"else"'),), '"else"')):
+            with pytest.raises(CheckError, match=re.escape(f"  {name} is {found}, not {value}: remove ")):
+                check(plan=plan, config=replace(good_config(), others=others))
+
+    def test_what_a_base_wants_done_in_builds_on_it_is_not_passed_on(self, check: Callable[..., None]) -> None:
+        triggers = ("OnBuild", '["RUN true"]')
+        check(plan=on_base(triggers))
+        with pytest.raises(CheckError, match=r"OnBuild is .*, not unset: remove ONBUILD "):
+            check(plan=on_base(triggers), config=replace(good_config(), others=(triggers,)))
+
+    def test_what_no_instruction_sets_may_be_left_out_and_not_be_added(self, check: Callable[..., None]) -> None:
+        hostname = ("Hostname", '"a1b2"')
+        check(plan=on_base(hostname))
+        check(plan=on_base(hostname), config=replace(good_config(), others=(hostname,)))
+        with pytest.raises(CheckError, match='Hostname is "a1b2", not unset: remove what sets it from the template'):
+            check(config=replace(good_config(), others=(hostname,)))
+
+    def test_what_comes_with_every_command_is_not_looked_at(self, check: Callable[..., None]) -> None:
+        check(config=replace(good_config(), others=(("ArgsEscaped", "true"),)))
 
 
 class TestIndex:

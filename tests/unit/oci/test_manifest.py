@@ -134,6 +134,15 @@ class TestImageConfig:
             diff_ids=("sha256:1", "sha256:2"),
         )
 
+    def test_says_what_else_there_is_in_one_form(self) -> None:
+        more = {"StopSignal": "SIGQUIT", "Volumes": {"/b": {}, "/a": {}}, "Shell": [], "AttachStdin": False, "OnBuild": None}
+        document = {**self.DOCUMENT, "config": {**self.DOCUMENT["config"], **more}, "author": "me"}
+        assert ImageConfig.parse(json.dumps(document).encode()).others == (
+            ("StopSignal", '"SIGQUIT"'),
+            ("Volumes", '{"/a":{},"/b":{}}'),
+            ("author", '"me"'),
+        )
+
     @pytest.mark.parametrize("config", [None, {}, {"Env": None, "Cmd": None, "Entrypoint": None, "Labels": None}])
     def test_what_is_missing_or_null_is_empty(self, config: object) -> None:
         document = {"architecture": "amd64", "os": "linux", "config": config, "rootfs": None}

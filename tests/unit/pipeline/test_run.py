@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext
 from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, RegistryError, VerifyError
 from builder.images.check import read_layer_of
 from builder.pipeline.report import Report

@@ -6,7 +6,7 @@ import pytest
 
 from builder.oci.reference import ImageReference
 from builder.plan.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
-from builder.plan.model import Plan
+from builder.plan.model import FilesLayer, Plan
 from builder.plan.planner import make_plan
 from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
@@ -88,6 +88,7 @@ def test_the_default_variant_of_old_releases_has_the_plain_tag_alone() -> None:
 def test_a_directory_of_the_tree_is_one_layer_with_the_modes_of_its_files() -> None:
     operator = image_of(plan_at(IstioRelease(1, 20, 1)), "operator-debug")
     layer = operator.platforms[1].layers[0]
+    assert isinstance(layer, FilesLayer)
     assert [(file.path, file.mode) for file in layer.files] == [
         ("/var/lib/istio/manifests/a.yaml", "0644"),
         ("/var/lib/istio/manifests/b/run.sh", "0755"),

@@ -1,0 +1,32 @@
+"""What building needs of the world, handed to each of its tasks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.images.check import ReadLayer
+from builder.ports import Compiler, Downloader, Engine, Registry
+from builder.runtime.cancellation import Cancellation
+from builder.runtime.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileContext:
+    """What compiling needs. `find_compiler` is called only where something is to be compiled."""
+
+    tree: Path
+    work: Path
+    find_compiler: Callable[[], Compiler]
+    progress: Progress
+    cancellation: Cancellation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildContext(CompileContext):
+    """What building images needs besides."""
+
+    downloads: Path
+    downloader: Downloader
+    registry: Registry
+    engine: Engine
+    read_layer: ReadLayer
