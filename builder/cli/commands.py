@@ -3,6 +3,7 @@
 Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.cli.options import REPEATED, SINGLE, collect_given, go, how, is_flag, option, output, source, what, where, words
+from builder.cli.options import collect_given, go, how, is_flag, output, setting, source, what, where, words
 from builder.cli.session import open_adapters, waiting
+from builder.cli.voice import Voice
+from builder.config.options import OPTIONS, find_option
 from builder.errors import NotReadBack, RequestError
 
 if TYPE_CHECKING:
@@ -44,23 +47,23 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, r
     if from_directory:
         _push_from(context, Path(from_directory), started)
         return
+    from builder.pipeline.prepare import build_context, resolve_job
     from builder.pipeline.run import push_plan
 
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        resolved = adapters.resolve(job)
+        resolved = resolve_job(job, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            build_context = adapters.build_context(resolved.tree, work)
             report = push_plan(
                 resolved.plan,
                 work / "layouts",
-                build_context,
+                build_context(resolved, work, adapters),
                 adapters.publish_context(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
     with _released():
-        _print_report(report, options["output_format"], installable=_has_istioctl(report))
+        _print_report(context, report, installable=_has_istioctl(report))
 
 
 @cli.command()
@@ -75,6 +78,7 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
     started = time.monotonic()
     from builder.oci.reference import Platform
+    from builder.pipeline.prepare import build_context, resolve_job
     from builder.pipeline.run import build_plan
 
     job = _job(context)
@@ -82,13 +86,12 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
-        resolved = adapters.resolve(job)
+        resolved = resolve_job(job, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            build_context = adapters.build_context(resolved.tree, work)
-            report = build_plan(resolved.plan, Path(output), build_context, started=started)
+            report = build_plan(resolved.plan, Path(output), build_context(resolved, work, adapters), started=started)
             if load_platform:
                 _load(adapters, report, load_platform)
-    _print_report(report, options["output_format"], installable=False)
+    _print_report(context, report, installable=False)
 
 
 @cli.command()
@@ -107,10 +110,11 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
 def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa: ANN401 - click
     """Show everything that a push would do, and where each setting comes from; does nothing."""
     from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+    from builder.pipeline.prepare import resolve_job
 
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        decided = adapters.resolve(job).plan
+        decided = resolve_job(job, adapters).plan
     show = {
         "table": lambda: plan_table(decided, job.settings),
         "json": lambda: plan_json(decided, job.settings),
@@ -121,8 +125,8 @@ def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa:
 
 
 @cli.command()
-@option("--hub", "The hub that these programs install from, such as docker.io/me.", metavar="HUB")
-@option("--tag", "The version; by default that of the source.", metavar="TAG")
+@setting(dataclasses.replace(find_option("hub"), help="The hub that these programs install from, such as docker.io/me."))
+@setting(dataclasses.replace(find_option("tag"), help="The version; by default that of the source."))
 @source
 @go
 @how
@@ -132,11 +136,14 @@ def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa:
 @click.pass_context
 def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
     """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
+    from builder.pipeline.prepare import make_archives, resolve_archives
+
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        tree, plan = adapters.resolve_archives(job, target)
-        with adapters.workspace.job(tree, plan.hub, waiting(adapters), adapters.pause) as work:
-            written = adapters.write_archives(plan, Path(output), tree, work)
+        resolved = resolve_archives(job, target, adapters)
+        plan = resolved.plan
+        with adapters.workspace.job(resolved.tree, plan.hub, waiting(adapters), adapters.pause) as work:
+            written = make_archives(resolved, Path(output), work, adapters)
     if options["output_format"] == "json":
         rows = [{"path": str(entry.path), "sha256": entry.sha256, "size": entry.size} for entry in written]
         click.echo(json.dumps({"version": plan.version, "hub": plan.hub, "go": plan.go_version, "archives": rows}, indent=2))
@@ -145,8 +152,8 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
 
 
 @cli.command("list")
-@option("--istio", "Only what this release has, such as 1.29.0.", metavar="VERSION")
-@option("--recipes", "A directory of recipes and templates of your own. Repeatable.", metavar="DIR")
+@setting(dataclasses.replace(find_option("istio"), help="Only what this release has, such as 1.29.0."))
+@setting(find_option("recipes"))
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
 def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
     """List the images, the releases of Istio that have them, and what can be built on which platform."""
@@ -184,7 +191,7 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     from builder.publish.release_directory import ReleasePart, read_release
 
     used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
-    unused = [name for name in (*SINGLE, *REPEATED, "rebuild") if name not in used and is_flag(context, name)]
+    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
         raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
@@ -203,13 +210,17 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        build_context = adapters.build_context(directory, directory)
+        build_context = adapters.build_context(directory, directory, _no_compiler)
         publish_context = adapters.publish_context(replace=context.params["replace"])
         report = publish_release(
             release.publications, states, release.version, release.hub, build_context, publish_context, started
         )
     with _released():
-        _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
+        _print_report(context, report, installable=_has_istioctl(report))
+
+
+def _no_compiler() -> Any:  # noqa: ANN401 - never called
+    raise AssertionError("publishing what is built compiles nothing")
 
 
 def _no_source() -> dict[str, Any]:
@@ -253,11 +264,11 @@ def _released() -> Iterator[None]:
         raise NotReadBack(f"the report could not be printed ({error.strerror}); {told}") from error
 
 
-def _print_report(report: "Report", output_format: str, *, installable: bool) -> None:
-    from builder.cli.report_view import report_json, report_references, report_text
+def _print_report(context: click.Context, report: "Report", *, installable: bool) -> None:
+    from builder.cli.report_view import report_json, report_references
 
-    click.echo(report_text(report, installable=installable), err=True)
-    if output_format == "json":
+    context.ensure_object(Voice).report(report, installable=installable)
+    if context.params["output_format"] == "json":
         click.echo(json.dumps(report_json(report), indent=2))
     else:
         click.echo(report_references(report))

@@ -1,13 +1,12 @@
 """Shows a run's events on stderr: live on a terminal, as plain lines in a log, as JSON lines for programs."""
 
-import json
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
+from builder.cli.json_lines import JsonLines
 from builder.cli.text import format_size
 from builder.runtime.progress import Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
 
@@ -27,7 +26,7 @@ def open_display(kind: str, stream: TextIO | None = None) -> Iterator[Observer]:
         with _live(stream) as observer:
             yield observer
     elif kind == "json":
-        yield _JsonLines(stream)
+        yield JsonLines(stream)
     else:
         yield _PlainLines(stream, only_warnings=kind == "quiet")
 
@@ -58,19 +57,6 @@ class _PlainLines:
     def _print(self, text: str) -> None:
         with self._lock:
             print(text, file=self._stream, flush=True)
-
-
-class _JsonLines:
-    """Each event as one JSON object a line, with its kind as `event`."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-
-    def __call__(self, event: Event) -> None:
-        line = json.dumps({"event": type(event).__name__, **asdict(event)})
-        with self._lock:
-            print(line, file=self._stream, flush=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from builder.cli.commands import cli
+from builder.cli.voice import Voice
 from builder.errors import BuilderError, DiskFull, Interrupted, RequestError
 
 _SHOWN = 200
@@ -22,31 +23,36 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    voice = Voice(sys.argv[1:], os.environ)
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, obj=voice)
     except BuilderError as error:
-        _fail(error)
+        _fail(voice, error)
     except click.exceptions.Abort:
-        _fail(Interrupted("interrupted"))
+        _fail(voice, Interrupted("interrupted"))
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _refuse(voice, error)
     except BrokenPipeError:
         # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except UnicodeEncodeError as error:
-        _fail(RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
+        _fail(voice, RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
-        _fail(BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
+            _fail(voice, DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+        _fail(voice, BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
     sys.exit(0)
 
 
-def _fail(error: BuilderError) -> NoReturn:
-    click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-    click.echo(error.message, err=True)
-    if error.hint:
-        click.echo(error.hint, err=True)
+def _refuse(voice: Voice, error: click.ClickException) -> NoReturn:
+    """What click says of options comes with the command's usage, for people."""
+    if voice.json:
+        _fail(voice, RequestError(error.format_message()))
+    error.show()
+    sys.exit(error.exit_code)
+
+
+def _fail(voice: Voice, error: BuilderError) -> NoReturn:
+    voice.error(error)
     sys.exit(error.exit_code)

@@ -17,11 +17,11 @@ def report_json(report: Report) -> dict[str, Any]:
         "traffic": None
         if report.traffic is None
         else {
-            "blobsUploaded": report.traffic.uploaded,
-            "blobsMounted": report.traffic.mounted,
-            "blobsPresent": report.traffic.present,
-            "bytesSent": report.traffic.bytes_sent,
-            "tagsMoved": report.traffic.tags_moved,
+            "blobs_uploaded": report.traffic.uploaded,
+            "blobs_mounted": report.traffic.mounted,
+            "blobs_present": report.traffic.present,
+            "bytes_sent": report.traffic.bytes_sent,
+            "tags_moved": report.traffic.tags_moved,
         },
         "images": [
             {

@@ -19,7 +19,7 @@ def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
     from builder.runtime.cancellation import Cancellation
 
     cancellation = Cancellation()
-    with heard(cancellation), open_display(progress) as observer:
+    with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
         yield Adapters(
             os.environ,
             cancellation,

@@ -1,55 +1,46 @@
 """The project file, istio-build.yaml: what may stand in it, and where it is found."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
-from builder.config.settings import Words
+from builder.config.options import OPTIONS, Option
 from builder.errors import RequestError
 from builder.recipe.yaml_file import Schema, YamlDocument, read_yaml, validate
 
 PROJECT_FILE = "istio-build.yaml"
 
+# One word, or a list of them. Which of the two it is does not matter for what is wrong with it.
+Words = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
+    WithJsonSchema({"anyOf": [{"items": {"type": "string"}, "type": "array"}, {"type": "string"}]}),
+]
 
-class ProjectFile(Schema):
-    """`istio-build.yaml`: what a job would otherwise need flags for. Every key has the name of its flag."""
 
-    hub: Words = Field(default=(), description="Where images go: a registry and a path, such as docker.io/me; or several.")
-    tag: Words = Field(default=(), description="The tag, or several; the first is stamped into the programs.")
-    istio: str = Field(default="", description="The release of Istio to fetch, such as 1.29.0.")
-    source: str = Field(default="", description="A checkout of Istio, relative to this file, instead of a release.")
-    git_url: str = Field(default="", description="Where releases are fetched from.")
-    image: Words = Field(default=(), description="The images to build, or groups of them; the core by default.")
-    variant: Words = Field(default=(), description="The variants to build; all by default.")
-    platform: Words = Field(default=(), description="The platforms; linux/amd64 and linux/arm64 by default.")
-    recipes: Words = Field(default=(), description="Directories of recipes of your own, relative to this file.")
-    base_registry: str = Field(default="", description="Where base images come from.")
-    base: dict[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
-    mirror_from: dict[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
-    bases: Literal["", "copy", "build"] = Field(
-        default="", description="How the images of group bases come about: copied, or built of packages; copied by default."
-    )
-    base_distribution: str = Field(default="", description="What bases are built from: distribution and suite.")
-    apt_mirror: dict[str, str] = Field(default={}, description="Mirrors by the name of the package archive.")
-    envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
-    envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
-    envoy_image: str = Field(default="", description="A proxyv2 image to take Envoy out of, where it is nowhere else.")
-    envoy_from: Words = Field(default=(), description="Where to look for Envoy, in this order: file, url, image.")
-    debug_envoy: bool = Field(default=False, description="Take Envoy with its symbols.")
-    ztunnel_url: str = Field(default="", description="The URL below which ztunnel's programs are.")
-    ztunnel: dict[str, str] = Field(default={}, description="A ztunnel of your own by platform: a path or a URL.")
-    ztunnel_image: str = Field(default="", description="A ztunnel image to take the program out of.")
-    ztunnel_from: Words = Field(default=(), description="Where to look for ztunnel, in this order: file, url, image.")
-    builder: str = Field(default="", description="The buildx builder to use.")
-    compression: Literal["", "gzip", "zstd"] = Field(default="", description="How layers are compressed; gzip by default.")
-    insecure_registry: Words = Field(default=(), description="Registries that are spoken to over plain HTTP.")
-    timeout: float | None = Field(default=None, gt=0, description="Seconds after which a host that is silent is given up.")
-    go: str = Field(default="", description="Which Go compiles: release (the default), machine, newest, or a version.")
-    compile_in: str = Field(default="", description="An image to compile in, instead of with this machine's Go.")
-    go_flags: Words = Field(default=(), description="More flags of `go build`, added to the recipe's.")
-    go_env: dict[str, str] = Field(default={}, description="Go's environment, such as GOFIPS140: v1.0.0.")
-    debug: bool = Field(default=False, description="Compile for a debugger, as Istio's DEBUG=1 does.")
+def _field(option: Option) -> Any:  # noqa: ANN401 - a type and a field, as pydantic takes them
+    """The type of an option's key, and the field that describes it; left out or empty is not given."""
+    match option.kind:
+        case "words":
+            return Words, Field(default=(), description=option.help)
+        case "pairs":
+            return dict[str, str], Field(default={}, description=option.help)
+        case "switch":
+            return bool, Field(default=False, description=option.help)
+        case "seconds":
+            return float | None, Field(default=None, gt=0, description=option.help)
+    if option.choices:
+        return Literal["", *option.choices], Field(default="", description=option.help)
+    return str, Field(default="", description=option.help)
+
+
+ProjectFile = create_model(
+    "ProjectFile",
+    __base__=Schema,
+    __doc__="`istio-build.yaml`: what a job would otherwise need flags for. Every key has the name of its flag.",
+    **{option.name: _field(option) for option in OPTIONS},
+)
 
 
 def read_project(path: Path) -> YamlDocument:

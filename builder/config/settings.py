@@ -4,12 +4,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, WithJsonSchema
+from typing import Any
 
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
+from builder.config.options import DEFAULT_TIMEOUT
 from builder.config.request import (
     ARTIFACT_SOURCES,
     ARTIFACTS_WITH_FLAGS,
@@ -23,15 +22,7 @@ from builder.errors import RequestError
 from builder.oci.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag, redact_url
 from builder.recipe.yaml_file import YamlDocument
 
-DEFAULT_TIMEOUT = "120"
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
-
-# One word, or a list of them. Which of the two it is does not matter for what is wrong with it.
-Words = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
-    WithJsonSchema({"anyOf": [{"items": {"type": "string"}, "type": "array"}, {"type": "string"}]}),
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

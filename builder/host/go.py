@@ -47,6 +47,7 @@ class InstalledGo:
         self._run = run
         self._environment = environment
         self._on_line = on_line
+        self._fetched: dict[str, GoToolchain] = {}
 
     def installed(self) -> GoToolchain:
         """See `ports.GoToolchains.installed`."""
@@ -68,8 +69,13 @@ class InstalledGo:
         """See `ports.GoToolchains.fetch`.
 
         Gives the fetched program itself, not the machine's told to switch: so one version is one plan and one way to
-        compile, wherever it came from.
+        compile, wherever it came from. It is asked for once in a run.
         """
+        if version not in self._fetched:
+            self._fetched[version] = self._fetch(version)
+        return self._fetched[version]
+
+    def _fetch(self, version: str) -> GoToolchain:
         found = _read_answer(self.installed().program, self._ask(["env", "-json", "GOVERSION", "GOROOT"], f"go{version}"))
         # Go before 1.21 does not switch, whatever GOTOOLCHAIN says.
         if _version_of(found) != version:

@@ -87,6 +87,14 @@ def _versions(toolchains: GoToolchains) -> tuple[str, ...]:
     return toolchains.versions()
 
 
+def obtain_go(version: str, toolchains: GoToolchains) -> GoToolchain:
+    """This very version: the machine's own, or one that it fetches. Raises ToolchainError where it cannot be had."""
+    try:
+        return _obtain(version, toolchains)
+    except GoUnavailable as error:
+        raise ToolchainError(f"Go {version} cannot be had: {error}", hint=_hint(str(error)) or _WAYS_OUT) from error
+
+
 def _obtain(version: str, toolchains: GoToolchains) -> GoToolchain:
     installed = toolchains.installed()
     if installed.version == version:

@@ -194,7 +194,7 @@ class TestWhatIsAtTheHub:
     def test_the_report_tells_where_things_are_and_what_the_stages_took(self, pushed: Ended) -> None:
         report = pushed.report()
         assert {"resolve", "compile", "assemble", "push", "tag", "verify"} <= set(report["stages"])
-        assert report["traffic"]["bytesSent"] > 0
+        assert report["traffic"]["bytes_sent"] > 0
         assert all(set(image["platforms"]) == {AMD64, ARM64} for image in report["images"])
         assert "istioctl install" in pushed.stderr
 
@@ -235,11 +235,14 @@ class TestWhatRuns:
 
 class TestAgain:
     def test_the_same_push_uploads_nothing(self, pushed: Ended, site: Site) -> None:
-        again = site.push("main")
+        again = site.push("main", "--progress", "json")
         assert again.digests() == pushed.digests()
         report = again.report()
         assert {image["state"] for image in report["images"]} == {"unchanged"}
-        assert report["traffic"]["bytesSent"] == report["traffic"]["tagsMoved"] == 0
+        assert report["traffic"]["bytes_sent"] == report["traffic"]["tags_moved"] == 0
+        # Stderr is JSON lines to the very end, and the last one has the report, too.
+        last = [json.loads(line) for line in again.stderr.splitlines()][-1]
+        assert (last["event"], last["report"]) == ("result", report)
 
     def test_another_directory_owner_and_cache_give_the_same_digests(self, pushed: Ended, site: Site, tmp_path: Path) -> None:
         elsewhere = tmp_path / "some" / "where" / "else"
@@ -251,8 +254,8 @@ class TestAgain:
         assert again.digests() == pushed.digests()
         report = again.report()
         assert {image["state"] for image in report["images"]} == {"built"}
-        assert report["traffic"]["blobsUploaded"] == 0
-        assert report["traffic"]["bytesSent"] == 0
+        assert report["traffic"]["blobs_uploaded"] == 0
+        assert report["traffic"]["bytes_sent"] == 0
 
     def test_a_fetched_release_gives_the_same_digests_as_a_checkout(self, pushed: Ended, site: Site, tmp_path: Path) -> None:
         settings = site.settings("main")

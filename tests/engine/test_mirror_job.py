@@ -52,7 +52,7 @@ def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: 
         "base": "mirrored",
         "distroless": "mirrored",
     }
-    assert first.report()["traffic"]["blobsUploaded"] == 0, "the source is in the same registry"
+    assert first.report()["traffic"]["blobs_uploaded"] == 0, "the source is in the same registry"
     base = digest_of(registry, f"{repository}/base", BASE_VERSION)
     assert digest_of(registry, f"{run}/base", BASE_VERSION) == base
     for tag in ("1.29.0", "1.29.0-debug", "1.29.0-distroless"):
@@ -60,7 +60,7 @@ def test_a_copy_has_the_digest_of_its_source(registry: str, bases: str, source: 
 
     again = istio_build(*arguments, env=env)
     assert {image["state"] for image in again.report()["images"]} == {"unchanged"}
-    assert again.report()["traffic"]["tagsMoved"] == 0
+    assert again.report()["traffic"]["tags_moved"] == 0
 
 
 def test_a_copy_goes_over_an_air_gap(registry: str, bases: str, source: Path, recipes: Path, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """What a user meets who asks for what cannot be: a message that says what, where and what next, and an exit code."""
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from builder.cli.commands import cli
 from tests import ROOT
 from tests.real.program import Ended, istio_build
 
@@ -156,4 +159,21 @@ def test_schema_is_json_schema() -> None:
 
 def test_help_names_every_command() -> None:
     told = istio_build("--help").stdout
-    assert all(name in told for name in ("push", "build", "plan", "schema"))
+    assert re.findall(r"^  ([a-z]+) ", told.partition("Commands:")[2], re.MULTILINE) == sorted(cli.commands)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("plan", "--istio", "1.29.0", "--hub", "not a hub"), 2, "not a hub"),
+        (("plan", "--no-such-option"), 2, "No such option '--no-such-option'"),
+        (("plan", "--source", "/nonexistent", *HUB), 4, "/nonexistent"),
+    ],
+)
+def test_json_lines_go_on_to_the_very_end(words: tuple[str, ...], code: int, said: str) -> None:
+    ended = istio_build(*words, "--progress", "json")
+    *before, last = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert ended.code == last["exit_code"] == code
+    assert (last["v"], last["event"]) == (1, "error")
+    assert said in last["message"]
+    assert all(datetime.fromisoformat(event["time"]).tzinfo for event in [*before, last])

@@ -54,7 +54,7 @@ PURE = {
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
-    "click": {"cli.commands", "cli.main", "cli.options"},
+    "click": {"cli.commands", "cli.main", "cli.options", "cli.voice"},
     "deflate": {"images.compress"},
     "docker": {"engine.docker", "registry.keychain"},
     "requests": {"net.download", "net.session", "registry.connection"},

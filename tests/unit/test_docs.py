@@ -7,6 +7,7 @@ import click
 
 from builder import errors
 from builder.cli.commands import cli
+from builder.config.options import OPTIONS, Option
 from builder.config.project_file import ProjectFile
 from builder.errors import BuilderError
 from tests import ROOT
@@ -29,13 +30,27 @@ def test_every_exit_code_is_in_the_readme() -> None:
     assert {str(kind.exit_code) for kind in kinds} <= set(rows)
 
 
-def test_every_key_of_the_project_file_is_documented_and_is_a_flag() -> None:
-    document = (ROOT / "docs" / "project-file.md").read_text()
-    flags = {option for command in cli.commands.values() for parameter in command.params for option in parameter.opts}
-    for key, field in ProjectFile.model_fields.items():
-        assert f"`{key}`" in document
-        assert field.description
-        assert f"--{key.replace('_', '-')}" in flags
+def test_the_table_of_settings_is_that_of_the_program() -> None:
+    """The table in docs/project-file.md is made from `config.options`: `UPDATE_GOLDEN=1 make test-fast` writes it anew."""
+    page = ROOT / "docs" / "project-file.md"
+    before, head, table = page.read_text().partition("| key | value |\n| --- | --- |\n")
+    assert head
+    rows = [f"| `{option.name}` | {' '.join(filter(None, (option.help, option.more, form(option))))} |\n" for option in OPTIONS]
+    after = "".join(line for line in table.splitlines(keepends=True) if not line.startswith("|"))
+    check_golden(page, before + head + "".join(rows) + after)
+
+
+def form(option: Option) -> str:
+    """How a value is written, where it is not one word."""
+    if option.choices:
+        return f"{' or '.join(f'`{choice}`' for choice in option.choices)}."
+    return {"words": "One, or a list.", "pairs": "A mapping.", "switch": "`true` or `false`."}.get(option.kind, "")
+
+
+def test_every_setting_is_a_flag_of_some_command_and_a_key_of_the_project_file() -> None:
+    flags = {word for command in cli.commands.values() for parameter in command.params for word in parameter.opts}
+    assert {option.flag for option in OPTIONS} <= flags
+    assert {option.name for option in OPTIONS} == set(ProjectFile.model_fields)
 
 
 def test_links_between_documents_lead_somewhere() -> None:

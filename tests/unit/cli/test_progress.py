@@ -2,15 +2,20 @@
 
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from builder.cli.display import DISPLAYS, open_display
+from builder.cli.json_lines import JsonLines
+from builder.errors import EngineError
 from builder.runtime.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
+from tests import ROOT
 
 # What programs say that looks like markup of the display.
 ODD_TEXTS = ["[bold]", "[/bold]", "a\\[/b]", "x\\", "[red]x[/red]", ":smile:", "é\t", "100%", "{task}", ""]
@@ -189,17 +194,20 @@ class TestJsonLines:
     def test_each_line_is_an_event(self) -> None:
         events = [json.loads(line) for line in shown("json").splitlines()]
         assert [event["event"] for event in events] == [
-            "TaskStarted",
-            "TaskAdvanced",
-            "TaskFinished",
-            "TaskStarted",
-            "TaskAdvanced",
-            "TaskFinished",
-            "Message",
-            "Message",
+            "task_started",
+            "task_progress",
+            "task_finished",
+            "task_started",
+            "task_progress",
+            "task_finished",
+            "note",
+            "warning",
         ]
+        time = datetime.fromisoformat(events[1].pop("time"))
+        assert abs((datetime.now(UTC) - time).total_seconds()) < 60
         assert events[1] == {
-            "event": "TaskAdvanced",
+            "v": 1,
+            "event": "task_progress",
             "task": 1,
             "stage": "fetch",
             "subject": "envoy linux/arm64",
@@ -208,7 +216,7 @@ class TestJsonLines:
             "detail": "",
         }
         assert events[5]["failed"] is True
-        assert events[7] == {"event": "Message", "level": "warning", "text": "mind this"}
+        assert (events[7]["event"], events[7]["text"]) == ("warning", "mind this")
 
     @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", '"', "\u2028"])
     def test_an_event_is_one_line_whatever_it_says(self, text: str) -> None:
@@ -287,3 +295,18 @@ def test_every_display_shows_every_event_from_any_thread(kind: str) -> None:
         for thread in threads:
             thread.join()
     assert all(f"image {number} is there" in stream.getvalue() for number in range(6))
+
+
+def test_the_page_has_each_event_with_its_fields() -> None:
+    page = (ROOT / "docs" / "progress.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|", page, re.MULTILINE))
+    stream = io.StringIO()
+    lines = JsonLines(stream)
+    lines.result({})
+    lines.error(EngineError("broken", hint="mend it"))
+    told = [json.loads(line) for line in (shown("json") + stream.getvalue()).splitlines()]
+    common = {"v", "time", "event"}
+    assert {event["event"]: set(event) - common for event in told} == {
+        name: set(re.findall(r"`([a-z_]+)`", rows[name])) for name in {event["event"] for event in told}
+    }
+    assert len({event["event"] for event in told}) == 7

@@ -56,11 +56,11 @@ class TestForMachines:
         assert document["hub"] == "registry.corp.example/istio"
         assert document["stages"] == {"compile": 12.34, "push": 0.5}
         assert document["traffic"] == {
-            "blobsUploaded": 3,
-            "blobsMounted": 2,
-            "blobsPresent": 1,
-            "bytesSent": 38_900_000,
-            "tagsMoved": 4,
+            "blobs_uploaded": 3,
+            "blobs_mounted": 2,
+            "blobs_present": 1,
+            "bytes_sent": 38_900_000,
+            "tags_moved": 4,
         }
         [istioctl, pilot] = document["images"]
         assert istioctl == {

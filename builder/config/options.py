@@ -1,0 +1,191 @@
+"""The settings of a job, each declared once: flag, variable, key of the project file, its schema and its documentation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# `word`: one value; `words`: any number; `pairs`: NAME=VALUE, a mapping in the project file; `switch`: on or off.
+Kind = Literal["word", "words", "pairs", "switch", "seconds"]
+
+DEFAULT_TIMEOUT = "120"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One setting.
+
+    `name` is its key in the project file; the flag has dashes in place of its underscores. `help` is for the flag and
+    the schema, `more` follows it in docs/project-file.md, as Markdown. `commas`: several words may stand in one,
+    separated by commas.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    kind: Kind = "word"
+    commas: bool = False
+    choices: tuple[str, ...] = ()
+    more: str = ""
+
+    @property
+    def flag(self) -> str:
+        """`--envoy-url`."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """`ISTIO_BUILD_ENVOY_URL`."""
+        return f"ISTIO_BUILD_{self.name.upper()}"
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the flag may be given more than once."""
+        return self.kind in ("words", "pairs")
+
+
+def _words(name: str, metavar: str, help: str, more: str = "") -> Option:
+    return Option(name=name, help=help, metavar=metavar, kind="words", commas=True, more=more)
+
+
+def _pairs(name: str, metavar: str, help: str, more: str = "") -> Option:
+    return Option(name=name, help=help, metavar=metavar, kind="pairs", more=more)
+
+
+def _word(name: str, metavar: str, help: str, more: str = "") -> Option:
+    return Option(name=name, help=help, metavar=metavar, more=more)
+
+
+WHERE = (
+    _words(
+        "hub",
+        "HUB",
+        "Where images go: a registry and a path, such as docker.io/me.",
+        "The first of several is stamped into the programs.",
+    ),
+    _words("tag", "TAG", "The tag; by default the version of the source.", "The first of several is stamped into the programs."),
+    _words(
+        "insecure_registry",
+        "HOST",
+        "A registry to speak to over plain HTTP.",
+        "Loopback addresses are without being named.",
+    ),
+)
+
+SOURCE = (
+    _word("istio", "VERSION", "The release of Istio to fetch and build, such as 1.29.0."),
+    _word("source", "DIR", "A checkout of Istio to build instead.", "Relative to this file."),
+    _word("git_url", "URL", "Where --istio fetches from.", "`https://github.com/istio/istio` by default."),
+    Option(
+        name="recipes",
+        metavar="DIR",
+        kind="words",
+        help="A directory of recipes and templates of your own.",
+        more="Relative to this file: see [Recipes](recipes.md).",
+    ),
+)
+
+GO = (
+    _word(
+        "go",
+        "GO",
+        "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.",
+        "See [Go](go.md).",
+    ),
+    _word(
+        "compile_in",
+        "IMAGE",
+        "An image to compile in, with its Go, instead of on this machine.",
+        "See [Compiling in an image](go.md#compiling-in-an-image).",
+    ),
+    Option(
+        name="go_flags", metavar="FLAGS", kind="words", help="More flags of `go build`, such as -gcflags=-S, after the recipe's."
+    ),
+    _pairs(
+        "go_env",
+        "NAME=VALUE",
+        "Go's environment: GOFIPS140, GOEXPERIMENT, CGO_ENABLED, …",
+        "By name: `{ GOFIPS140: v1.0.0 }`.",
+    ),
+    Option(name="debug", kind="switch", help="Compile for a debugger, as Istio's DEBUG=1 does."),
+    _word("builder", "NAME", "The buildx builder to use."),
+)
+
+WHAT = (
+    _words(
+        "image",
+        "NAME",
+        "An image or group (core, mesh, test, bases, all); core by default.",
+        "Those that you have [recipes of your own](recipes.md) for belong to the core unless they say otherwise.",
+    ),
+    _words("variant", "NAME", "A variant to build: debug, distroless; all by default."),
+    _words("platform", "OS/ARCH", "A platform; linux/amd64 and linux/arm64 by default."),
+    _word("base_registry", "REGISTRY", "Where base images come from.", "`docker.io/istio` by default."),
+    _pairs("base", "NAME=REFERENCE", "A base image of your own.", "By name: `{ base: registry.corp.example/base:1 }`."),
+    _pairs(
+        "mirror_from",
+        "IMAGE=REFERENCE",
+        "Where to copy a mirrored image from.",
+        "By image: `{ agentgateway: registry.corp.example/agentgateway:v1.0.1 }`; see "
+        "[Mirrored images](sources.md#mirrored-images).",
+    ),
+    Option(
+        name="bases",
+        choices=("copy", "build"),
+        help="How the images of group bases come about.",
+        more="`copy` is the default; `build` makes them of packages: see [Base images](bases.md).",
+    ),
+    _word(
+        "base_distribution",
+        "NAME:SUITE",
+        "What bases are built from, such as ubuntu:noble.",
+        "By default what Istio takes.",
+    ),
+    _pairs(
+        "apt_mirror",
+        "NAME=URL",
+        "A mirror of a package archive.",
+        "By archive: `ubuntu`, `ubuntu-ports`, `debian`, `debian-security`.",
+    ),
+    _word("envoy_url", "URL", "The URL below which Envoy's archives are: a mirror.", "Their checksums are beside them."),
+    _pairs(
+        "envoy",
+        "OS/ARCH=PATH-or-URL",
+        "An Envoy of your own: a program or .tar.gz.",
+        "By platform: `{ linux/arm64: /opt/envoy }`. A URL without a published checksum beside it needs `#sha256=…` behind it.",
+    ),
+    _word("envoy_image", "REFERENCE", "A proxyv2 image to take Envoy out of, where it is nowhere else."),
+    _words(
+        "envoy_from",
+        "SOURCE,…",
+        "Where to look for Envoy, in this order; file,url,image by default.",
+        "See [Envoy and ztunnel](sources.md#envoy-and-ztunnel).",
+    ),
+    Option(name="debug_envoy", kind="switch", help="Take Envoy with its symbols, as Istio's DEBUG_IMAGE does."),
+    _word("ztunnel_url", "URL", "The URL below which ztunnel's programs are: a mirror."),
+    _pairs("ztunnel", "OS/ARCH=PATH-or-URL", "A ztunnel of your own.", "By platform, as for `envoy`."),
+    _word("ztunnel_image", "REFERENCE", "A ztunnel image to take the program out of."),
+    _words("ztunnel_from", "SOURCE,…", "Where to look for ztunnel, in this order; file,url,image by default."),
+    Option(
+        name="compression",
+        choices=("gzip", "zstd"),
+        help="How layers are compressed.",
+        more="`gzip` is the default, as every runtime can read it; `zstd` is smaller and faster: containerd 1.5, Docker 23.",
+    ),
+)
+
+HOW = (
+    Option(
+        name="timeout",
+        metavar="SECONDS",
+        kind="seconds",
+        help=f"Give up on a host that has not answered for this long; {DEFAULT_TIMEOUT} by default.",
+        more="A registry, a mirror, a token service. Bytes that move count as an answer, however slowly. It also bounds the "
+        "waits between tries.",
+    ),
+)
+
+OPTIONS = (*WHERE, *SOURCE, *WHAT, *GO, *HOW)
+
+
+def find_option(name: str) -> Option:
+    """The option of this name."""
+    return next(option for option in OPTIONS if option.name == name)

@@ -1,0 +1,119 @@
+"""Prepares a job: reads the source, looks up what the plan depends on, and makes the plan."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.build.archives import WrittenArchive, write_archives
+from builder.build.context import BuildContext, CompileContext
+from builder.config.settings import Job
+from builder.pipeline.wiring import Adapters
+from builder.plan.archives import ArchivePlan, make_archive_plan
+from builder.plan.lock import Lock, LockedGo, SourceFacts
+from builder.plan.model import Plan
+from builder.plan.planner import make_plan
+from builder.recipe.book import RecipeBook, Recipes
+from builder.recipe.loader import load_recipes
+from builder.resolve.resolver import resolve
+from builder.resolve.source import list_directory, reaches_outside, read_source
+from builder.resolve.toolchain import choose_go
+from builder.resolve.toolchain_image import lock_compile_image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan."""
+
+    tree: Path
+    book: RecipeBook
+    lock: Lock
+    plan: Plan
+    always_build: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedArchives:
+    """The same for archives, which depend on the source and on Go alone."""
+
+    tree: Path
+    book: RecipeBook
+    go: LockedGo
+    plan: ArchivePlan
+
+
+def resolve_job(job: Job, adapters: Adapters) -> Resolved:
+    """Look everything up that the job's plan depends on, and make the plan."""
+    recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
+    with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
+        tree, source = _read_source(job, adapters)
+        book = recipes.at(source.release)
+        lock = resolve(
+            job.request,
+            book,
+            source,
+            lambda: _find_go(job, book, source, adapters),
+            adapters.registry,
+            adapters.downloader,
+            lambda name: list_directory(tree, name),
+            adapters.apt,
+            cache=adapters.workspace.downloads,
+            note=adapters.progress.note,
+        )
+        task.outcome = f"commit {source.state.commit[:12]}"
+    _warn_of(tree, source, recipes, adapters)
+    outside = reaches_outside(tree)
+    if outside:
+        adapters.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
+    return Resolved(tree=tree, book=book, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
+
+
+def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> ResolvedArchives:
+    """Look up what archives of programs depend on, and plan them."""
+    recipes = load_recipes(job.recipes)
+    with adapters.progress.task("resolve", "source, Go") as task:
+        tree, source = _read_source(job, adapters)
+        book = recipes.at(source.release)
+        go = _find_go(job, book, source, adapters)
+        task.outcome = f"commit {source.state.commit[:12]}"
+    _warn_of(tree, source, recipes, adapters)
+    lock = Lock(source=source, go=go, bases=(), artifacts=())
+    return ResolvedArchives(tree=tree, book=book, go=go, plan=make_archive_plan(job.request, book, lock, targets))
+
+
+def build_context(resolved: Resolved, work: Path, adapters: Adapters) -> BuildContext:
+    """All that building this job needs of the world; `work` is the job's directory."""
+    return adapters.build_context(resolved.tree, work, lambda: adapters.compiler_for(resolved.lock.go, resolved.book))
+
+
+def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: Adapters) -> tuple[WrittenArchive, ...]:
+    """Compile and write the archives of a plan."""
+    context = CompileContext(
+        tree=resolved.tree,
+        work=work,
+        find_compiler=lambda: adapters.compiler_for(resolved.go, resolved.book),
+        progress=adapters.progress,
+        cancellation=adapters.cancellation,
+    )
+    return write_archives(resolved.plan, into, context)
+
+
+def _find_go(job: Job, book: RecipeBook, source: SourceFacts, adapters: Adapters) -> LockedGo:
+    if job.request.go.image:
+        return lock_compile_image(job.request.go.image, adapters.registry)
+    wish, warn = job.request.go.version, adapters.progress.warn
+    chosen = choose_go(wish, source.go_directive, book.release.go, adapters.go, warn)
+    return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
+
+
+def _read_source(job: Job, adapters: Adapters) -> tuple[Path, SourceFacts]:
+    if job.source.directory is not None:
+        tree = job.source.directory.resolve()
+    else:
+        tree = adapters.git.checkout_release(job.source.url, job.source.release)
+    return tree, read_source(tree, adapters.git.describe)
+
+
+def _warn_of(tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters) -> None:
+    if recipes.is_ahead(source.release):
+        adapters.progress.warn(recipes.note(source.release))
+    if source.state.dirty:
+        adapters.progress.warn(f"{tree} has changes that are not committed; the version stamp says so.")
