@@ -11,7 +11,7 @@ from builder.oci.layout import Layout, copy_layout
 from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import Digest
 from builder.plan.model import MirrorPlan
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
 from builder.runtime.progress import Task
 
@@ -24,7 +24,7 @@ def mirror_image(
     notes: Mapping[str, str],
     *,
     cache: Path,
-    registry: Registry,
+    registry: RegistryReader,
     read_layer: ReadLayer,
     task: Task,
 ) -> Layout:
@@ -41,7 +41,7 @@ def mirror_image(
     return layout
 
 
-def _read_index(mirror: MirrorPlan, registry: Registry) -> Manifest:
+def _read_index(mirror: MirrorPlan, registry: RegistryReader) -> Manifest:
     index = registry.get_manifest(mirror.source)
     if index is None or index.digest != mirror.digest:
         raise BaseImageError(
@@ -50,7 +50,7 @@ def _read_index(mirror: MirrorPlan, registry: Registry) -> Manifest:
     return index
 
 
-def _read_child(mirror: MirrorPlan, child: Descriptor, registry: Registry) -> Manifest:
+def _read_child(mirror: MirrorPlan, child: Descriptor, registry: RegistryReader) -> Manifest:
     manifest = registry.get_manifest(mirror.source.repository.at(child.digest))
     if manifest is None:
         raise lacks_manifest(mirror.image, mirror.source, child)
@@ -58,7 +58,7 @@ def _read_child(mirror: MirrorPlan, child: Descriptor, registry: Registry) -> Ma
 
 
 def _fetch_blobs(
-    mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: Registry, task: Task
+    mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: RegistryReader, task: Task
 ) -> dict[Digest, Path]:
     """Configurations and layers, from the cache where they are whole there."""
     wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}

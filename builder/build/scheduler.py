@@ -24,7 +24,7 @@ from builder.plan.lock import LockedArtifact
 from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import Compiler, Downloader, Engine, Registry
+from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
 from builder.runtime.cancellation import Cancellation
@@ -45,7 +45,7 @@ class BuildContext:
     downloads: Path
     find_compiler: Callable[[], Compiler]
     downloader: Downloader
-    registry: Registry
+    registry: RegistryReader
     engine: Engine
     read_layer: ReadLayer
     progress: Progress

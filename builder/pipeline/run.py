@@ -15,7 +15,7 @@ from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.plan.tags import plain_tag
-from builder.ports import Registry
+from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.journal import Journal
 from builder.publish.platform_loss import refuse_fewer_platforms
 from builder.publish.publication import Publication, Traffic
@@ -29,13 +29,13 @@ from builder.runtime.progress import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishContext:
-    """What publishing needs of the world; `rollback_registry` goes on working after an interruption.
+    """What publishing needs of the world; `rollback_tags` go on working after an interruption.
 
     `replace` allows tags to lose platforms.
     """
 
     registry: Registry
-    rollback_registry: Registry
+    rollback_tags: TagStore
     journals: Path
     replace: bool = False
 
@@ -73,8 +73,9 @@ def publish_release(
         with build_context.progress.task("verify", f"{len(publications)} images"):
             pulled = verify_content(publications, publish_context.registry)
     moved = TagMover(
-        registry=publish_context.registry,
-        rollback_registry=publish_context.rollback_registry,
+        images=publish_context.registry,
+        tags=publish_context.registry,
+        rollback_tags=publish_context.rollback_tags,
         journal=_journal(publish_context, [reference for entry in publications for reference in entry.references]),
         progress=build_context.progress,
         pause=build_context.cancellation.wait,
@@ -87,13 +88,13 @@ def publish_release(
     return _finish(version, hub, images, replace(traffic, tags_moved=moved), build_context.progress, started)
 
 
-def _read_tags_back(publications: Sequence[Publication], registry: Registry, progress: Progress) -> None:
+def _read_tags_back(publications: Sequence[Publication], tags: TagStore, progress: Progress) -> None:
     """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
     references = [reference for entry in publications for reference in entry.references]
     again = "Run the same again to see whether they hold."
     with progress.task("verify", f"{len(references)} tags"):
         try:
-            verify_tags(publications, registry)
+            verify_tags(publications, tags)
         except Interrupted as error:
             message = f"interrupted when all {len(references)} tags were at this release; they were not read back"
             raise NotReadBack(message, hint=again) from error
@@ -183,7 +184,9 @@ def _state_of(plan: Plan, key: str) -> str:
     return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
 
 
-def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
+def _find_published(
+    images: Sequence[ImagePlan | MirrorPlan], registry: RegistryReader, progress: Progress
+) -> dict[str, Manifest]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
 
     with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
@@ -193,7 +196,7 @@ def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry
     return known
 
 
-def _find(image: ImagePlan | MirrorPlan, registry: Registry) -> Manifest | None:
+def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> Manifest | None:
     return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
 
 

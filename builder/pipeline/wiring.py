@@ -203,7 +203,7 @@ class Adapters:
         """All that publishing needs of the world. `replace` allows tags to lose platforms."""
         return PublishContext(
             registry=self.registry,
-            rollback_registry=self._make_rollback_registry(),
+            rollback_tags=self._make_rollback_registry(),
             journals=self.workspace.journals,
             replace=replace,
         )

@@ -6,19 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from builder.errors import PlatformLoss, RegistryError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
-from builder.ports import Registry
+from builder.ports import ImageReader
 
 _PARALLEL_READS = 6
 _SHOWN = 12
 
 
-def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: Registry) -> None:
+def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: ImageReader) -> None:
     """Raises PlatformLoss where a tag, which is now the second manifest, would lose platforms by becoming the first."""
     refuse_fewer_platforms({ref: (_listed(new), old) for ref, (new, old) in moves.items()}, registry)
 
 
 def refuse_fewer_platforms(
-    moves: Mapping[ImageReference, tuple[frozenset[Platform], Manifest | None]], registry: Registry
+    moves: Mapping[ImageReference, tuple[frozenset[Platform], Manifest | None]], registry: ImageReader
 ) -> None:
     """Raises PlatformLoss where what a tag is now has a platform that is not among those it is to have."""
     with ThreadPoolExecutor(max_workers=_PARALLEL_READS) as pool:
@@ -39,7 +39,7 @@ def refuse_fewer_platforms(
         )
 
 
-def _platforms(reference: ImageReference, manifest: Manifest | None, registry: Registry) -> frozenset[Platform]:
+def _platforms(reference: ImageReference, manifest: Manifest | None, registry: ImageReader) -> frozenset[Platform]:
     """The platforms for which a puller finds something there. Raises RegistryError where that cannot be told."""
     if manifest is None:
         return frozenset()
@@ -53,7 +53,7 @@ def _platforms(reference: ImageReference, manifest: Manifest | None, registry: R
     return _listed(manifest).union(*found)
 
 
-def _platform_of(reference: ImageReference, manifest: Manifest, registry: Registry) -> frozenset[Platform]:
+def _platform_of(reference: ImageReference, manifest: Manifest, registry: ImageReader) -> frozenset[Platform]:
     try:
         content = registry.get_blob(reference.repository, manifest.config())
     except RegistryError as error:

@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Repository
-from builder.ports import Registry, UploadOutcome
+from builder.ports import RegistryWriter, UploadOutcome
 from builder.publish.publication import Publication, Traffic
 from builder.runtime.progress import Progress, Task
 
 _PARALLEL_UPLOADS = 6
 
 
-def upload(publications: Sequence[Publication], registry: Registry, progress: Progress) -> Traffic:
+def upload(publications: Sequence[Publication], registry: RegistryWriter, progress: Progress) -> Traffic:
     """Send what the repositories lack, each thing under its digest; no tag is touched. Raises RegistryError, CheckError."""
     outcomes = _upload_all(publications, registry, progress)
     return Traffic(
@@ -24,7 +24,9 @@ def upload(publications: Sequence[Publication], registry: Registry, progress: Pr
     )
 
 
-def _upload_all(publications: Sequence[Publication], registry: Registry, progress: Progress) -> list[tuple[UploadOutcome, int]]:
+def _upload_all(
+    publications: Sequence[Publication], registry: RegistryWriter, progress: Progress
+) -> list[tuple[UploadOutcome, int]]:
     """Blobs, then manifests, then the index, each by digest. A repository gets each blob once, whatever holds it."""
     by_repository: dict[Repository, list[Publication]] = {}
     for publication in publications:
@@ -50,7 +52,7 @@ class _Upload:
         self,
         repository: Repository,
         publications: Sequence[Publication],
-        registry: Registry,
+        registry: RegistryWriter,
         progress: Progress,
         pool: ThreadPoolExecutor,
     ) -> None:
@@ -99,5 +101,5 @@ class _Upload:
             assert publication.layout is not None
             for child in publication.index.children():
                 manifest = publication.layout.manifest(child)
-                self._registry.put_manifest(self._repository, str(child.digest), manifest)
-            self._registry.put_manifest(self._repository, str(publication.index.digest), publication.index)
+                self._registry.put_manifest(self._repository, manifest)
+            self._registry.put_manifest(self._repository, publication.index)

@@ -77,7 +77,7 @@ class HttpRegistry:
         self._connections.abort()
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
-        """See `ports.Registry.get_manifest`."""
+        """See `ports.ImageReader.get_manifest`."""
         repository = reference.repository
         call = Call(
             act=f"read {reference}",
@@ -109,7 +109,7 @@ class HttpRegistry:
         return answer
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
-        """See `ports.Registry.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
+        """See `ports.ImageReader.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
         if descriptor.size > _LARGEST_DOCUMENT:
             raise RegistryError(f"blob {descriptor.digest.short} of {repository} is too large: {descriptor.size} bytes")
         call = Call(
@@ -134,7 +134,7 @@ class HttpRegistry:
         *,
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        """See `ports.Registry.pull_blob`. `into` is left as it is where it is that blob already."""
+        """See `ports.RegistryReader.pull_blob`. `into` is left as it is where it is that blob already."""
         act = f"fetch blob {descriptor.digest.short} ({descriptor.size} bytes) from {repository}"
         with PartialFile.open(into, self._wait) as part:
             # Another process may have fetched it while we waited for it.
@@ -146,7 +146,7 @@ class HttpRegistry:
             part.finish()
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """See `ports.Registry.has_blob`."""
+        """See `ports.RegistryReader.has_blob`."""
         return self._retry.run(lambda: self._find_blob(repository, digest, pull_scope(repository)))
 
     def push_blob(
@@ -158,7 +158,7 @@ class HttpRegistry:
         mount_from: Sequence[Repository] = (),
         on_bytes: Callable[[int], None] | None = None,
     ) -> UploadOutcome:
-        """See `ports.Registry.push_blob`.
+        """See `ports.RegistryWriter.push_blob`.
 
         `on_bytes` is given what is sent as it is sent. What a failed try had sent is given back as a negative number,
         so the sum is the blob's size after UPLOADED, and 0 after PRESENT or MOUNTED. Raises CheckError where the file
@@ -180,12 +180,20 @@ class HttpRegistry:
 
         return self._retry.run(attempt)
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """See `ports.Registry.put_manifest`."""
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        """See `ports.RegistryWriter.put_manifest`."""
+        self._put(repository.at(manifest.digest), manifest)
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        """See `ports.TagStore.put_tag`. Raises ValueError for a reference without a tag."""
+        self._put(_tag_of(reference), manifest)
+
+    def _put(self, reference: ImageReference, manifest: Manifest) -> None:
+        repository = reference.repository
         call = Call(
-            act=f"push {manifest.digest.short} as {_name(repository, key)}",
+            act=f"push {manifest.digest.short} as {reference}",
             method="PUT",
-            url=f"{repository.path}/manifests/{key}",
+            url=f"{repository.path}/manifests/{reference.key}",
             scopes=push_scope(repository),
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
@@ -194,14 +202,13 @@ class HttpRegistry:
         check_stored(call.act, manifest.digest, answer)
 
     def delete_tag(self, reference: ImageReference) -> bool:
-        """See `ports.Registry.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
-        if not reference.tag:
-            raise ValueError(f"{reference} has no tag")
-        repository = reference.repository
+        """See `ports.TagStore.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
+        tag = _tag_of(reference)
+        repository = tag.repository
         call = Call(
-            act=f"delete tag {repository}:{reference.tag}",
+            act=f"delete tag {tag}",
             method="DELETE",
-            url=f"{repository.path}/manifests/{reference.tag}",
+            url=f"{repository.path}/manifests/{tag.key}",
             scopes=(f"repository:{repository.path}:delete",),
         )
         # Registries that cannot do it say so in various ways: 2.8 of the CNCF one takes the tag for a malformed digest.
@@ -209,7 +216,7 @@ class HttpRegistry:
         answer = self._retry.run(lambda: self._send(repository, call, accept=(202, 200, 204, 404, *cannot)))
         if answer.status == 404:
             # Either the tag is gone, perhaps by a try whose answer was lost, or this is one more way to say "cannot".
-            return self.get_manifest(repository.at(reference.tag)) is None
+            return self.get_manifest(tag) is None
         return answer.status not in cannot
 
     def _pull(self, repository: Repository, descriptor: Descriptor, act: str, pull: BlobPull) -> None:
@@ -313,5 +320,8 @@ class HttpRegistry:
         raise self._connections.to(repository).refusal(call, answer)
 
 
-def _name(repository: Repository, key: str) -> str:
-    return f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"
+def _tag_of(reference: ImageReference) -> ImageReference:
+    """The tag alone, without a digest that the reference may be bound to. Raises ValueError where it has none."""
+    if not reference.tag:
+        raise ValueError(f"{reference} has no tag")
+    return reference.repository.at(reference.tag)

@@ -63,7 +63,7 @@ def push_image(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Man
         "layers": [blob.to_json()],
     }
     manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
-    subject.registry.put_manifest(subject.repository, str(manifest.digest), manifest)
+    subject.registry.put_manifest(subject.repository, manifest)
     return manifest
 
 
@@ -163,7 +163,7 @@ def test_refuses_a_blob_that_is_not_its_digest(subject: Subject, tmp_path: Path)
 
 def test_keeps_the_bytes_of_an_index(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    subject.registry.put_manifest(subject.repository, "1.29.0", index)
+    subject.registry.put_tag(subject.repository.at("1.29.0"), index)
 
     by_tag = subject.registry.get_manifest(subject.repository.at("1.29.0"))
     by_digest = subject.registry.get_manifest(subject.repository.at(index.digest))
@@ -175,8 +175,8 @@ def test_keeps_the_bytes_of_an_index(subject: Subject, tmp_path: Path) -> None:
 def test_moves_a_tag(subject: Subject, tmp_path: Path) -> None:
     first = compose_release(subject, tmp_path, b"first")
     second = compose_release(subject, tmp_path, b"second")
-    subject.registry.put_manifest(subject.repository, "latest", first)
-    subject.registry.put_manifest(subject.repository, "latest", second)
+    subject.registry.put_tag(subject.repository.at("latest"), first)
+    subject.registry.put_tag(subject.repository.at("latest"), second)
 
     assert subject.registry.get_manifest(subject.repository.at("latest")) == second
     assert subject.registry.get_manifest(subject.repository.at(first.digest)) == first
@@ -199,20 +199,27 @@ def test_refuses_a_manifest_without_its_blobs(subject: Subject) -> None:
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob.to_json(), "layers": [blob.to_json()]}
     manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
     with pytest.raises(RegistryError):
-        subject.registry.put_manifest(subject.repository, "broken", manifest)
+        subject.registry.put_tag(subject.repository.at("broken"), manifest)
     assert subject.registry.get_manifest(subject.repository.at("broken")) is None
 
 
-def test_refuses_a_manifest_under_another_digest(subject: Subject, tmp_path: Path) -> None:
+def test_stores_an_index_without_a_tag(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    with pytest.raises(RegistryError):
-        subject.registry.put_manifest(subject.repository, str(Digest.of(b"other")), index)
+    subject.registry.put_manifest(subject.repository, index)
+    assert subject.registry.get_manifest(subject.repository.at(index.digest)) == index
+
+
+def test_tags_by_the_tag_whatever_digest_a_reference_is_bound_to(subject: Subject, tmp_path: Path) -> None:
+    first = compose_release(subject, tmp_path, b"first")
+    second = compose_release(subject, tmp_path, b"second")
+    subject.registry.put_tag(subject.repository.at("bound").pinned(first.digest), second)
+    assert subject.registry.get_manifest(subject.repository.at("bound")) == second
 
 
 def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    subject.registry.put_manifest(subject.repository, "gone", index)
-    subject.registry.put_manifest(subject.repository, "stays", index)
+    subject.registry.put_tag(subject.repository.at("gone"), index)
+    subject.registry.put_tag(subject.repository.at("stays"), index)
 
     deleted = subject.registry.delete_tag(subject.repository.at("gone"))
     assert deleted == (subject.registry.get_manifest(subject.repository.at("gone")) is None)

@@ -96,19 +96,24 @@ class FakeRegistry:
         with self._call("has_blob", str(repository.at(digest))):
             return digest in self.blobs[repository]
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        with self._call("put_manifest", f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"):
-            if key.startswith("sha256:") and key != str(manifest.digest):
-                raise RegistryError("DIGEST_INVALID: provided digest did not match uploaded content", status=400)
-            self._check_references(repository, manifest)
-            self.manifests[repository][key] = manifest
-            self.manifests[repository][str(manifest.digest)] = manifest
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        with self._call("put_manifest", str(repository.at(manifest.digest))):
+            self._store(repository, manifest)
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        with self._call("put_tag", f"{reference.repository}:{reference.tag}"):
+            self._store(reference.repository, manifest)
+            self.manifests[reference.repository][reference.tag] = manifest
 
     def delete_tag(self, reference: ImageReference) -> bool:
         with self._call("delete_tag", str(reference)):
             if self.can_delete_tags:
                 self.manifests[reference.repository].pop(reference.tag, None)
             return self.can_delete_tags
+
+    def _store(self, repository: Repository, manifest: Manifest) -> None:
+        self._check_references(repository, manifest)
+        self.manifests[repository][str(manifest.digest)] = manifest
 
     def _check_references(self, repository: Repository, manifest: Manifest) -> None:
         if manifest.is_index:

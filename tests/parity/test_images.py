@@ -54,8 +54,8 @@ def push(
         manifest = layout.manifest(child)
         for blob in (manifest.config(), *manifest.layers()):
             registry.push_blob(reference.repository, blob, layout.blob(blob.digest))
-        registry.put_manifest(reference.repository, str(child.digest), manifest)
-    registry.put_manifest(reference.repository, reference.tag, index)
+        registry.put_manifest(reference.repository, manifest)
+    registry.put_tag(reference, index)
 
 
 class TestContents:

@@ -12,6 +12,9 @@ def seed(registry: Registry, layout: Layout, reference: ImageReference) -> Manif
     for manifest in [layout.manifest(child) for child in root.children()] if root.is_index else [root]:
         for blob in (manifest.config(), *manifest.layers()):
             registry.push_blob(reference.repository, blob, layout.blob(blob.digest))
-        registry.put_manifest(reference.repository, str(manifest.digest), manifest)
-    registry.put_manifest(reference.repository, reference.key, root)
+        registry.put_manifest(reference.repository, manifest)
+    if reference.tag:
+        registry.put_tag(reference, root)
+    else:
+        registry.put_manifest(reference.repository, root)
     return root

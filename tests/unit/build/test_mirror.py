@@ -139,7 +139,7 @@ class Site:
         )
 
     def counter(self) -> PublishContext:
-        return PublishContext(registry=self.registry, rollback_registry=self.registry, journals=self.root / "journals")
+        return PublishContext(registry=self.registry, rollback_tags=self.registry, journals=self.root / "journals")
 
     def push(self, plan: Plan | None = None, *, rebuild: bool = False) -> Report:
         return push_plan(
@@ -186,7 +186,12 @@ class TestWhatArrives:
         site.registry.log.clear()
         report = site.push()
         assert [image.state for image in report.images] == ["unchanged"]
-        assert site.registry.operations("pull_blob") == site.registry.operations("put_manifest") == []
+        assert (
+            site.registry.operations("pull_blob")
+            == site.registry.operations("put_tag")
+            == site.registry.operations("put_manifest")
+            == []
+        )
 
     def test_another_tag_moves_without_a_download(self, site: Site, index: Manifest) -> None:
         site.push()

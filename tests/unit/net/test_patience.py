@@ -132,7 +132,7 @@ class TestARegistryThatNeverAnswers:
         assert registry.get_manifest(repository.at("v1")) is None
         started = time.monotonic()
         with pytest.raises(RegistryError, match=r"has not answered for 1\.5 s"):
-            registry.put_manifest(repository, "v1", Manifest(media_type=INDEX, content=b"{}"))
+            registry.put_tag(repository.at("v1"), Manifest(media_type=INDEX, content=b"{}"))
         assert time.monotonic() - started < 5
         assert len(server.requests("PUT")) == 1
 

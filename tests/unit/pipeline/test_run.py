@@ -49,7 +49,7 @@ class Run:
             cancellation=self.cancellation,
         )
         publish_context = PublishContext(
-            registry=self.registry, rollback_registry=_view(self.old.registry), journals=self.work / "journals"
+            registry=self.registry, rollback_tags=_view(self.old.registry), journals=self.work / "journals"
         )
         states = {entry.key: "built" for entry in self.new.publications}
         return publish_release(self.new.publications, states, "1.29", str(HUB), build_context, publish_context, 0.0)
@@ -96,10 +96,8 @@ def test_a_release_is_uploaded_read_back_and_tagged_in_this_order(make_run: Call
     assert run.new.tags() == run.new.wanted()
     assert report.traffic is not None
     assert report.traffic.tags_moved == TAGS
-    first_tag = next(
-        number for number, (operation, key) in enumerate(run.registry.log) if operation == "put_manifest" and "@" not in key
-    )
-    assert {operation for operation, _ in run.registry.log[first_tag:]} == {"put_manifest", "get_manifest"}
+    first_tag = next(number for number, (operation, key) in enumerate(run.registry.log) if operation == "put_tag")
+    assert {operation for operation, _ in run.registry.log[first_tag:]} == {"put_tag", "get_manifest"}
     assert "has_blob" in {operation for operation, _ in run.registry.log[:first_tag]}
 
 
@@ -165,7 +163,7 @@ def test_a_failed_undo_is_told(make_run: Callable[[str], Run]) -> None:
     tags = []
 
     def interrupt(operation: str, key: str) -> None:
-        if operation == "put_manifest" and "@" not in key:
+        if operation == "put_tag":
             tags.append(key)
             if len(tags) == 2:
                 run.cancellation.set()

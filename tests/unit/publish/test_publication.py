@@ -48,8 +48,9 @@ class Release:
         progress = Progress(self._observe)
         traffic = upload(self.publications, self.registry, progress)
         mover = TagMover(
-            registry=self.registry,
-            rollback_registry=undoing or self.registry,
+            images=self.registry,
+            tags=self.registry,
+            rollback_tags=undoing or self.registry,
             journal=Journal(self.cache / "journal", repositories),
             progress=progress,
             pause=self.pause,
@@ -141,10 +142,9 @@ class TestOrder:
         start = len(new.registry.log)
         new.publish()
         log = new.registry.log[start:]
-        puts = [key for operation, key in log if operation == "put_manifest"]
-        tag_puts = [key for key in puts if "@sha256:" not in key]
-        assert len(tag_puts) == 6
-        assert puts[-6:] == tag_puts
+        puts = [operation for operation, _ in log if operation in ("put_manifest", "put_tag")]
+        assert puts.count("put_tag") == 6
+        assert puts[-6:] == ["put_tag"] * 6
         for image in IMAGES:
             mine = [operation for operation, key in log if f"/{image}@sha256:" in key and operation != "get_manifest"]
             assert mine == ["push_blob"] * 4 + ["put_manifest"] * 3
@@ -248,7 +248,7 @@ class TestAllOrNothing:
         before = new.tags()
 
         def interrupt_after_three(seconds: float) -> None:
-            if len([key for key in new.registry.operations("put_manifest")[-3:] if "@" not in key]) == 3:
+            if len(new.registry.operations("put_tag")) == 3:
                 raise Interrupted("interrupted")
 
         new.pause = interrupt_after_three
@@ -341,7 +341,7 @@ def _kill_after(release: Release, moved: int) -> None:
     tags: list[str] = []
 
     def hook(operation: str, key: str) -> Exception | None:
-        if operation == "put_manifest" and "@" not in key:
+        if operation == "put_tag":
             tags.append(key)
             if len(tags) == moved:
                 raise Killed
@@ -356,7 +356,7 @@ def _kill_after(release: Release, moved: int) -> None:
 def _fail_tag(name: str, status: int = 500) -> Callable[[str, str], Exception | None]:
     """Fail the request that moves this tag."""
     return lambda operation, key: (
-        RegistryError("injected", status=status) if (operation, key) == ("put_manifest", f"{HUB}/{name}") else None
+        RegistryError("injected", status=status) if (operation, key) == ("put_tag", f"{HUB}/{name}") else None
     )
 
 
@@ -375,7 +375,7 @@ class TestOthersAtWork:
         other = make_release(new.work / "theirs", "theirs", _view(new.registry)).elsewhere()
 
         def fail_late(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/proxyv2:1.29-debug"):
+            if (operation, key) == ("put_tag", f"{HUB}/proxyv2:1.29-debug"):
                 other.publish()
                 return RegistryError("injected", status=403)
             return None
@@ -394,7 +394,7 @@ class TestOthersAtWork:
         theirs = make_release(new.work / "theirs", "theirs", new.registry).publications[1].index
 
         def move_theirs(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/istioctl:1.29"):
+            if (operation, key) == ("put_tag", f"{HUB}/istioctl:1.29"):
                 new.registry.manifests[HUB.repository("pilot")]["1.29"] = theirs
             return None
 
@@ -408,7 +408,7 @@ class TestOthersAtWork:
         other = new.elsewhere()
 
         def fail_late(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29-debug"):
+            if (operation, key) == ("put_tag", f"{HUB}/pilot:1.29-debug"):
                 other.publish()
                 return RegistryError("injected", status=500)
             return None
@@ -470,7 +470,7 @@ class TestOthersAtWork:
         def lose(operation: str, key: str) -> Exception | None:
             return (
                 RegistryError("it did not answer", status=status)
-                if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29")
+                if (operation, key) == ("put_tag", f"{HUB}/pilot:1.29")
                 else None
             )
 

@@ -79,7 +79,7 @@ def test_one_token_serves_all_pushes_to_a_repository(server: FaultServer, tmp_pa
     put_tokens_before(server, user="alice", password=SECRET)
     client = make_client(ALICE)
     assert push(client, repository_at(server), tmp_path) is UploadOutcome.UPLOADED
-    client.put_manifest(repository_at(server), "v1", Manifest(media_type=INDEX, content=b"{}"))
+    client.put_tag(repository_at(server).at("v1"), Manifest(media_type=INDEX, content=b"{}"))
 
     (asked,) = server.requests("GET", "/token")
     assert b64decode(asked.authorization.removeprefix("Basic ")).decode() == f"alice:{SECRET}"

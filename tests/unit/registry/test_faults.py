@@ -153,7 +153,7 @@ def test_does_not_ask_before_the_server_allows_it(bench: Bench) -> None:
 def test_what_will_not_pass_is_not_tried_again(bench: Bench, status: int, code: str, hint: str) -> None:
     bench.server.inject("PUT", "/manifests/", *[error_reply(status, code, "no")] * 2)
     with pytest.raises(RegistryError) as caught:
-        bench.client.put_manifest(bench.repository, "v1", Manifest(media_type=INDEX, content=INDEX_CONTENT))
+        bench.client.put_tag(bench.repository.at("v1"), Manifest(media_type=INDEX, content=INDEX_CONTENT))
     assert (caught.value.status, caught.value.temporary) == (status, False)
     assert f"as {bench.repository}:v1" in caught.value.message
     assert code in caught.value.message
@@ -427,7 +427,7 @@ def test_an_index_stored_under_another_digest_is_an_error(bench: Bench) -> None:
     other = str(Digest.of(b"other"))
     bench.server.inject("PUT", "/manifests/", Reply(201, headers={"Docker-Content-Digest": other}))
     with pytest.raises(RegistryError, match=f"stored it as {other}"):
-        bench.client.put_manifest(bench.repository, "v1", Manifest(media_type=INDEX, content=INDEX_CONTENT))
+        bench.client.put_tag(bench.repository.at("v1"), Manifest(media_type=INDEX, content=INDEX_CONTENT))
 
 
 def test_this_machine_is_not_reached_through_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
