@@ -16,10 +16,11 @@ import urllib3
 from builder.errors import ArtifactError, ChecksumError
 from builder.net.partial_file import PartialFile, file_sha256
 from builder.net.patience import Patience
-from builder.net.retry import RetryableError, RetryPolicy, is_temporary_status, now_utc, retry_after_seconds
 from builder.net.session import CHUNK_BYTES, TIMEOUTS, Failure, HttpSession, header_text
+from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.regular_file import open_regular
+from builder.runtime.retry import RetryableError, RetryPolicy
 
 _LARGEST_TEXT = 64 * 1024
 # An Envoy with its symbols has a tenth of this; a server that never stops sending must not fill the disk.

@@ -1,7 +1,7 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from builder.host.process import SubprocessRunner
 from builder.images.layer_cache import LayerCache
 from builder.net.download import HttpDownloader
 from builder.net.patience import DEFAULT_PATIENCE, Patience
-from builder.net.retry import Result, RetryPolicy
 from builder.pipeline.run import PublishContext
 from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.archives import ArchivePlan, make_archive_plan
@@ -39,6 +38,7 @@ from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Observer, Progress
+from builder.runtime.retry import Result, RetryPolicy
 
 _CONNECT_SECONDS = 20.0
 # Whoever interrupts a run waits for its tags to be put back, but not for long.
@@ -81,6 +81,8 @@ class Adapters:
         self._compiler: Compiler | None = None
         self._patience = Patience(patience)
         self._retry = RetryPolicy(total_wait=patience, sleep=cancellation.wait, announce=self.progress.note)
+        # A program that fails has often been at it for minutes, where a request takes seconds.
+        self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
 
     @cached_property
     def registry(self) -> HttpRegistry:
@@ -105,7 +107,7 @@ class Adapters:
     @cached_property
     def buildx(self) -> Buildx:
         """The engine that assembles images."""
-        return Buildx(self.run, self._environment, self.docker.check, self._builder, self._cancellation.wait)
+        return Buildx(self.run, self._environment, self.docker.check, self._retry_program, self._builder)
 
     @cached_property
     def downloader(self) -> HttpDownloader:
@@ -236,18 +238,21 @@ class Adapters:
         """
         seconds = min(self._patience.seconds, _ROLLBACK_SECONDS)
         patience = Patience(seconds, told="that is how long is waited while tags are put back")
-        runner = SubprocessRunner(Cancellation())
+        never = Cancellation()
+        runner = SubprocessRunner(never)
         self._cancellation.on_kill(runner.kill_all)
         return HttpRegistry(
             credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
-            retry=_UncutPolicy(cancellation=self._cancellation, total_wait=seconds, announce=self.progress.note),
+            retry=_UncutPolicy(
+                cancellation=self._cancellation, sleep=never.wait, total_wait=seconds, announce=self.progress.note
+            ),
             insecure=self._insecure,
             timeouts=_timeouts(patience),
             patience=patience,
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
-        git = Git(self.run, self._environment, self.workspace.releases, pause=self._cancellation.wait)
+        git = Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
         if job.source.directory is not None:
             tree = job.source.directory.resolve()
         else:

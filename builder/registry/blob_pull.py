@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile
-from builder.net.retry import RetryableError
 from builder.oci.manifest import Descriptor
+from builder.runtime.retry import RetryableError
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-")
 

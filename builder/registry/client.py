@@ -13,7 +13,6 @@ from typing import NoReturn
 from builder.errors import AccessDenied, RegistryError
 from builder.net.partial_file import PartialFile, file_sha256
 from builder.net.patience import Patience
-from builder.net.retry import RetryPolicy
 from builder.net.session import DOCKER_CERTIFICATES, TIMEOUTS
 from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
@@ -23,6 +22,7 @@ from builder.registry.blob_pull import BlobPull
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
 from builder.registry.connection import Call, RegistryConnection, RegistryConnections, Upload, with_digest
 from builder.registry.response import Answer, media_type_of
+from builder.runtime.retry import RetryPolicy
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.

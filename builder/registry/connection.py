@@ -12,11 +12,11 @@ import urllib3
 
 from builder.errors import RegistryError
 from builder.net.patience import Patience
-from builder.net.retry import RetryableError
 from builder.net.session import CHUNK_BYTES, TIMEOUTS, HttpSession, is_loopback, origin
 from builder.oci.reference import Digest, Repository, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
 from builder.registry.response import Answer, lost, refusal
+from builder.runtime.retry import RetryableError
 
 # Docker Hub is called docker.io and answers elsewhere: https://docs.docker.com/registry/spec/api/
 _DOCKER_HUB = ("docker.io", "index.docker.io")

@@ -1,6 +1,7 @@
 """The contract of `ports.Registry`, on the fake that other tests lean on and on a real registry."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import RegistryError
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
 from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
 from tests.real.registry import registry_program, running_registry
 
@@ -40,7 +41,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "fake":
         return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"))
     host = str(request.getfixturevalue("real_registry"))
-    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
     return Subject(registry, Repository(host, f"contract/{name}"))
 
 

@@ -58,7 +58,7 @@ SPOKESMEN = {
     "docker": {"engine.docker", "registry.keychain"},
     "requests": {"net.download", "net.session", "registry.connection"},
     "urllib3": {"net.download", "net.live_connections", "net.session", "registry.connection"},
-    "tenacity": {"net.retry", "host.git", "engine.buildx"},
+    "tenacity": {"runtime.retry"},
     "subprocess": {"host.process"},
     "socket": {"net.live_connections"},
     "rich": {"cli.display"},
@@ -226,6 +226,16 @@ def test_modules_and_public_things_say_what_they_are(name: str) -> None:
 def test_names_say_what_a_module_is_about() -> None:
     vague = r"(^|_)(utils?|helpers?|common|manager|handler|misc|base|impl|core)($|_)"
     assert [name for name in MODULES if re.search(vague, name.rpartition(".")[2])] == []
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nobody_sleeps_where_an_interruption_cannot_wake_them(name: str) -> None:
+    """A wait is that of the run's Cancellation, or of what is handed in for it."""
+    attributes = {ast.unparse(node) for node in ast.walk(MODULES[name]) if isinstance(node, ast.Attribute)}
+    assert "time.sleep" not in attributes
+    assert "sleep" not in {
+        alias.name for node in ast.walk(MODULES[name]) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
 
 
 def test_values_are_frozen() -> None:

@@ -186,12 +186,7 @@ class TestWhatArrives:
         site.registry.log.clear()
         report = site.push()
         assert [image.state for image in report.images] == ["unchanged"]
-        assert (
-            site.registry.operations("pull_blob")
-            == site.registry.operations("put_tag")
-            == site.registry.operations("put_manifest")
-            == []
-        )
+        assert {operation for operation, _ in site.registry.log} & {"pull_blob", "put_manifest", "put_tag"} == set()
 
     def test_another_tag_moves_without_a_download(self, site: Site, index: Manifest) -> None:
         site.push()

@@ -11,7 +11,7 @@ import pytest
 
 from builder.errors import ArtifactError, BuilderError, ChecksumError, Interrupted
 from builder.net.download import HttpDownloader
-from builder.net.retry import RetryPolicy
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Received, Reply, Reset, Stall
 from tests.fakes.file_server import CONTENT, SUM, Files
 

@@ -13,11 +13,11 @@ import pytest
 from builder.errors import ArtifactError, RegistryError
 from builder.net.download import HttpDownloader
 from builder.net.patience import HostSilent, Patience
-from builder.net.retry import RetryableError, RetryPolicy
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryableError, RetryPolicy
 from tests.fakes.fault_server import FaultServer, Reply, Stall, TinyRegistry
 
 HOST = "registry.test"
@@ -215,7 +215,7 @@ class TestWhatIsSlowButSteady:
                 time.sleep(0.3)
                 connection.sendall(b"x")
 
-        downloader = HttpDownloader(retry=RetryPolicy(attempts=1), timeouts=(20.0, 1.0), patience=Patience(1.0))
+        downloader = HttpDownloader(retry=RetryPolicy(attempts=1, sleep=time.sleep), timeouts=(20.0, 1.0), patience=Patience(1.0))
         with serving(drip) as host:
             downloader.download_unsummed(f"http://{host}/file", tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == b"x" * 8
@@ -226,7 +226,7 @@ class TestWhatIsSlowButSteady:
         content = bytes(10_000_000)
         patience = Patience(3.0)
         registry = HttpRegistry(
-            credentials=lambda _: None, retry=RetryPolicy(attempts=1), timeouts=(20.0, 3.0), patience=patience
+            credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep), timeouts=(20.0, 3.0), patience=patience
         )
 
         def sip(connection: socket.socket) -> None:
@@ -261,7 +261,7 @@ def test_a_proxy_hears_for_whom_it_speaks(server: FaultServer, monkeypatch: pyte
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     clock = Clock()
-    downloader = HttpDownloader(retry=RetryPolicy(attempts=1), patience=Patience(100, clock=clock))
+    downloader = HttpDownloader(retry=RetryPolicy(attempts=1, sleep=time.sleep), patience=Patience(100, clock=clock))
     server.respond = lambda _: Reply(200, b"x")
     for _ in range(3):
         assert downloader.read_text("http://mirror.test/file") == "x"

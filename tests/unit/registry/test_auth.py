@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AccessDenied, RegistryError
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import Authorizer, Challenge, Credential, parse_challenges
 from builder.registry.client import HttpRegistry
 from builder.registry.response import Answer
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Received, Reply, TinyRegistry, TokenService, error_reply
 
 SECRET = "correct-horse"

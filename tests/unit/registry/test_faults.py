@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AccessDenied, BuilderError, CheckError, Interrupted, RegistryError
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import Credential
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Received, Reply, Reset, Stall, TinyRegistry, error_reply
 
 BLOB = os.urandom(3_000_000)

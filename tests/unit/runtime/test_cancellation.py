@@ -10,12 +10,12 @@ import pytest
 
 from builder.errors import Interrupted
 from builder.net.download import HttpDownloader
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Repository
 from builder.registry.client import HttpRegistry
 from builder.registry.connection import Call, RegistryConnection
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Stall, TinyRegistry
 
 # Interrupting takes milliseconds; without it, these tests last as long as the patience, 120 s.
