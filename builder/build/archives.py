@@ -16,7 +16,7 @@ from builder.plan.archives import ArchivePlan, PlannedArchive
 from builder.plan.model import CompileStep
 from builder.ports import Compiler
 from builder.runtime.atomic_file import sum_file, whole_file
-from builder.runtime.cancellation import Cancellation
+from builder.runtime.cancellation import TaskGroup
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Progress
 
@@ -44,7 +44,7 @@ def write_archives(
     work: Path,
     find_compiler: Callable[[], Compiler],
     progress: Progress,
-    cancellation: Cancellation,
+    cancellation: TaskGroup,
 ) -> tuple[WrittenArchive, ...]:
     """Write all archives of a plan and `NAME.sha256` beside each. Raises CompileError, ToolchainError, DiskFull, Interrupted.
 

@@ -27,7 +27,7 @@ from builder.plan.users_step import UsersStep
 from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
-from builder.runtime.cancellation import Cancellation
+from builder.runtime.cancellation import TaskGroup
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Progress
 from builder.runtime.tree_links import find_inside
@@ -49,7 +49,7 @@ class BuildContext:
     engine: Engine
     read_layer: ReadLayer
     progress: Progress
-    cancellation: Cancellation
+    cancellation: TaskGroup
 
 
 def build_images(

@@ -58,7 +58,10 @@ class Resolved:
 
 
 class Adapters:
-    """The adapters of one run, each made when it is first needed."""
+    """The adapters of one run, each made when it is first needed.
+
+    All that they wait for ends when the run is interrupted, and when one of the tasks that they are for fails.
+    """
 
     def __init__(
         self,
@@ -71,16 +74,16 @@ class Adapters:
         patience: float = DEFAULT_PATIENCE,
     ) -> None:
         self._environment = environment
-        self._cancellation = cancellation
+        self._cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
         self.progress = Progress(observer)
         self.workspace = Workspace(find_cache(environment))
-        self.run = SubprocessRunner(cancellation)
-        self.pause = cancellation.wait
+        self.run = SubprocessRunner(self._cancellation)
+        self.pause = self._cancellation.wait
         self._compiler: Compiler | None = None
         self._patience = Patience(patience)
-        self._retry = RetryPolicy(total_wait=patience, sleep=cancellation.wait, announce=self.progress.note)
+        self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note)
         # A program that fails has often been at it for minutes, where a request takes seconds.
         self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
 

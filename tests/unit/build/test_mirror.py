@@ -135,7 +135,7 @@ class Site:
             engine=self.engine,
             read_layer=read_layer_of,
             progress=Progress(lambda event: None),
-            cancellation=Cancellation(),
+            cancellation=Cancellation().group(),
         )
 
     def counter(self) -> PublishContext:

@@ -46,7 +46,7 @@ class Run:
             engine=FakeEngine(),
             read_layer=read_layer_of,
             progress=Progress(lambda event: None),
-            cancellation=self.cancellation,
+            cancellation=self.cancellation.group(),
         )
         publish_context = PublishContext(
             registry=self.registry, rollback_tags=_view(self.old.registry), journals=self.work / "journals"
