@@ -203,11 +203,7 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        build_context = adapters.build_context(directory, directory)
-        publish_context = adapters.publish_context(replace=context.params["replace"])
-        report = publish_release(
-            release.publications, states, release.version, release.hub, build_context, publish_context, started
-        )
+        report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
     with _released():
         _print_report(report, context.params["output_format"], installable=_has_istioctl(report))
 

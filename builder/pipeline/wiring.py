@@ -210,6 +210,8 @@ class Adapters:
             registry=self.registry,
             rollback_tags=self._make_rollback_registry(),
             journals=self.workspace.journals,
+            progress=self.progress,
+            cancellation=self._cancellation,
             replace=replace,
         )
 

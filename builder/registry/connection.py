@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import requests
 import urllib3
@@ -289,6 +289,17 @@ class RegistryConnections:
             connections = tuple(self._connections.values())
         for connection in connections:
             connection.abort()
+
+    def send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
+        """The answer of the repository's registry, which raises what `refuse` does where it is none of those we accept."""
+        answer = self.to(repository).send(call)
+        if answer.status not in accept:
+            self.refuse(repository, call, answer)
+        return answer
+
+    def refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
+        """Raises the exception for this answer."""
+        raise self.to(repository).refusal(call, answer)
 
     def to(self, repository: Repository) -> RegistryConnection:
         """The connection to the repository's registry. Raises RequestError for a certificate that is none."""

@@ -55,8 +55,8 @@ def make_blob(tmp_path: Path, content: bytes, media_type: str = LAYER) -> tuple[
 def push_image(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Manifest:
     config, config_path = make_blob(tmp_path, b"{}", CONFIG)
     blob, blob_path = make_blob(tmp_path, layer)
-    subject.registry.push_blob(subject.repository, config, config_path)
-    subject.registry.push_blob(subject.repository, blob, blob_path)
+    subject.registry.push_blob(subject.repository, config, lambda: config_path)
+    subject.registry.push_blob(subject.repository, blob, lambda: blob_path)
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -85,11 +85,11 @@ def test_uploads_a_blob_once(subject: Subject, tmp_path: Path) -> None:
     counted: list[int] = []
 
     assert not subject.registry.has_blob(subject.repository, descriptor.digest)
-    first = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    first = subject.registry.push_blob(subject.repository, descriptor, lambda: path, on_bytes=counted.append)
     assert (first, sum(counted)) == (UploadOutcome.UPLOADED, len(content))
 
     counted.clear()
-    second = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    second = subject.registry.push_blob(subject.repository, descriptor, lambda: path, on_bytes=counted.append)
     assert (second, sum(counted)) == (UploadOutcome.PRESENT, 0)
     assert subject.registry.has_blob(subject.repository, descriptor.digest)
     assert subject.registry.get_blob(subject.repository, descriptor) == content
@@ -97,14 +97,14 @@ def test_uploads_a_blob_once(subject: Subject, tmp_path: Path) -> None:
 
 def test_uploads_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"")
-    assert subject.registry.push_blob(subject.repository, descriptor, path) is UploadOutcome.UPLOADED
+    assert subject.registry.push_blob(subject.repository, descriptor, lambda: path) is UploadOutcome.UPLOADED
     assert subject.registry.has_blob(subject.repository, descriptor.digest)
 
 
 def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096
     descriptor, path = make_blob(tmp_path, content)
-    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     counted: list[int] = []
     into = tmp_path / "cache" / "blob"
     subject.registry.pull_blob(subject.repository, descriptor, into, on_bytes=counted.append)
@@ -114,7 +114,7 @@ def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
 
 def test_fetches_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"")
-    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     subject.registry.pull_blob(subject.repository, descriptor, tmp_path / "empty")
     assert (tmp_path / "empty").read_bytes() == b""
 
@@ -130,7 +130,7 @@ def test_leaves_nothing_of_a_blob_that_is_not_there(subject: Subject, tmp_path: 
 def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"shared")
     source = Repository(subject.repository.registry, f"{subject.repository.path}/base")
-    subject.registry.push_blob(source, descriptor, path)
+    subject.registry.push_blob(source, descriptor, lambda: path)
     counted: list[int] = []
 
     without_it = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
@@ -138,7 +138,7 @@ def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -
     outcome = subject.registry.push_blob(
         subject.repository,
         descriptor,
-        path,
+        lambda: path,
         mount_from=(elsewhere, without_it, source),
         on_bytes=counted.append,
     )
@@ -146,10 +146,23 @@ def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -
     assert subject.registry.get_blob(subject.repository, descriptor) == b"shared"
 
 
+def test_asks_for_no_content_that_need_not_be_sent(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"there already")
+    source = Repository(subject.repository.registry, f"{subject.repository.path}/base")
+    subject.registry.push_blob(source, descriptor, lambda: path)
+
+    def refuse() -> Path:
+        pytest.fail("asked for the content")
+
+    assert subject.registry.push_blob(source, descriptor, refuse) is UploadOutcome.PRESENT
+    mounted = subject.registry.push_blob(subject.repository, descriptor, refuse, mount_from=(source,))
+    assert mounted is UploadOutcome.MOUNTED
+
+
 def test_uploads_what_cannot_be_mounted(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"nowhere yet")
     other = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
-    outcome = subject.registry.push_blob(subject.repository, descriptor, path, mount_from=(other,))
+    outcome = subject.registry.push_blob(subject.repository, descriptor, lambda: path, mount_from=(other,))
     assert outcome is UploadOutcome.UPLOADED
 
 
@@ -157,7 +170,7 @@ def test_refuses_a_blob_that_is_not_its_digest(subject: Subject, tmp_path: Path)
     descriptor, path = make_blob(tmp_path, b"right")
     path.write_bytes(b"wrong")
     with pytest.raises(RegistryError) as caught:
-        subject.registry.push_blob(subject.repository, descriptor, path)
+        subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     assert caught.value.status == 400
     assert not subject.registry.has_blob(subject.repository, descriptor.digest)
 
@@ -243,7 +256,7 @@ def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:
 
     registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=2, sleep=restart_it))
     try:
-        assert registry.push_blob(Repository(host, "again"), descriptor, path) is UploadOutcome.UPLOADED
+        assert registry.push_blob(Repository(host, "again"), descriptor, lambda: path) is UploadOutcome.UPLOADED
         assert len(running) == 1
     finally:
         for server in running:

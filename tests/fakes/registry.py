@@ -29,7 +29,7 @@ class FakeRegistry:
         self.fail_on: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.fail_after: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.can_delete_tags = can_delete_tags
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def operations(self, name: str) -> list[str]:
         """The keys of all calls of this operation, in order."""
@@ -72,7 +72,7 @@ class FakeRegistry:
         self,
         repository: Repository,
         descriptor: Descriptor,
-        content: Path,
+        content: Callable[[], Path],
         *,
         mount_from: Sequence[Repository] = (),
         on_bytes: Callable[[int], None] | None = None,
@@ -84,7 +84,7 @@ class FakeRegistry:
                 if other.registry == repository.registry and descriptor.digest in self.blobs[other]:
                     self.blobs[repository][descriptor.digest] = self.blobs[other][descriptor.digest]
                     return UploadOutcome.MOUNTED
-            data = content.read_bytes()
+            data = content().read_bytes()
             if Digest.of(data) != descriptor.digest or len(data) != descriptor.size:
                 raise RegistryError("DIGEST_INVALID: provided digest did not match uploaded content", status=400)
             self.blobs[repository][descriptor.digest] = data
@@ -131,7 +131,7 @@ class FakeRegistry:
 class _Call:
     """One call: logged, made to fail where the test wants it, and alone."""
 
-    def __init__(self, registry: FakeRegistry, lock: threading.Lock, operation: str, key: str) -> None:
+    def __init__(self, registry: FakeRegistry, lock: threading.RLock, operation: str, key: str) -> None:
         self._registry = registry
         self._lock = lock
         self._operation = operation

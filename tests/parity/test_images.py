@@ -6,6 +6,7 @@ import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def push(
     for child in index.children():
         manifest = layout.manifest(child)
         for blob in (manifest.config(), *manifest.layers()):
-            registry.push_blob(reference.repository, blob, layout.blob(blob.digest))
+            registry.push_blob(reference.repository, blob, partial(layout.blob, blob.digest))
         registry.put_manifest(reference.repository, manifest)
     registry.put_tag(reference, index)
 

@@ -123,7 +123,7 @@ class TestBlobs:
             return Reply(404) if received.method == "HEAD" else Reply(202, headers={"Location": location})
 
         with FaultServer(answer).running() as other, pytest.raises(RegistryError, match=re.escape(other.host)):
-            registry.push_blob(Repository(other.host, "a"), small(), tmp_path / "blob")
+            registry.push_blob(Repository(other.host, "a"), small(), lambda: tmp_path / "blob")
 
 
 class TestDownloads:

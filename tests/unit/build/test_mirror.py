@@ -139,7 +139,13 @@ class Site:
         )
 
     def counter(self) -> PublishContext:
-        return PublishContext(registry=self.registry, rollback_tags=self.registry, journals=self.root / "journals")
+        return PublishContext(
+            registry=self.registry,
+            rollback_tags=self.registry,
+            journals=self.root / "journals",
+            progress=Progress(lambda event: None),
+            cancellation=Cancellation().group(),
+        )
 
     def push(self, plan: Plan | None = None, *, rebuild: bool = False) -> Report:
         return push_plan(
@@ -255,7 +261,7 @@ class TestLayouts:
         self.built(site)
         release = read_release(site.root / "images", (Hub.parse("gap.example/x"),), ("7",), read_layer_of)
         states = {entry.key: "given" for entry in release.publications}
-        publish_release(release.publications, states, release.version, release.hub, site.context(), site.counter(), 0.0)
+        publish_release(release, states, site.counter(), 0.0)
         assert site.tags(hub="gap.example/x") == dict.fromkeys(("7", "7-debug", "7-distroless"), index.digest)
 
     @pytest.mark.parametrize("which", ["provenance", "gateway"])

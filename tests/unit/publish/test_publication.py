@@ -13,11 +13,13 @@ from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.manifest import CONFIG, MANIFEST, Descriptor
 from builder.oci.reference import Digest, Hub, Platform
+from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.publication import Publication, Traffic
 from builder.publish.tags import TagMover
 from builder.publish.upload import upload
 from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message, Progress
 from tests.fakes.registry import FakeRegistry
 
@@ -46,7 +48,7 @@ class Release:
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         repositories = [reference.repository for entry in self.publications for reference in entry.references]
         progress = Progress(self._observe)
-        traffic = upload(self.publications, self.registry, progress)
+        traffic = upload(self.publications, self.registry, progress, Cancellation().group())
         mover = TagMover(
             images=self.registry,
             tags=self.registry,
@@ -93,7 +95,7 @@ def make_release(
             key=image,
             index=(layout := make_layout(work / content / image, f"{image} {content}", platforms)).index(),
             references=tuple(HUB.repository(image).at(tag) for tag in tags),
-            layout=layout,
+            content=LayoutContent(layout),
         )
         for image in IMAGES
     )
@@ -167,12 +169,13 @@ class TestOrder:
         release = make_release(tmp_path, "mounted", registry)
         base = Hub.parse("hub.test/bases").repository("base")
         for entry in release.publications:
-            assert entry.layout is not None
-            for path in (entry.layout.root / "blobs" / "sha256").iterdir():
+            assert isinstance(entry.content, LayoutContent)
+            for path in (entry.content.layout.root / "blobs" / "sha256").iterdir():
                 registry.blobs[base][Digest(f"sha256:{path.name}")] = path.read_bytes()
         release.publications = tuple(
-            Publication(key=e.key, index=e.index, references=e.references, layout=e.layout, mount_from=(base,))
-            for e in release.publications
+            dataclasses.replace(entry, content=LayoutContent(entry.content.layout, (base,)))
+            for entry in release.publications
+            if isinstance(entry.content, LayoutContent)
         )
         assert release.publish().mounted == 12
 
@@ -329,8 +332,8 @@ class TestVerify:
     def test_a_lost_layer_is_told(self, new: Release) -> None:
         new.publish()
         entry = new.publications[0]
-        assert entry.layout is not None
-        layer = entry.layout.manifest(entry.index.children()[0]).layers()[0]
+        assert entry.content is not None
+        layer = entry.content.manifest(entry.index.children()[0]).layers()[0]
         del new.registry.blobs[HUB.repository("istioctl")][layer.digest]
         with pytest.raises(VerifyError, match=f"linux/amd64: layer {layer.digest} is missing"):
             verify_content(new.publications, new.registry)

@@ -72,7 +72,7 @@ def push(
     path = tmp_path / "blob"
     path.write_bytes(b"blob")
     blob = Descriptor(media_type="application/octet-stream", digest=DIGEST, size=4)
-    return client.push_blob(repository, blob, path, mount_from=mount_from, on_bytes=on_bytes)
+    return client.push_blob(repository, blob, lambda: path, mount_from=mount_from, on_bytes=on_bytes)
 
 
 def test_one_token_serves_all_pushes_to_a_repository(server: FaultServer, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class TestWaitingForARegistry:
             server.inject(method, "/blobs/", Stall(), Stall())
             registry = make_registry(cancellation)
             repository = Repository(server.host, "a/b")
-            took = interrupted_after(0.4, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(0.4, cancellation, lambda: registry.push_blob(repository, blob, lambda: tmp_path / "blob"))
         assert took < SOON
 
     def test_that_takes_nothing_of_a_long_body(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestWaitingForARegistry:
             thread.start()
             registry = make_registry(cancellation)
             repository = Repository(f"127.0.0.1:{server.getsockname()[1]}", "a/b")
-            took = interrupted_after(1.0, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(1.0, cancellation, lambda: registry.push_blob(repository, blob, lambda: tmp_path / "blob"))
             release.set()
             thread.join()
         assert took < SOON
