@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from builder.build.context import BuildContext
 from builder.errors import BaseImageError, CheckError
 from builder.images.check import ReadLayer, check_integrity
 from builder.images.lookup import lacks_manifest
@@ -13,6 +14,7 @@ from builder.oci.reference import Digest
 from builder.plan.model import MirrorPlan
 from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
+from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Task
 
 _PARALLEL = 4
@@ -22,22 +24,19 @@ def mirror_image(
     mirror: MirrorPlan,
     into: Path,
     notes: Mapping[str, str],
-    *,
-    cache: Path,
-    registry: RegistryReader,
-    read_layer: ReadLayer,
+    context: BuildContext,
     task: Task,
 ) -> Layout:
-    """The image as a checked layout at `into`; blobs that `cache` has, by their sha256, are not fetched again.
+    """The image as a checked layout at `into`; blobs that are among the downloads are not fetched again.
 
     Raises BaseImageError where the source is not whole, CheckError where programs are for another machine than the index
     says, and what the registry raises.
     """
-    index = _read_index(mirror, registry)
-    manifests = [_read_child(mirror, child, registry) for child in index.children()]
-    blobs = _fetch_blobs(mirror, manifests, cache, registry, task)
+    index = _read_index(mirror, context.registry)
+    manifests = [_read_child(mirror, child, context.registry) for child in index.children()]
+    blobs = _fetch_blobs(mirror, manifests, context, task)
     layout = copy_layout(index, manifests, blobs, into, notes)
-    _check(mirror, layout, read_layer)
+    _check(mirror, layout, context.read_layer)
     return layout
 
 
@@ -57,26 +56,20 @@ def _read_child(mirror: MirrorPlan, child: Descriptor, registry: RegistryReader)
     return manifest
 
 
-def _fetch_blobs(
-    mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: RegistryReader, task: Task
-) -> dict[Digest, Path]:
-    """Configurations and layers, from the cache where they are whole there."""
+def _fetch_blobs(mirror: MirrorPlan, manifests: Sequence[Manifest], context: BuildContext, task: Task) -> dict[Digest, Path]:
+    """Configurations and layers, from the downloads where they are whole there."""
     wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
-    paths = {digest: cache / digest.hex for digest in wanted}
+    paths = {digest: context.downloads / digest.hex for digest in wanted}
     missing = [blob for digest, blob in wanted.items() if not has_sha256(paths[digest], digest.hex)]
     total = sum(blob.size for blob in missing)
 
     def pull(blob: Descriptor) -> None:
-        registry.pull_blob(mirror.source.repository, blob, paths[blob.digest], on_bytes=lambda count: task.advance(count, total))
+        context.cancellation.check()
+        into = paths[blob.digest]
+        context.registry.pull_blob(mirror.source.repository, blob, into, on_bytes=lambda count: task.advance(count, total))
 
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        pulls = [pool.submit(pull, blob) for blob in missing]
-        try:
-            for done in pulls:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finish_or_end([pool.submit(pull, blob) for blob in missing], context.cancellation, "interrupted; nothing was tagged")
     task.outcome = f"{len(missing)} of {len(wanted)} blobs fetched"
     return paths
 

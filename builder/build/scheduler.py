@@ -3,18 +3,19 @@
 This is the one place where work overlaps. Every task waits for the futures it needs, so the order is the plan's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from builder.build.assemble import AssembledPlatform, assemble_platform
 from builder.build.compile import compile_step
+from builder.build.context import BuildContext
 from builder.build.fetch import fetch_artifact, fetch_package
 from builder.build.mirror import mirror_image
 from builder.errors import SourceError
-from builder.images.check import ReadLayer, check_index
+from builder.images.check import check_index
 from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
 from builder.images.layout_notes import LayoutNotes
@@ -24,32 +25,13 @@ from builder.plan.lock import LockedArtifact
 from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
-from builder.runtime.cancellation import TaskGroup
 from builder.runtime.concurrency import finish_or_end
-from builder.runtime.progress import Progress
 from builder.runtime.tree_links import find_inside
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildContext:
-    """What building needs of the world. `find_compiler` is called only where something is to be compiled."""
-
-    tree: Path
-    work: Path
-    downloads: Path
-    find_compiler: Callable[[], Compiler]
-    downloader: Downloader
-    registry: RegistryReader
-    engine: Engine
-    read_layer: ReadLayer
-    progress: Progress
-    cancellation: TaskGroup
 
 
 def build_images(
@@ -194,11 +176,8 @@ def _mirror(mirror: MirrorPlan, plan: Plan, layouts: Path, context: BuildContext
             mirror,
             layouts / mirror.key,
             LayoutNotes.of_mirror(mirror, plan).to_json(),
-            # Blobs are named by their sha256 just as downloads are.
-            cache=context.downloads,
-            registry=context.registry,
-            read_layer=context.read_layer,
-            task=task,
+            context,
+            task,
         )
 
 

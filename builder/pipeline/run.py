@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builder.build.scheduler import BuildContext, build_images
+from builder.build.context import BuildContext
+from builder.build.scheduler import build_images
 from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout

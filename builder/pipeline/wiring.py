@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext
 from builder.config.settings import Job
 from builder.engine.buildx import Buildx
 from builder.engine.container_compiler import ContainerCompiler

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builder.build.scheduler import BuildContext
+from builder.build.context import BuildContext
 from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
 from builder.cli.report_view import report_json
 from builder.config.request import Request

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from builder.build.scheduler import BuildContext, build_images
+from builder.build.context import BuildContext
+from builder.build.scheduler import build_images
 from builder.errors import ArtifactError, AssembleError, BuilderError, CompileError, EngineError, Interrupted, SourceError
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import check_integrity, read_layer_of
