@@ -15,8 +15,7 @@ import urllib3
 
 from builder.errors import ArtifactError, ChecksumError
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.patience import Patience
-from builder.net.session import CHUNK_BYTES, TIMEOUTS, Failure, HttpSession, header_text
+from builder.net.session import CHUNK_BYTES, Failure, HttpSession, Waiting, header_text
 from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.regular_file import open_regular
@@ -31,33 +30,19 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 _NOTHING_THERE = (403, 404, 410)
 
 
-def _go_on() -> None:
-    """Interrupt nothing."""
-
-
 def _show_nothing(done: int, total: int) -> None:
     """Show no progress."""
 
 
 class HttpDownloader:
-    """Implements `ports.Downloader`. For many threads at once.
+    """Implements `ports.Downloader`. For many threads at once."""
 
-    `check_interrupted` raises Interrupted; it is asked before each request and between chunks. `timeouts` are the
-    seconds to connect and between two reads, `patience` is how long each host may be silent in all.
-    """
-
-    def __init__(
-        self,
-        *,
-        retry: RetryPolicy,
-        check_interrupted: Callable[[], None] = _go_on,
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, *, retry: RetryPolicy, waiting: Waiting | None = None) -> None:
+        waiting = waiting or Waiting()
         self._retry = retry
-        self._check_interrupted = check_interrupted
-        self._timeouts = timeouts
-        self._session = HttpSession(use_netrc=True, patience=patience)
+        self._check_interrupted = waiting.check_interrupted
+        self._timeouts = waiting.timeouts
+        self._session = HttpSession(use_netrc=True, patience=waiting.patience)
 
     def abort(self) -> None:
         """End all requests, from any thread. Meant for when `check_interrupted` raises: then so do all operations."""

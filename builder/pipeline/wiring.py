@@ -19,6 +19,7 @@ from builder.host.process import SubprocessRunner
 from builder.images.layer_cache import LayerCache
 from builder.net.download import HttpDownloader
 from builder.net.patience import DEFAULT_PATIENCE, Patience
+from builder.net.session import Waiting
 from builder.pipeline.run import PublishContext
 from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.archives import ArchivePlan, make_archive_plan
@@ -94,9 +95,7 @@ class Adapters:
             credentials=docker_credentials(self._environment, self.run),
             retry=self._retry,
             insecure=self._insecure,
-            check_interrupted=self._cancellation.check_unprotected,
-            timeouts=_timeouts(self._patience),
-            patience=self._patience,
+            waiting=_waiting(self._patience, self._cancellation.check_unprotected),
         )
         # A tag that is being moved is better moved and put back than left to a request that may still arrive.
         self._cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
@@ -117,9 +116,7 @@ class Adapters:
         """The downloader."""
         downloader = HttpDownloader(
             retry=self._retry,
-            check_interrupted=self._cancellation.check,
-            timeouts=_timeouts(self._patience),
-            patience=self._patience,
+            waiting=_waiting(self._patience, self._cancellation.check),
         )
         self._cancellation.on_set(downloader.abort)
         return downloader
@@ -252,8 +249,7 @@ class Adapters:
                 cancellation=self._cancellation, sleep=never.wait, total_wait=seconds, announce=self.progress.note
             ),
             insecure=self._insecure,
-            timeouts=_timeouts(patience),
-            patience=patience,
+            waiting=_waiting(patience, never.check),
         )
 
     def _read_source(self, job: Job) -> tuple[Path, SourceFacts]:
@@ -277,9 +273,10 @@ class _UncutPolicy(RetryPolicy):
             return RetryPolicy.run(self, attempt)
 
 
-def _timeouts(patience: Patience) -> tuple[float, float]:
-    """Seconds to connect, and between two reads: a registry may well be silent while it stores a large blob."""
-    return min(_CONNECT_SECONDS, patience.seconds), patience.seconds
+def _waiting(patience: Patience, check_interrupted: Callable[[], None]) -> Waiting:
+    """Between two reads we wait as long as for anything: a registry may well be silent while it stores a large blob."""
+    timeouts = min(_CONNECT_SECONDS, patience.seconds), patience.seconds
+    return Waiting(check_interrupted=check_interrupted, timeouts=timeouts, patience=patience)
 
 
 def _compile_dockerfile(book: RecipeBook, base: str, env: tuple[tuple[str, str], ...], command: tuple[str, ...]) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.patience import Patience
-from builder.net.session import DOCKER_CERTIFICATES, TIMEOUTS
+from builder.net.session import DOCKER_CERTIFICATES, Waiting
 from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
@@ -28,16 +27,11 @@ _LARGEST_DOCUMENT = 16 * 1024 * 1024
 _SHORTEST_ANSWER = 64 * 1024
 
 
-def _go_on() -> None:
-    """Interrupt nothing."""
-
-
 class HttpRegistry:
     """Implements `ports.Registry`. One object serves any number of registries and threads.
 
-    `insecure` names hosts reached by plain HTTP besides this machine. `check_interrupted`, asked before each request and
-    between chunks, raises Interrupted. `certificates` is where Docker keeps those of single registries. `timeouts` are
-    the seconds to connect and between two reads, `patience` is one for all requests; by `clock` tokens expire.
+    `insecure` names hosts reached by plain HTTP besides this machine. `certificates` is where Docker keeps those of single
+    registries. By `clock` tokens expire.
     """
 
     def __init__(
@@ -46,27 +40,20 @@ class HttpRegistry:
         credentials: CredentialSource,
         retry: RetryPolicy,
         insecure: Collection[str] = (),
-        check_interrupted: Callable[[], None] = _go_on,
+        waiting: Waiting | None = None,
         certificates: Path = DOCKER_CERTIFICATES,
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        waiting = waiting or Waiting()
+
         def connect(host: str, plain: bool) -> RegistryConnection:
             return RegistryConnection(
-                host,
-                plain=plain,
-                credentials=credentials,
-                certificates=certificates,
-                check_interrupted=check_interrupted,
-                clock=clock,
-                timeouts=timeouts,
-                patience=patience,
+                host, plain=plain, credentials=credentials, certificates=certificates, waiting=waiting, clock=clock
             )
 
         self._connections = RegistryConnections(connect, insecure)
         self._retry = retry
-        self._check_interrupted = check_interrupted
+        self._check_interrupted = waiting.check_interrupted
 
     def abort(self) -> None:
         """End all requests, from any thread, once `check_interrupted` raises: then so do all operations."""

@@ -11,8 +11,7 @@ import requests
 import urllib3
 
 from builder.errors import RegistryError
-from builder.net.patience import Patience
-from builder.net.session import CHUNK_BYTES, TIMEOUTS, HttpSession, is_loopback, origin
+from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, is_loopback, origin
 from builder.oci.reference import Digest, Repository, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
 from builder.registry.response import Answer, lost, refusal
@@ -117,18 +116,16 @@ class RegistryConnection:
         plain: bool,
         credentials: CredentialSource,
         certificates: Path,
-        check_interrupted: Callable[[], None],
+        waiting: Waiting,
         clock: Callable[[], float],
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
     ) -> None:
         address = _DOCKER_HUB_API if host in _DOCKER_HUB else host
         self.host = host
         self.base = f"{'http' if plain else 'https'}://{address}/v2/"
-        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=patience)
+        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=waiting.patience)
         self._authorizer = Authorizer(host, credentials, self._request_token, clock)
-        self._check_interrupted = check_interrupted
-        self._timeouts = timeouts
+        self._check_interrupted = waiting.check_interrupted
+        self._timeouts = waiting.timeouts
 
     def send(self, call: Call) -> Answer:
         """The registry's answer, whatever its status; a 401 only where logging in did not help.

@@ -27,6 +27,7 @@ from builder.errors import BuilderError, RecipeError, RegistryError
 from builder.images.layout_notes import LayoutNotes
 from builder.net.download import _local_path, _Transfer
 from builder.net.partial_file import PartialFile
+from builder.net.session import Waiting
 from builder.net.temporary import retry_after_seconds
 from builder.oci.executable import is_program_for
 from builder.oci.layer import read_layer
@@ -316,7 +317,7 @@ class TestRegistry:
             plain=False,
             credentials=lambda _: None,
             certificates=Path("/nonexistent"),
-            check_interrupted=lambda: None,
+            waiting=Waiting(),
             clock=lambda: 0.0,
         )
         survives(lambda: connection.resolve_location(answer(Location=text)))

@@ -14,6 +14,7 @@ import pytest
 from builder.errors import ArtifactError, RegistryError
 from builder.net.download import HttpDownloader
 from builder.net.patience import HostSilent, Patience
+from builder.net.session import Waiting
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
@@ -98,8 +99,7 @@ def make_registry(seconds: float) -> HttpRegistry:
         credentials=lambda _: None,
         # Waits are short, as it is the silences that are measured.
         retry=RetryPolicy(sleep=lambda _: time.sleep(0.01)),
-        timeouts=(20.0, seconds),
-        patience=Patience(seconds),
+        waiting=Waiting(timeouts=(20.0, seconds), patience=Patience(seconds)),
     )
 
 
@@ -165,7 +165,9 @@ class TestARegistryThatNeverAnswers:
 
     def test_a_mirror_too(self, server: FaultServer) -> None:
         server.inject("GET", "/file", *[Stall()] * 9)
-        downloader = HttpDownloader(retry=RetryPolicy(sleep=lambda _: None), timeouts=(20.0, 1.0), patience=Patience(1.0))
+        downloader = HttpDownloader(
+            retry=RetryPolicy(sleep=lambda _: None), waiting=Waiting(timeouts=(20.0, 1.0), patience=Patience(1.0))
+        )
         with pytest.raises(ArtifactError, match="has not answered for 1 s; that is how long is waited"):
             downloader.exists(f"{server.url}/file")
         with pytest.raises(ArtifactError, match="has not answered for 1 s; that is how long is waited"):
@@ -218,7 +220,9 @@ class TestWhatIsSlowButSteady:
                 time.sleep(0.3)
                 connection.sendall(b"x")
 
-        downloader = HttpDownloader(retry=RetryPolicy(attempts=1, sleep=time.sleep), timeouts=(20.0, 1.0), patience=Patience(1.0))
+        downloader = HttpDownloader(
+            retry=RetryPolicy(attempts=1, sleep=time.sleep), waiting=Waiting(timeouts=(20.0, 1.0), patience=Patience(1.0))
+        )
         with serving(drip) as host:
             downloader.download_unsummed(f"http://{host}/file", tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == b"x" * 8
@@ -229,7 +233,9 @@ class TestWhatIsSlowButSteady:
         content = bytes(10_000_000)
         patience = Patience(3.0)
         registry = HttpRegistry(
-            credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep), timeouts=(20.0, 3.0), patience=patience
+            credentials=lambda _: None,
+            retry=RetryPolicy(attempts=1, sleep=time.sleep),
+            waiting=Waiting(timeouts=(20.0, 3.0), patience=patience),
         )
 
         def sip(connection: socket.socket) -> None:
@@ -264,7 +270,9 @@ def test_a_proxy_hears_for_whom_it_speaks(server: FaultServer, monkeypatch: pyte
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     clock = Clock()
-    downloader = HttpDownloader(retry=RetryPolicy(attempts=1, sleep=time.sleep), patience=Patience(100, clock=clock))
+    downloader = HttpDownloader(
+        retry=RetryPolicy(attempts=1, sleep=time.sleep), waiting=Waiting(patience=Patience(100, clock=clock))
+    )
     server.respond = lambda _: Reply(200, b"x")
     for _ in range(3):
         assert downloader.read_text("http://mirror.test/file") == "x"

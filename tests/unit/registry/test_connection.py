@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from builder.errors import RegistryError, RequestError
-from builder.net.session import is_loopback, origin
+from builder.net.session import Waiting, is_loopback, origin
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.registry.client import HttpRegistry
 from builder.registry.connection import Call, RegistryConnection, RegistryConnections
@@ -28,9 +28,8 @@ def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -
         plain=plain,
         credentials=lambda _: None,
         certificates=certificates,
-        check_interrupted=go_on,
+        waiting=Waiting(check_interrupted=go_on, timeouts=(30.0, 30.0)),
         clock=lambda: 0.0,
-        timeouts=(30.0, 30.0),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AccessDenied, BuilderError, CheckError, Interrupted, RegistryError
+from builder.net.session import Waiting
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
@@ -61,8 +62,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
             client = HttpRegistry(
                 credentials=lambda _: None,
                 retry=RetryPolicy(attempts=attempts, sleep=waits.append),
-                check_interrupted=check_interrupted,
-                timeouts=(30.0, silence),
+                waiting=Waiting(check_interrupted=check_interrupted, timeouts=(30.0, silence)),
             )
             return Bench(server, tiny, client, Repository(server.host, "istio/pilot"), blob, path, waits)
 

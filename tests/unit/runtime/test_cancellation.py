@@ -10,6 +10,7 @@ import pytest
 
 from builder.errors import Interrupted
 from builder.net.download import HttpDownloader
+from builder.net.session import Waiting
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Repository
 from builder.registry.client import HttpRegistry
@@ -90,7 +91,7 @@ def interrupted_after(seconds: float, cancellation: Cancellation, act: Callable[
 
 def make_registry(cancellation: Cancellation) -> HttpRegistry:
     retry = RetryPolicy(sleep=cancellation.wait)
-    registry = HttpRegistry(credentials=lambda _: None, retry=retry, check_interrupted=cancellation.check)
+    registry = HttpRegistry(credentials=lambda _: None, retry=retry, waiting=Waiting(check_interrupted=cancellation.check))
     cancellation.on_set(registry.abort)
     return registry
 
@@ -142,7 +143,7 @@ class TestWaitingForARegistry:
                 plain=False,
                 credentials=lambda _: None,
                 certificates=Path("/nonexistent"),
-                check_interrupted=cancellation.check,
+                waiting=Waiting(check_interrupted=cancellation.check),
                 clock=time.monotonic,
             )
             cancellation.on_set(connection.abort)
@@ -180,7 +181,9 @@ class TestWaitingForADownload:
 
     @pytest.fixture
     def downloader(self, cancellation: Cancellation) -> HttpDownloader:
-        downloader = HttpDownloader(retry=RetryPolicy(sleep=cancellation.wait), check_interrupted=cancellation.check)
+        downloader = HttpDownloader(
+            retry=RetryPolicy(sleep=cancellation.wait), waiting=Waiting(check_interrupted=cancellation.check)
+        )
         cancellation.on_set(downloader.abort)
         return downloader
 

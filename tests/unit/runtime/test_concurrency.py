@@ -12,6 +12,7 @@ import pytest
 
 from builder.errors import ArtifactError, Interrupted
 from builder.net.download import HttpDownloader
+from builder.net.session import Waiting
 from builder.runtime.cancellation import Cancellation, TaskGroup
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.retry import RetryPolicy
@@ -115,7 +116,7 @@ def test_the_failure_within_a_task_is_told_whoever_ends_first_because_of_it(run:
 
 
 def make_downloader(group: TaskGroup) -> HttpDownloader:
-    downloader = HttpDownloader(retry=RetryPolicy(sleep=group.wait), check_interrupted=group.check)
+    downloader = HttpDownloader(retry=RetryPolicy(sleep=group.wait), waiting=Waiting(check_interrupted=group.check))
     group.on_set(downloader.abort)
     return downloader
 
