@@ -77,7 +77,6 @@ def _fetch_blobs(mirror: MirrorPlan, manifests: Sequence[Manifest], context: Bui
 def _check(mirror: MirrorPlan, layout: Layout, read_layer: ReadLayer) -> None:
     index = check_integrity(layout, read_layer)
     assert index.digest == mirror.digest
-    present = [child.platform for child in index.children() if child.is_runnable]
-    missing = [str(platform) for platform in mirror.platforms if platform not in present]
+    missing = [str(platform) for platform in mirror.platforms if platform not in index.platforms()]
     if missing:
         raise CheckError(f"{mirror.image}: {mirror.source} has no {' and no '.join(missing)}")

@@ -219,7 +219,8 @@ def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noq
 
     for image in report.images:
         layout = Layout(Path(image.layout))
-        child = next(child for child in layout.index().children() if child.platform == platform)
+        child = layout.index().child_for(platform)
+        assert child, "this platform has been built"
         with adapters.progress.task("load", f"{image.key} {platform}"):
             adapters.docker.load(layout, child, image.references)
 

@@ -24,7 +24,6 @@ from builder.runtime.retry import RetryableError, RetryPolicy
 _LARGEST_TEXT = 64 * 1024
 # An Envoy with its symbols has a tenth of this; a server that never stops sending must not fill the disk.
 _LARGEST_FILE = 4 * 1024**3
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 # Object stores answer 403 for what is not there, so that nobody can find out what is.
 _NOTHING_THERE = (403, 404, 410)
@@ -210,11 +209,9 @@ class _Transfer:
 
     def range_headers(self) -> dict[str, str]:
         """What to ask for: the rest of what we have, if it is still the same file."""
-        if not self.part.size:
-            return {}
-        self.resumed = True
-        headers = {"Range": f"bytes={self.part.size}-"}
-        return {**headers, "If-Range": self._etag} if self._etag else headers
+        headers = self.part.range_headers()
+        self.resumed = self.resumed or bool(headers)
+        return {**headers, "If-Range": self._etag} if headers and self._etag else headers
 
     def accept(self, response: requests.Response) -> int:
         """Make the part fit the answer; the size of the whole file, 0 where unknown.
@@ -225,11 +222,11 @@ class _Transfer:
         # If-Range takes strong tags only: RFC 9110 section 13.1.5.
         self._etag = "" if etag.startswith("W/") else etag
         if response.status_code == 206:
-            match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-            if not match or int(match[1]) != self.part.size:
+            total = self.part.total_size(response.headers)
+            if total is None:
                 self.part.clear()
                 raise RetryableError(ArtifactError(f"cannot resume {redact_url(self.url)}: the server sent another range"))
-            return 0 if match[2] == "*" else int(match[2])
+            return total
         self.part.clear()
         self.resumed = False
         length = response.headers.get("Content-Length", "")

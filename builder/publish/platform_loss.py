@@ -14,7 +14,7 @@ _SHOWN = 12
 
 def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: ImageReader) -> None:
     """Raises PlatformLoss where a tag, which is now the second manifest, would lose platforms by becoming the first."""
-    refuse_fewer_platforms({ref: (_listed(new), old) for ref, (new, old) in moves.items()}, registry)
+    refuse_fewer_platforms({ref: (frozenset(new.platforms()), old) for ref, (new, old) in moves.items()}, registry)
 
 
 def refuse_fewer_platforms(
@@ -50,7 +50,7 @@ def _platforms(reference: ImageReference, manifest: Manifest | None, registry: I
         registry.get_manifest(reference.repository.at(child.digest)) for child in manifest.children() if not child.platform
     ]
     found = [_platform_of(reference, child, registry) for child in unnamed if child and not child.is_index]
-    return _listed(manifest).union(*found)
+    return frozenset(manifest.platforms()).union(*found)
 
 
 def _platform_of(reference: ImageReference, manifest: Manifest, registry: ImageReader) -> frozenset[Platform]:
@@ -66,10 +66,6 @@ def _platform_of(reference: ImageReference, manifest: Manifest, registry: ImageR
     except RegistryError:
         # A document, such as an attestation, and no image.
         return frozenset()
-
-
-def _listed(index: Manifest) -> frozenset[Platform]:
-    return frozenset(child.platform for child in index.children() if child.platform and child.is_runnable)
 
 
 def _names(platforms: frozenset[Platform]) -> str:

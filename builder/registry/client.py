@@ -125,7 +125,7 @@ class HttpRegistry:
                 part.clear()
                 return
             pull = BlobPull(act, descriptor, part, on_bytes or (lambda _: None))
-            self._retry.run(lambda: self._pull(repository, descriptor, act, pull))
+            self._retry.run(lambda: self._pull(repository, descriptor, part, pull))
             part.finish()
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
@@ -195,14 +195,14 @@ class HttpRegistry:
             return self.get_manifest(tag) is None
         return answer.status not in cannot
 
-    def _pull(self, repository: Repository, descriptor: Descriptor, act: str, pull: BlobPull) -> None:
+    def _pull(self, repository: Repository, descriptor: Descriptor, part: PartialFile, pull: BlobPull) -> None:
         if not pull.is_complete:
             call = Call(
-                act=act,
+                act=pull.act,
                 method="GET",
                 url=f"{repository.path}/blobs/{descriptor.digest}",
                 scopes=pull_scope(repository),
-                headers=pull.range_headers(),
+                headers=part.range_headers(),
                 receiver=pull,
             )
             self._connections.send(repository, call, accept=(200, 206))

@@ -194,7 +194,7 @@ class ArtifactFinder:
             wanted.tried.append(f"image {reference} does not exist")
             return None
         if manifest.is_index:
-            child = next((child for child in manifest.children() if child.platform == wanted.platform), None)
+            child = manifest.child_for(wanted.platform)
             manifest = self.registry.get_manifest(reference.repository.at(child.digest)) if child else None
         if manifest:
             config = ImageConfig.parse(self.registry.get_blob(reference.repository, manifest.config()))

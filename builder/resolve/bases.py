@@ -38,13 +38,9 @@ def _resolve_base_platform(
     reference: ImageReference, manifest: Manifest, platform: Platform, registry: ImageReader
 ) -> LockedBasePlatform:
     if manifest.is_index:
-        child = next((child for child in manifest.children() if child.platform == platform), None)
+        child = manifest.child_for(platform)
         if child is None:
-            # Attestations are listed as unknown/unknown.
-            present = sorted(
-                str(child.platform) for child in manifest.children() if child.platform and child.platform.os != "unknown"
-            )
-            raise _lacks_platform(reference, platform, present)
+            raise _lacks_platform(reference, platform, sorted(map(str, manifest.platforms())))
         found = registry.get_manifest(reference.repository.at(child.digest))
         if found is None:
             raise BaseImageError(

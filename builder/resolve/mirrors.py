@@ -38,7 +38,7 @@ def resolve_mirror(
             f"{recipe.image}: {reference} is an image for one platform, not an index of several",
             hint=f"Its copy could serve one architecture only. {_other_source(recipe)}",
         )
-    platforms = tuple(child.platform for child in index.children() if child.is_runnable and child.platform)
+    platforms = index.platforms()
     missing = [str(platform) for platform in request.platforms if platform not in platforms]
     if missing:
         raise BaseImageError(
