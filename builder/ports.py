@@ -62,8 +62,11 @@ class UploadOutcome(StrEnum):
     UPLOADED = "uploaded"
 
 
-class Registry(Protocol):
-    """A client of any number of OCI registries. Raises RegistryError and AccessDenied; retries what is temporary."""
+class ImageReader(Protocol):
+    """Reads what registries say of images: indexes, manifests, configurations.
+
+    As all that talks to registries, it raises RegistryError and AccessDenied, and tries again what may pass.
+    """
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """The manifest or index there, None where there is none. A digest that does not fit the bytes is an error."""
@@ -72,6 +75,10 @@ class Registry(Protocol):
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """A small blob such as an image configuration, checked against its digest."""
         ...
+
+
+class RegistryReader(ImageReader, Protocol):
+    """Reads layers, too."""
 
     def pull_blob(
         self,
@@ -86,29 +93,52 @@ class Registry(Protocol):
         """
         ...
 
-    def push_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        content: Path,
-        *,
-        mount_from: Sequence[Repository] = (),
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> UploadOutcome:
-        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded."""
-        ...
-
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether a puller would find this blob."""
         ...
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """Store these very bytes under a tag or their digest."""
+
+class RegistryWriter(Protocol):
+    """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
+
+    def push_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        content: Callable[[], Path],
+        *,
+        mount_from: Sequence[Repository] = (),
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> UploadOutcome:
+        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded.
+
+        `content` gives its file, and is asked for it only in the last case.
+        """
+        ...
+
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        """Store these very bytes under their digest."""
+        ...
+
+
+class TagStore(Protocol):
+    """Reads, moves and deletes tags."""
+
+    def get_manifest(self, reference: ImageReference) -> Manifest | None:
+        """As that of `ImageReader`."""
+        ...
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        """Have the reference's tag point at these very bytes, which are stored with it."""
         ...
 
     def delete_tag(self, reference: ImageReference) -> bool:
         """Remove a tag, not what it points to. False where the registry cannot do that."""
         ...
+
+
+class Registry(RegistryReader, RegistryWriter, TagStore, Protocol):
+    """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 
 class Downloader(Protocol):

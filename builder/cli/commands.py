@@ -210,17 +210,9 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        build_context = adapters.build_context(directory, directory, _no_compiler)
-        publish_context = adapters.publish_context(replace=context.params["replace"])
-        report = publish_release(
-            release.publications, states, release.version, release.hub, build_context, publish_context, started
-        )
+        report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
     with _released():
         _print_report(context, report, installable=_has_istioctl(report))
-
-
-def _no_compiler() -> Any:  # noqa: ANN401 - never called
-    raise AssertionError("publishing what is built compiles nothing")
 
 
 def _no_source() -> dict[str, Any]:
@@ -234,7 +226,8 @@ def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noq
 
     for image in report.images:
         layout = Layout(Path(image.layout))
-        child = next(child for child in layout.index().children() if child.platform == platform)
+        child = layout.index().child_for(platform)
+        assert child, "this platform has been built"
         with adapters.progress.task("load", f"{image.key} {platform}"):
             adapters.docker.load(layout, child, image.references)
 

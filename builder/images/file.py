@@ -15,7 +15,7 @@ from builder.oci.layer import open_layer
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import ImageReference
 from builder.plan.lock import LockedArtifact
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from builder.runtime.atomic_file import NO_ROOM, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
 from builder.runtime.progress import Task
@@ -31,7 +31,7 @@ class _Look(Enum):
     NOT_HERE = auto()
 
 
-def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, task: Task) -> Path:
+def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: RegistryReader, task: Task) -> Path:
     """The file `artifact.member` of the image whose manifest the artifact is bound to.
 
     Kept in `cache` by manifest and path, as are the layers by their digest. Raises ArtifactError where the image has no

@@ -18,7 +18,7 @@ from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
 from builder.plan.compile import platform_values
 from builder.plan.lock import LockedArtifact
-from builder.ports import Downloader, Registry
+from builder.ports import Downloader, ImageReader
 from builder.recipe.schema import Artifact, ReleaseRecipe
 from builder.recipe.template import render_text
 from builder.runtime.atomic_file import sum_file, whole_file
@@ -57,7 +57,7 @@ class ArtifactFinder:
     release: ReleaseRecipe
     values: Mapping[str, Any]
     downloader: Downloader
-    registry: Registry
+    registry: ImageReader
     cache: Path
     note: Callable[[str], None]
 
@@ -194,7 +194,7 @@ class ArtifactFinder:
             wanted.tried.append(f"image {reference} does not exist")
             return None
         if manifest.is_index:
-            child = next((child for child in manifest.children() if child.platform == wanted.platform), None)
+            child = manifest.child_for(wanted.platform)
             manifest = self.registry.get_manifest(reference.repository.at(child.digest)) if child else None
         if manifest:
             config = ImageConfig.parse(self.registry.get_blob(reference.repository, manifest.config()))

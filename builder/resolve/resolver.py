@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.config.request import Request
 from builder.plan.lock import ListedDirectory, Lock, LockedGo, SourceFacts
 from builder.plan.selection import recipe_values, select_images
-from builder.ports import Downloader, PackageFinder, Registry
+from builder.ports import Downloader, ImageReader, PackageFinder
 from builder.recipe.book import RecipeBook
 from builder.recipe.schema import ImageRecipe
 from builder.resolve.artifacts import ArtifactFinder
@@ -24,7 +24,7 @@ def resolve(
     book: RecipeBook,
     source: SourceFacts,
     find_go: Callable[[], LockedGo],
-    registry: Registry,
+    registry: ImageReader,
     downloader: Downloader,
     list_directory: Callable[[str], ListedDirectory],
     packages: PackageFinder | None = None,

@@ -1,6 +1,7 @@
 """The contract of `ports.Engine`, on the fake that other tests lean on and on buildx with a real Docker engine."""
 
 import os
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from builder.engine.docker import DockerEngine
 from builder.errors import BaseImageError
 from builder.host.process import SubprocessRunner
 from builder.images.check import read_layer_of
-from builder.net.retry import RetryPolicy
 from builder.oci.layout import Layout
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
@@ -23,6 +23,7 @@ from builder.ports import AddedConfig, AssemblyTarget, Engine
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import (
     AMD64,
@@ -97,10 +98,15 @@ def make_subject(request: pytest.FixtureRequest, tmp_path: Path) -> MakeSubject:
         reference = ImageReference.parse(f"{host}/contract-{uuid.uuid4().hex[:8]}/base:1")
         layout = Layout(tmp_path / "base")
         images = {platform: add_image(layout, make_config(platform, **changes), [BASE_LAYER]) for platform in (AMD64, ARM64)}
-        registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
         pushed = seed(registry, write_image_index(layout.root, images), reference)
         environment = dict(os.environ)
-        engine = Buildx(SubprocessRunner(Cancellation()), environment, DockerEngine(environment).check)
+        engine = Buildx(
+            SubprocessRunner(Cancellation()),
+            environment,
+            DockerEngine(environment).check,
+            RetryPolicy(attempts=1, sleep=time.sleep),
+        )
         return Subject(engine, reference.pinned(pushed.digest))
 
     return fake if request.param == "fake" else buildx

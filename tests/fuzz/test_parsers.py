@@ -27,7 +27,8 @@ from builder.errors import BuilderError, RecipeError, RegistryError
 from builder.images.layout_notes import LayoutNotes
 from builder.net.download import _local_path, _Transfer
 from builder.net.partial_file import PartialFile
-from builder.net.retry import RetryableError, retry_after_seconds
+from builder.net.session import Waiting
+from builder.net.temporary import retry_after_seconds
 from builder.oci.executable import is_program_for
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
@@ -49,6 +50,7 @@ from builder.resolve.source import read_source
 from builder.rootfs.deb import open_member, read_control
 from builder.rootfs.inherited_accounts import find_account_files
 from builder.rootfs.passwd import AccountFiles, add_subordinate_ids, add_users
+from builder.runtime.retry import RetryableError
 from tests import ROOT
 from tests.fakes.runner import FakeRunner, go_build
 from tests.samples.debs import control_of, make_deb
@@ -315,7 +317,7 @@ class TestRegistry:
             plain=False,
             credentials=lambda _: None,
             certificates=Path("/nonexistent"),
-            check_interrupted=lambda: None,
+            waiting=Waiting(),
             clock=lambda: 0.0,
         )
         survives(lambda: connection.resolve_location(answer(Location=text)))

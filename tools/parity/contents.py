@@ -10,7 +10,7 @@ from builder.images.pull import PulledPlatform, pull
 from builder.oci.layer import LayerEntry, read_layer
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from tools.parity.model import CouldNotRead, Difference
 
 _REMOVED = "removed"
@@ -43,7 +43,7 @@ class Base:
     layers: int | None = None
 
 
-def pull_platforms(reference: ImageReference, registry: Registry) -> dict[str, PulledPlatform]:
+def pull_platforms(reference: ImageReference, registry: RegistryReader) -> dict[str, PulledPlatform]:
     """All platforms of an image. Raises CouldNotRead where it is not there, or not whole."""
     pulled = pull(reference, registry)
     if pulled.problems:
@@ -55,7 +55,7 @@ def pull_platforms(reference: ImageReference, registry: Registry) -> dict[str, P
     return platforms
 
 
-def read_pairs(ours: ImageReference, theirs: ImageReference, base: Base, registry: Registry) -> Iterator[Pair]:
+def read_pairs(ours: ImageReference, theirs: ImageReference, base: Base, registry: RegistryReader) -> Iterator[Pair]:
     """The platforms that both have, with their own layers fetched and read. Raises CouldNotRead and RegistryError."""
     left, right = pull_platforms(theirs, registry), pull_platforms(ours, registry)
     under = pull_platforms(base.reference, registry) if base.reference else {}
@@ -123,7 +123,7 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return count
 
 
-def _read(reference: ImageReference, pulled: PulledPlatform, base_layers: int, registry: Registry) -> Contents:
+def _read(reference: ImageReference, pulled: PulledPlatform, base_layers: int, registry: RegistryReader) -> Contents:
     layers = []
     with tempfile.TemporaryDirectory(prefix="istio-build-parity-") as scratch:
         for layer in pulled.manifest.layers()[base_layers:]:

@@ -19,7 +19,7 @@ from builder.plan.lock import ListedDirectory, LockedGo, SourceFacts
 from builder.plan.model import CompiledFile, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, PlatformImage, SourceFile
 from builder.plan.planner import make_plan
 from builder.plan.tags import image_references
-from builder.ports import TreeState, UploadOutcome
+from builder.ports import TreeState
 from builder.recipe.book import Recipes
 from builder.resolve.resolver import resolve
 from builder.resolve.source import read_source
@@ -231,7 +231,7 @@ class _EveryServer:
 
 
 class _EveryRegistry:
-    """Implements `ports.Registry`: whatever base image is asked for is there, under a made-up digest that tells which it is."""
+    """Implements `ports.ImageReader`: whatever base image is asked for is there, under a made-up digest that tells which."""
 
     def __init__(self, platforms: Sequence[Platform]) -> None:
         self._platforms = platforms
@@ -272,41 +272,6 @@ class _EveryRegistry:
         self._manifests[image.digest] = image
         descriptor = image.descriptor
         return Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
-
-    def pull_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        into: Path,
-        *,
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> None:
-        """A plan fetches nothing."""
-        raise NotImplementedError
-
-    def push_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        content: Path,
-        *,
-        mount_from: Sequence[Repository] = (),
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> UploadOutcome:
-        """A plan writes nothing."""
-        raise NotImplementedError
-
-    def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """A plan does not ask."""
-        raise NotImplementedError
-
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """A plan writes nothing."""
-        raise NotImplementedError
-
-    def delete_tag(self, reference: ImageReference) -> bool:
-        """A plan writes nothing."""
-        raise NotImplementedError
 
 
 def _manifest(media_type: str, document: dict[str, object]) -> Manifest:

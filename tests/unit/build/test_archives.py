@@ -53,7 +53,7 @@ def write(into: Path, *targets: str, compiler: FakeCompiler | None = None) -> tu
             work=into / "work",
             find_compiler=lambda: compiler or FakeCompiler(),
             progress=Progress(lambda event: None),
-            cancellation=Cancellation(),
+            cancellation=Cancellation().group(),
         ),
     )
 
@@ -140,6 +140,6 @@ class TestWriting:
                     work=tmp_path,
                     find_compiler=FakeCompiler,
                     progress=Progress(lambda event: None),
-                    cancellation=cancellation,
+                    cancellation=cancellation.group(),
                 ),
             )

@@ -49,11 +49,14 @@ class Site:
     engine: FakeEngine = field(default_factory=FakeEngine)
     downloader: FakeDownloader = field(default_factory=FakeDownloader)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
-    cancellation: Cancellation = field(default_factory=Cancellation)
+    run: Cancellation = field(default_factory=Cancellation)
     events: list[Event] = field(default_factory=list)
     envoy_for: dict[Platform, str] = field(default_factory=lambda: {AMD64: "amd64", ARM64: "arm64"})
     observe: Callable[[Event], None] = lambda event: None
     find_compiler: Callable[[], Compiler] | None = None
+
+    def __post_init__(self) -> None:
+        self.cancellation = self.run.group()
 
     def plan(self, **changes: Any) -> Plan:  # noqa: ANN401 - fields of the request
         """A plan whose Envoys are at hand."""
@@ -280,6 +283,7 @@ class TestFailures:
             site.build(site.plan())
         assert type(raised.value) is {"engine": EngineError, "fetch": ArtifactError, "compile": CompileError}[stage]
         assert site.cancellation.is_set()
+        assert not site.run.is_set()
         assert site.engine.targets == []
 
     def test_what_fails_because_it_was_ended_is_not_what_is_told(self, site: Site) -> None:
@@ -314,7 +318,7 @@ class TestFailures:
 
     def test_ctrl_c_is_told_as_such_whatever_failed_because_of_it(self, site: Site) -> None:
         def answer(call: Call) -> Completed:
-            site.cancellation.set()
+            site.run.set()
             raise ProcessFailed(call.argv, -15, "", "signal: terminated")
 
         site.runner.answer = answer
