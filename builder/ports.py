@@ -164,18 +164,6 @@ class Engine(Protocol):
         ...
 
 
-class Repositories(Protocol):
-    """Reads the version control of a source tree, and fetches releases."""
-
-    def checkout_release(self, url: str, tag: str) -> Path:
-        """A work tree of the release, from a cache that is filled at need; safe for several runs at once."""
-        ...
-
-    def describe(self, tree: Path) -> "TreeState":
-        """What git says of the tree."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeState:
     """A source tree as git sees it.

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from builder.errors import ArtifactError
+from builder.oci.overlay import entry_path
 from builder.oci.reference import redact_url
 from builder.plan.lock import LockedArtifact
 from builder.ports import Downloader
@@ -61,6 +62,6 @@ def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
 
 def _find(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
     for member in tar:
-        if member.name.removeprefix("./").lstrip("/") == name and member.isreg():
+        if entry_path(member.name) == entry_path(name) and member.isreg():
             return member
     raise KeyError(name)
