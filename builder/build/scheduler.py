@@ -20,7 +20,7 @@ from builder.images.layers import fetch_layers
 from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.reference import Digest, Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact, LockedArtifact
 from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
@@ -147,9 +147,11 @@ def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, contex
 
 def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
     with context.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
-        if artifact.kind == "image":
-            return fetch_from_image(artifact, context.downloads, context.registry, task)
-        return fetch_artifact(artifact, context.downloads, context.downloader, task)
+        match artifact:
+            case ImageArtifact():
+                return fetch_from_image(artifact, context.downloads, context.registry, task)
+            case _:
+                return fetch_artifact(artifact, context.downloads, context.downloader, task)
 
 
 def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:

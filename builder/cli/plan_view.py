@@ -9,11 +9,12 @@ from builder.cli.text import format_table
 from builder.config.settings import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
 from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan
 from builder.ports import AssemblyTarget
 from builder.recipe.rootfs_schema import Rootfs
 
+_KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
 _PAIRS = tuple[tuple[str, str], ...]
 
 
@@ -62,7 +63,10 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     if plan.artifacts:
         lines += ["", "Fetch"]
         lines += _indent(
-            [(a.name, str(a.platform), a.kind, redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts]
+            [
+                (a.name, str(a.platform), _KINDS[type(a)], redact_url(a.location), f"sha256:{a.sha256[:12]}")
+                for a in plan.artifacts
+            ]
         )
     lines += ["", "Images"]
     for image in plan.images:
@@ -115,7 +119,14 @@ def _indent(rows: list[tuple[str, ...]]) -> list[str]:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
     """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
     if isinstance(value, LockedArtifact):
-        value = replace(value, url=redact_url(value.url))
+        return {
+            "name": value.name,
+            "platform": str(value.platform),
+            "url": redact_url(value.location),
+            "sha256": value.sha256,
+            "member": value.member,
+            "kind": _KINDS[type(value)],
+        }
     if isinstance(value, Rootfs):
         return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):

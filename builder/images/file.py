@@ -11,7 +11,7 @@ from builder.oci.layer import open_layer
 from builder.oci.manifest import Descriptor
 from builder.oci.overlay import entry_path, find_whiteout
 from builder.oci.reference import ImageReference
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact
 from builder.ports import Registry
 from builder.runtime.atomic_file import NO_ROOM, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
@@ -26,7 +26,7 @@ class _Look(Enum):
     NOT_HERE = auto()
 
 
-def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, task: Task) -> Path:
+def fetch_from_image(artifact: ImageArtifact, cache: Path, registry: Registry, task: Task) -> Path:
     """The file `artifact.member` of the image whose manifest the artifact is bound to.
 
     Kept in `cache` by manifest and path, as are the layers by their digest. Raises ArtifactError where the image has no
@@ -37,7 +37,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
     if is_intact(target):
         task.outcome = "cached"
         return target
-    reference = ImageReference.parse(artifact.url)
+    reference = artifact.reference
     manifest = registry.get_manifest(reference)
     if manifest is None:
         raise ArtifactError(f"{reference} is not there any more", hint="It was a moment ago: run the same again.")

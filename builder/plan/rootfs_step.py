@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from builder.oci.reference import Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import UrlArtifact
 from builder.recipe.rootfs_schema import Rootfs
 
 
@@ -13,7 +13,7 @@ class RootfsStep:
 
     image: str
     platform: Platform
-    packages: tuple[LockedArtifact, ...]
+    packages: tuple[UrlArtifact, ...]
     sources: tuple[str, ...]
     # It holds dicts, which have no hash.
     rootfs: Rootfs = field(hash=False)

@@ -9,7 +9,7 @@ import re
 from builder.config.request import Request
 from builder.errors import RecipeError, RequestError
 from builder.oci.reference import Platform
-from builder.plan.lock import LockedArtifact, LockedPackages
+from builder.plan.lock import LockedPackages, UrlArtifact
 from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
 from builder.recipe.book import RecipeBook
 from builder.recipe.rootfs_schema import Distribution, Rootfs
@@ -94,5 +94,5 @@ def _wishes(rootfs: Rootfs, distribution: str) -> PackageWishes:
     return PackageWishes(with_dependencies=(*essential, *rootfs.packages, *more), alone=rootfs.packages_alone)
 
 
-def _lock(package: FoundPackage, platform: Platform) -> LockedArtifact:
-    return LockedArtifact(name=package.file, platform=platform, url=package.url, sha256=package.sha256, member="")
+def _lock(package: FoundPackage, platform: Platform) -> UrlArtifact:
+    return UrlArtifact(name=package.file, platform=platform, url=package.url, sha256=package.sha256)

@@ -7,7 +7,7 @@ from typing import Any
 
 from builder.config.request import Request
 from builder.oci.reference import Hub, ImageReference, Platform
-from builder.plan.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
+from builder.plan.lock import Lock, LockedBase, LockedBasePlatform, LockedGo, SourceFacts, UrlArtifact
 from builder.plan.model import ImagePlan, Plan
 from builder.plan.planner import make_plan
 from builder.ports import TreeState
@@ -81,10 +81,10 @@ def make_base(name: str, platforms: tuple[Platform, ...] = (AMD64, ARM64), regis
     )
 
 
-def make_artifact(platform: Platform) -> LockedArtifact:
+def make_artifact(platform: Platform) -> UrlArtifact:
     """Istio's Envoy for this platform."""
     suffix = "" if platform == AMD64 else f"-{platform.architecture}"
-    return LockedArtifact(
+    return UrlArtifact(
         name="envoy",
         platform=platform,
         url=f"https://storage.googleapis.com/istio-build/proxy/envoy-alpha-{PROXY_SHA}{suffix}.tar.gz",

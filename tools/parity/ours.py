@@ -206,7 +206,7 @@ def _file(file: PlannedFile, programs: dict[str, dict[str, GoProgram]]) -> FileM
         case SourceFile(source=source):
             return FileModel(path=file.path, mode=file.mode, origin=TreePath(path=source))
         case FetchedFile(artifact=artifact):
-            return FileModel(path=file.path, mode=file.mode, origin=Download(url=artifact.url, member=artifact.member))
+            return FileModel(path=file.path, mode=file.mode, origin=Download(url=artifact.location, member=artifact.member))
 
 
 class _EveryServer:

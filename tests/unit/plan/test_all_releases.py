@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from builder.oci.reference import ImageReference
-from builder.plan.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
+from builder.plan.lock import ListedDirectory, Lock, LockedGo, LockedMirror, UrlArtifact
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.recipe.book import RecipeBook
@@ -18,11 +18,11 @@ PLATFORMS = (AMD64, ARM64)
 ALL = make_request(images=("all",))
 
 
-def everything(book: RecipeBook) -> Iterator[LockedArtifact]:
+def everything(book: RecipeBook) -> Iterator[UrlArtifact]:
     for name in book.release.artifacts:
         for platform in PLATFORMS:
             sha256 = make_digest(f"{name} {platform}").hex
-            yield LockedArtifact(name=name, platform=platform, url=f"https://a.example/{name}", sha256=sha256, member="")
+            yield UrlArtifact(name=name, platform=platform, url=f"https://a.example/{name}", sha256=sha256, member="")
 
 
 def lock_of(book: RecipeBook) -> Lock:

@@ -181,7 +181,7 @@ class TestArtifacts:
     def test_are_bound_to_the_sum_that_is_published(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         lock = look_up()
         assert {artifact.platform: artifact.sha256 for artifact in lock.artifacts} == SUMS
-        assert lock.artifact("envoy", ARM64).url == f"{FIRST}/{envoy(ARM64)}.tar.gz"
+        assert lock.artifact("envoy", ARM64).location == f"{FIRST}/{envoy(ARM64)}.tar.gz"
         assert lock.artifact("envoy", ARM64).member == "usr/local/bin/envoy"
         # The sums alone were read: nothing has been downloaded yet.
         assert all(url.endswith(".sha256") for url in downloader.asked)
@@ -200,7 +200,7 @@ class TestArtifacts:
         self, look_up: Callable[..., Lock], downloader: FakeDownloader
     ) -> None:
         downloader.files = {url.replace(FIRST, SECOND): text for url, text in downloader.files.items()}
-        assert look_up().artifact("envoy", AMD64).url == f"{SECOND}/{envoy(AMD64)}.tar.gz"
+        assert look_up().artifact("envoy", AMD64).location == f"{SECOND}/{envoy(AMD64)}.tar.gz"
 
     def test_of_a_mirror_are_looked_for_nowhere_else(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         request = make_request(
@@ -258,7 +258,7 @@ class TestArtifactsOfOnesOwn:
         (tmp_path / "envoy").write_bytes(b"envoy")
         artifact = look_up(self.own(f"{tmp_path}/envoy")).artifact("envoy", ARM64)
         assert artifact.sha256 == hashlib.sha256(b"envoy").hexdigest()
-        assert (artifact.url, artifact.member) == (f"{tmp_path}/envoy", "")
+        assert (artifact.location, artifact.member) == (f"{tmp_path}/envoy", "")
 
     def test_the_other_platform_is_looked_up_as_ever(self, look_up: Callable[..., Lock], tmp_path: Path) -> None:
         (tmp_path / "envoy").touch()
@@ -289,7 +289,7 @@ class TestArtifactsOfOnesOwn:
 
     def test_a_url_may_say_its_sum(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         artifact = look_up(self.own(f"https://mirror.example/envoy#sha256={'AB' * 32}")).artifact("envoy", ARM64)
-        assert (artifact.url, artifact.sha256, artifact.member) == ("https://mirror.example/envoy", "ab" * 32, "")
+        assert (artifact.location, artifact.sha256, artifact.member) == ("https://mirror.example/envoy", "ab" * 32, "")
         assert not any("mirror" in url for url in downloader.asked)
 
     @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ class TestArtifactsOfOnesOwn:
     ) -> None:
         downloader.files[sum_url] = f"{'a' * 64}  envoy".encode()
         artifact = look_up(self.own(location)).artifact("envoy", ARM64)
-        assert (artifact.url, artifact.sha256, artifact.member) == (location, "a" * 64, member)
+        assert (artifact.location, artifact.sha256, artifact.member) == (location, "a" * 64, member)
 
     def test_a_url_without_any_sum_says_how_to_give_one(self, look_up: Callable[..., Lock]) -> None:
         with pytest.raises(ArtifactError, match=r"no checksum is published beside https://m\.example/envoy$") as raised:
