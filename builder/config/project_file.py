@@ -1,5 +1,6 @@
 """The project file, istio-build.yaml: what may stand in it, and where it is found."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -25,20 +26,20 @@ class ProjectFile(Schema):
     platform: Words = Field(default=(), description="The platforms; linux/amd64 and linux/arm64 by default.")
     recipes: Words = Field(default=(), description="Directories of recipes of your own, relative to this file.")
     base_registry: str = Field(default="", description="Where base images come from.")
-    base: dict[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
-    mirror_from: dict[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
+    base: Mapping[str, str] = Field(default={}, description="Base images by name: base, distroless, iptables.")
+    mirror_from: Mapping[str, str] = Field(default={}, description="Where mirrored images are copied from, by image.")
     bases: Literal["", "copy", "build"] = Field(
         default="", description="How the images of group bases come about: copied, or built of packages; copied by default."
     )
     base_distribution: str = Field(default="", description="What bases are built from: distribution and suite.")
-    apt_mirror: dict[str, str] = Field(default={}, description="Mirrors by the name of the package archive.")
+    apt_mirror: Mapping[str, str] = Field(default={}, description="Mirrors by the name of the package archive.")
     envoy_url: str = Field(default="", description="The URL below which Envoy's archives are.")
-    envoy: dict[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
+    envoy: Mapping[str, str] = Field(default={}, description="An Envoy of your own by platform: a path or a URL.")
     envoy_image: str = Field(default="", description="A proxyv2 image to take Envoy out of, where it is nowhere else.")
     envoy_from: Words = Field(default=(), description="Where to look for Envoy, in this order: file, url, image.")
     debug_envoy: bool = Field(default=False, description="Take Envoy with its symbols.")
     ztunnel_url: str = Field(default="", description="The URL below which ztunnel's programs are.")
-    ztunnel: dict[str, str] = Field(default={}, description="A ztunnel of your own by platform: a path or a URL.")
+    ztunnel: Mapping[str, str] = Field(default={}, description="A ztunnel of your own by platform: a path or a URL.")
     ztunnel_image: str = Field(default="", description="A ztunnel image to take the program out of.")
     ztunnel_from: Words = Field(default=(), description="Where to look for ztunnel, in this order: file, url, image.")
     builder: str = Field(default="", description="The buildx builder to use.")
@@ -48,7 +49,7 @@ class ProjectFile(Schema):
     go: str = Field(default="", description="Which Go compiles: release (the default), machine, newest, or a version.")
     compile_in: str = Field(default="", description="An image to compile in, instead of with this machine's Go.")
     go_flags: Words = Field(default=(), description="More flags of `go build`, added to the recipe's.")
-    go_env: dict[str, str] = Field(default={}, description="Go's environment, such as GOFIPS140: v1.0.0.")
+    go_env: Mapping[str, str] = Field(default={}, description="Go's environment, such as GOFIPS140: v1.0.0.")
     debug: bool = Field(default=False, description="Compile for a debugger, as Istio's DEBUG=1 does.")
 
 

@@ -15,7 +15,7 @@ class RootfsStep:
     platform: Platform
     packages: tuple[UrlArtifact, ...]
     sources: tuple[str, ...]
-    # It holds dicts, which have no hash.
+    # It holds mappings, which have no hash.
     rootfs: Rootfs = field(hash=False)
 
     @property

@@ -5,6 +5,7 @@ Text in a recipe may hold Jinja2 expressions, filled in by the plan: `version`, 
 images that its Dockerfiles pin by digest). What differs between releases is written by range: builder.recipe.by_release.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
@@ -85,16 +86,16 @@ class ImageRecipe(Schema):
     directories: tuple[TreeDirectory, ...] = Field(default=(), description="Directories of Istio's source tree.")
     artifacts: tuple[ArtifactFile, ...] = Field(default=(), description="Downloaded files.")
     users: tuple[ImageUser, ...] = Field(default=(), description="Users that are added to those of the base image.")
-    variants: dict[Name, Variant] = Field(default={}, description="The variants by name, such as debug and distroless.")
+    variants: Mapping[Name, Variant] = Field(default={}, description="The variants by name, such as debug and distroless.")
     user: str = Field(default="", description="USER; empty leaves the base image's.")
     entrypoint: tuple[str, ...] = Field(default=(), description="ENTRYPOINT; empty leaves the base image's.")
     command: tuple[str, ...] = Field(default=(), description="CMD.")
     workdir: str = Field(default="", description="WORKDIR; empty leaves the base image's.")
-    env: dict[str, str] = Field(default={}, description="ENV by name, added to the base image's.")
-    labels: dict[str, str] = Field(default={}, description="LABEL by name, added to the base image's.")
+    env: Mapping[str, str] = Field(default={}, description="ENV by name, added to the base image's.")
+    labels: Mapping[str, str] = Field(default={}, description="LABEL by name, added to the base image's.")
 
 
-FileByArchitecture = dict[Literal["amd64", "arm64"], str | None]
+FileByArchitecture = Mapping[Literal["amd64", "arm64"], str | None]
 
 
 class Artifact(Schema):
@@ -119,9 +120,9 @@ class Go(Schema):
     flags: tuple[str, ...] = Field(description="Flags of `go build`.")
     ldflags: tuple[str, ...] = Field(description="Flags of the linker.")
     stamp_package: str = Field(description="The package whose variables are stamped.")
-    stamp: dict[str, str] = Field(description="Variables of that package set by the linker's -X, and their values.")
-    tags: dict[str, tuple[str, ...]] = Field(description="Sets of build tags by name.")
-    env: dict[str, str] = Field(default={}, description="More environment for the compiler.")
+    stamp: Mapping[str, str] = Field(description="Variables of that package set by the linker's -X, and their values.")
+    tags: Mapping[str, tuple[str, ...]] = Field(description="Sets of build tags by name.")
+    env: Mapping[str, str] = Field(default={}, description="More environment for the compiler.")
     too_new: str | None = Field(default=None, description="The first Go that is known not to build this, such as 1.23.")
     too_new_sign: str | None = Field(default=None, description="What a build with such a Go ends in.")
 
@@ -139,7 +140,7 @@ class ProgramArchive(Schema):
 
     main: MainPackage = Field(description="The main package, relative to the root of Istio's source.")
     tags: str = Field(description="Which set of Go build tags, by its name in go.tags.")
-    targets: dict[Name, ArchiveTarget] = Field(description="What it is built for, by the name in the archive's name.")
+    targets: Mapping[Name, ArchiveTarget] = Field(description="What it is built for, by the name in the archive's name.")
 
 
 class ReleaseRecipe(Schema):
@@ -148,12 +149,12 @@ class ReleaseRecipe(Schema):
     releases: str = Field(description="The releases of Istio that the built-in recipes were compared with.")
     default_variant: Name = Field(description="The variant that also gets the plain tag.")
     base_registry: str = Field(description="Where the base images come from unless the user says otherwise.")
-    bases: dict[str, str] = Field(description="Base images by name.")
-    artifacts: dict[str, Artifact] = Field(default={}, description="Downloads by name.")
-    archives: dict[Name, ProgramArchive] = Field(default={}, description="Programs for people's machines, by name.")
+    bases: Mapping[str, str] = Field(description="Base images by name.")
+    artifacts: Mapping[str, Artifact] = Field(default={}, description="Downloads by name.")
+    archives: Mapping[Name, ProgramArchive] = Field(default={}, description="Programs for people's machines, by name.")
     go: Go = Field(description="How Go programs are compiled.")
     base_distribution: str = Field(default="", description="What base images are built from: distribution and suite.")
-    distributions: dict[str, Distribution] = Field(default={}, description="Where packages come from, by distribution.")
+    distributions: Mapping[str, Distribution] = Field(default={}, description="Where packages come from, by distribution.")
 
 
 def json_schema() -> dict[str, Any]:

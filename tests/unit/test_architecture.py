@@ -236,3 +236,24 @@ def test_values_are_frozen() -> None:
             for decorator in node.decorator_list:
                 text = ast.unparse(decorator)
                 assert not text.startswith("dataclass") or "frozen=True" in text, f"{name}.{node.name}"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_in_a_frozen_value_can_be_changed(name: str) -> None:
+    """Tuples, and Mapping where something is looked up by its key: that has no method that would change it."""
+    changeable = [
+        f"{node.name}.{ast.unparse(field.target)}"
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.ClassDef) and is_frozen(node)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+        if {part.id for part in ast.walk(field.annotation) if isinstance(part, ast.Name)} & {"list", "dict", "set", "bytearray"}
+    ]
+    assert changeable == []
+
+
+def is_frozen(node: ast.ClassDef) -> bool:
+    """Whether it is a frozen dataclass or one of what is read from YAML, which pydantic freezes."""
+    return any("frozen=True" in ast.unparse(decorator) for decorator in node.decorator_list) or any(
+        ast.unparse(base) == "Schema" for base in node.bases
+    )
