@@ -211,10 +211,29 @@ class GoToolchains(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoBuild:
-    """One `go build`: `argv` begins with `go` and lacks only `-o`; `into` is where its programs go."""
+class GoCommand:
+    """The words of a `go build`, by what they are for."""
 
-    argv: tuple[str, ...]
+    flags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    tags: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All that stands before the packages."""
+        return (*self.flags, "-ldflags", " ".join(self.ldflags), *((f"-tags={','.join(self.tags)}",) if self.tags else ()))
+
+    def argv(self, program: str = "go", into: str = "") -> tuple[str, ...]:
+        """The whole command. `into` is the directory its programs go to, with a slash behind it."""
+        return (program, "build", *(("-o", into) if into else ()), *self.options, *self.packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoBuild:
+    """One `go build` to be run: `into` is where its programs go."""
+
+    command: GoCommand
     env: tuple[tuple[str, str], ...]
     platform: Platform
     tree: Path

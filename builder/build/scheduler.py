@@ -94,12 +94,9 @@ def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep,
     programs = {(file.origin.step, file.origin.program) for file in _files(images) if isinstance(file.origin, CompiledFile)}
     steps = []
     for step in plan.compiles:
-        kept = tuple(
-            package for package, program in zip(step.packages, step.programs, strict=True) if (step.key, program) in programs
-        )
+        kept = tuple(package for program, package in step.mains if (step.key, program) in programs)
         if kept:
-            argv = (*step.argv[: -len(step.packages)], *kept)
-            steps.append(replace(step, argv=argv, packages=kept))
+            steps.append(replace(step, command=replace(step.command, packages=kept)))
     return tuple(steps)
 
 

@@ -10,7 +10,7 @@ from builder.config.settings import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
-from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan
+from builder.plan.model import CompiledFile, CompileStep, ImagePlan, MirrorPlan, Plan
 from builder.ports import AssemblyTarget
 from builder.recipe.rootfs_schema import Rootfs
 
@@ -57,9 +57,7 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     lines += ["Settings"]
     lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
     lines += ["", "Compile"]
-    lines += _indent(
-        [(str(step.platform), " ".join(step.programs), _tags(step.argv)) for step in plan.compiles] or [("nothing",)]
-    )
+    lines += _indent([(str(step.platform), " ".join(step.programs), _tags(step)) for step in plan.compiles] or [("nothing",)])
     if plan.artifacts:
         lines += ["", "Fetch"]
         lines += _indent(
@@ -108,8 +106,8 @@ def _origin(origin: object) -> str:
     return f"({origin})" if not isinstance(origin, CompiledFile) else ""
 
 
-def _tags(argv: tuple[str, ...]) -> str:
-    return next((word for word in argv if word.startswith("-tags=")), "no tags")
+def _tags(step: CompileStep) -> str:
+    return f"-tags={','.join(step.command.tags)}" if step.command.tags else "no tags"
 
 
 def _indent(rows: list[tuple[str, ...]]) -> list[str]:
@@ -126,6 +124,15 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
             "sha256": value.sha256,
             "member": value.member,
             "kind": _KINDS[type(value)],
+        }
+    if isinstance(value, CompileStep):
+        return {
+            "key": value.key,
+            "platform": str(value.platform),
+            "argv": list(value.command.argv()),
+            "env": dict(value.env),
+            "packages": list(value.command.packages),
+            "container": value.container,
         }
     if isinstance(value, Rootfs):
         return value.model_dump(mode="json", exclude_defaults=True)

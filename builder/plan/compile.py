@@ -7,7 +7,7 @@ from builder.config.go_version import version_key
 from builder.config.request import Request
 from builder.errors import ToolchainError
 from builder.oci.reference import Digest, Platform
-from builder.plan.go_build import check_go_request, go_build_argv, go_environment
+from builder.plan.go_build import check_go_request, go_command, go_environment
 from builder.plan.lock import Lock
 from builder.plan.model import CompileStep
 from builder.recipe.book import RecipeBook
@@ -59,9 +59,8 @@ def plan_compiles(
                 CompileStep(
                     key=f"{platform.slug}/{tag_set}",
                     platform=platform,
-                    argv=(*go_build_argv(go, request.go, stamp, go.tags[tag_set]), *mains),
+                    command=go_command(go, request.go, stamp, go.tags[tag_set], mains),
                     env=tuple(sorted(environment.items())),
-                    packages=mains,
                     container=container,
                 )
             )

@@ -75,7 +75,7 @@ class OurBuild:
         if image not in self.images:
             return
         plan, registry = self._plan(image)
-        programs = {step.key: parse_go_build(step.argv[2:], dict(step.env)) for step in plan.compiles}
+        programs = {step.key: parse_go_build(step.command.argv()[2:], dict(step.env)) for step in plan.compiles}
         for planned in plan.images:
             for on in planned.platforms:
                 yield _model(planned, on, programs, registry)

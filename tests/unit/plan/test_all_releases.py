@@ -72,7 +72,7 @@ def test_every_image_can_be_planned(release: IstioRelease) -> None:
 @pytest.mark.parametrize("release", RELEASES, ids=str)
 def test_istioctl_is_stamped_where_this_release_looks(release: IstioRelease) -> None:
     step = next(step for step in plan_at(release).compiles if step.key == "linux_arm64/standard")
-    flags = step.argv[step.argv.index("-ldflags") + 1]
+    flags = " ".join(step.command.ldflags)
     package = "istio.io/pkg/version" if release < IstioRelease(1, 19, 0) else "istio.io/istio/pkg/version"
     assert f"-X {package}.buildHub=registry.corp.example/istio" in flags
     assert (f"-X {package}.buildArch=arm64" in flags) == (release >= IstioRelease(1, 17, 0))
