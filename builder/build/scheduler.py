@@ -13,7 +13,6 @@ from builder.build.assemble import AssembledPlatform, assemble_platform
 from builder.build.compile import compile_step
 from builder.build.fetch import fetch_artifact, fetch_package
 from builder.build.mirror import mirror_image
-from builder.errors import SourceError
 from builder.images.check import ReadLayer, check_index
 from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
@@ -30,7 +29,7 @@ from builder.rootfs.useradd import write_users_layer
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Progress
-from builder.runtime.tree_links import find_inside
+from builder.runtime.tree_links import find_file
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -219,7 +218,7 @@ def _assemble(
             case FetchedFile(artifact=artifact):
                 return fetched[artifact].result()
             case source:
-                return _source_file(context.tree, source.source)
+                return find_file(context.tree, source.source)
 
     ready.result()
     # Wait for all files first, so that the task shows the time it took and not the time it waited.
@@ -245,18 +244,6 @@ def _assemble(
 
 def _files_on(images: Sequence[ImagePlan], platform: Platform) -> list[PlannedFile]:
     return _files([replace(image, platforms=tuple(p for p in image.platforms if p.platform == platform)) for image in images])
-
-
-def _source_file(tree: Path, source: str) -> Path:
-    path = find_inside(tree, source)
-    if not path.is_file():
-        # It is not opened: a FIFO would keep us waiting.
-        problem = f"{tree / source} is no ordinary file" if path.exists() else f"the source lacks {tree / source}"
-        raise SourceError(
-            f"{problem}, which an image needs",
-            hint="Is this a complete checkout of an Istio release that the recipe is for?",
-        )
-    return path
 
 
 def _compose(image: ImagePlan, plan: Plan, parts: Sequence[AssembledPlatform], layouts: Path) -> Layout:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
@@ -33,12 +33,14 @@ from builder.recipe.loader import load_recipes
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
 from builder.registry.keychain import docker_credentials
+from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import list_directory, reaches_outside, read_source
 from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Observer, Progress
+from builder.runtime.tree_links import find_file
 
 _CONNECT_SECONDS = 20.0
 # Whoever interrupts a run waits for its tags to be put back, but not for long.
@@ -135,18 +137,17 @@ class Adapters:
         with self.progress.task("resolve", "source, bases, artifacts, Go") as task:
             tree, source = self._read_source(job)
             book = recipes.at(source.release)
-            lock = resolve(
-                job.request,
-                book,
-                source,
-                lambda: self._find_go(job, book, source, task.detail),
-                self.registry,
-                self.downloader,
-                lambda name: list_directory(tree, name),
-                self.apt,
+            lookups = Lookups(
+                check_file=partial(find_file, tree),
+                list_directory=partial(list_directory, tree),
+                find_go=lambda: self._find_go(job, book, source, task.detail),
+                registry=self.registry,
+                downloader=self.downloader,
+                packages=self.apt,
                 cache=self.workspace.downloads,
                 note=self.progress.note,
             )
+            lock = resolve(job.request, book, source, lookups)
             task.outcome = f"commit {source.state.commit[:12]}"
         self._warn_of(tree, source, recipes)
         outside = reaches_outside(tree)

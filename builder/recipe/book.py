@@ -9,7 +9,7 @@ from builder.recipe.by_release import edges, narrow, presence
 from builder.recipe.checks import check_kind, check_names, check_paths, check_users
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
 from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe
-from builder.recipe.yaml_file import YamlDocument, validate
+from builder.recipe.yaml_file import Location, YamlDocument, validate
 
 RELEASE_FILE = "release.yaml"
 _GROUPS = (*get_args(Group), EVERYTHING)
@@ -20,13 +20,14 @@ FILE_LISTS = ("binaries", "files", "directories", "artifacts")
 class RecipeBook:
     """All recipes and templates for one release of Istio: the built-in ones, and the user's on top.
 
-    `elsewhere` are images that this release does not have, with the releases that do.
+    `documents` are what the images' recipes were read from; `elsewhere` are images that this release does not have, with
+    the releases that do.
     """
 
     release: ReleaseRecipe
     images: tuple[ImageRecipe, ...]
     templates: tuple[tuple[str, str], ...]
-    origins: tuple[tuple[str, str], ...]
+    documents: tuple[tuple[str, YamlDocument], ...]
     istio: IstioRelease
     elsewhere: tuple[tuple[str, str], ...] = ()
 
@@ -72,7 +73,11 @@ class RecipeBook:
 
     def origin(self, image: str) -> str:
         """The file that this image's recipe stands in."""
-        return dict(self.origins)[image]
+        return str(dict(self.documents)[image].path)
+
+    def where(self, image: str, location: Location) -> str:
+        """`file:line` of this place in the image's recipe."""
+        return dict(self.documents)[image].where(location)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ class Recipes:
         release = validate(ReleaseRecipe, shared)
         templates = dict(self.templates)
         images: list[ImageRecipe] = []
+        documents: list[tuple[str, YamlDocument]] = []
         elsewhere: list[tuple[str, str]] = []
         for name, document in self.images:
             narrowed = narrow(document, istio)
@@ -111,11 +117,12 @@ class Recipes:
             check_paths(recipe, narrowed)
             check_users(recipe, narrowed)
             images.append(recipe)
+            documents.append((name, narrowed))
         return RecipeBook(
             release=release,
             images=tuple(images),
             templates=self.templates,
-            origins=tuple((name, str(document.path)) for name, document in self.images),
+            documents=tuple(documents),
             istio=istio,
             elsewhere=tuple(elsewhere),
         )

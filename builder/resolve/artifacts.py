@@ -18,9 +18,10 @@ from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
 from builder.plan.compile import platform_values
 from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
-from builder.ports import Downloader, Registry
+from builder.ports import Downloader
 from builder.recipe.schema import Artifact, ReleaseRecipe
 from builder.recipe.template import render_text
+from builder.resolve.lookups import Lookups
 from builder.runtime.atomic_file import sum_file, whole_file
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -49,20 +50,14 @@ class _Wanted:
         return f"{self.name} for {self.platform}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFinder:
-    """Looks artifacts up, from many threads at once. `cache` holds what has been downloaded, by sha256.
-
-    `values` are those of expressions in recipes; `note` tells of what people should know.
-    """
+    """Looks artifacts up, from many threads at once. `values` are those of expressions in recipes."""
 
     request: Request
     release: ReleaseRecipe
     values: Mapping[str, Any]
-    downloader: Downloader
-    registry: Registry
-    cache: Path
-    note: Callable[[str], None]
+    lookups: Lookups
 
     def find(self, name: str, platform: Platform) -> LockedArtifact:
         """The artifact, bound to a checksum. Raises ArtifactError, with all that was tried, where it cannot be had."""
@@ -80,7 +75,7 @@ class ArtifactFinder:
                     tried.append(str(found))
                     continue
                 if tried:
-                    self.note(f"{wanted} is taken from {redact_url(found.location)}, for {'; '.join(tried)}.")
+                    self.lookups.note(f"{wanted} is taken from {redact_url(found.location)}, for {'; '.join(tried)}.")
                 return found
         reasons = "\n".join(f"  {reason}" for reason in tried or ["no source is left to look at"])
         raise ArtifactError(f"{wanted} cannot be had:\n{reasons}", hint=_ways_out(wanted))
@@ -88,7 +83,7 @@ class ArtifactFinder:
     def _find_own(self, wanted: _Wanted) -> Iterator[LockedArtifact]:
         for override in self.request.artifact_overrides:
             if (override.artifact, override.platform) == (wanted.name, wanted.platform):
-                yield _lock_override(override, wanted.artifact.member, self.downloader)
+                yield _lock_override(override, wanted.artifact.member, self.lookups.downloader)
 
     def _find_published(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
         artifact, debug = wanted.artifact, self._is_debug(wanted)
@@ -116,7 +111,7 @@ class ArtifactFinder:
     def _find_sum(self, wanted: _Wanted, url: str, sum_url: str) -> str:
         """The sha256 of what is at this URL."""
         try:
-            text = self.downloader.read_text(sum_url or f"{url}.sha256")
+            text = self.lookups.downloader.read_text(sum_url or f"{url}.sha256")
         except ArtifactError as error:
             raise _NotHere(error.message) from error
         if text is None and sum_url:
@@ -124,14 +119,14 @@ class ArtifactFinder:
         if text is None:
             return self._find_unsummed(wanted, url)
         sha256 = _first_field(text, sum_url or f"{url}.sha256")
-        if not (self.cache / sha256).exists():
+        if not (self.lookups.cache / sha256).exists():
             self._check_there(url)
         return sha256
 
     def _check_there(self, url: str) -> None:
         """Checksums outlive their archives: some were published for an Envoy that is not there any more."""
         try:
-            there = self.downloader.exists(url)
+            there = self.lookups.downloader.exists(url)
         except ArtifactError as error:
             raise _NotHere(error.message) from error
         if not there:
@@ -139,7 +134,7 @@ class ArtifactFinder:
 
     def _find_unsummed(self, wanted: _Wanted, url: str) -> str:
         """What has no published checksum is trusted as it first came: it is fetched now, and its sum remembered."""
-        memory = self.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.first-use"
+        memory = self.lookups.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.first-use"
         try:
             remembered = memory.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -149,18 +144,18 @@ class ArtifactFinder:
             remembered = self._fetch_unsummed(url)
             with whole_file(memory) as partial:
                 partial.write_text(f"{remembered}\n", encoding="ascii")
-        self.note(
+        self.lookups.note(
             f"{wanted}: no checksum of {redact_url(url)} is published; it is bound to sha256 {remembered} as it first came."
         )
         return remembered
 
     def _fetch_unsummed(self, url: str) -> str:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        part = self.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.unsummed"
-        sha256 = self.downloader.download_unsummed(url, part)
+        self.lookups.cache.mkdir(parents=True, exist_ok=True)
+        part = self.lookups.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.unsummed"
+        sha256 = self.lookups.downloader.download_unsummed(url, part)
         # Another run may have fetched it at the same time, and put it there.
         with contextlib.suppress(FileNotFoundError):
-            part.replace(self.cache / sha256)
+            part.replace(self.lookups.cache / sha256)
         return sha256
 
     def _find_in_image(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
@@ -184,14 +179,14 @@ class ArtifactFinder:
 
     def _find_manifest(self, wanted: _Wanted, reference: ImageReference) -> Manifest:
         """The platform's own manifest, whatever the index says checked against the image's configuration."""
-        manifest = self.registry.get_manifest(reference)
+        manifest = self.lookups.registry.get_manifest(reference)
         if manifest is None:
             raise _NotHere(f"image {reference} does not exist")
         if manifest.is_index:
             child = next((child for child in manifest.children() if child.platform == wanted.platform), None)
-            manifest = self.registry.get_manifest(reference.repository.at(child.digest)) if child else None
+            manifest = self.lookups.registry.get_manifest(reference.repository.at(child.digest)) if child else None
         if manifest:
-            config = ImageConfig.parse(self.registry.get_blob(reference.repository, manifest.config()))
+            config = ImageConfig.parse(self.lookups.registry.get_blob(reference.repository, manifest.config()))
             if config.platform == wanted.platform:
                 return manifest
         raise _NotHere(f"image {reference} has no {wanted.platform}")

@@ -21,6 +21,7 @@ from builder.plan.planner import make_plan
 from builder.plan.tags import image_references
 from builder.ports import TreeState, UploadOutcome
 from builder.recipe.book import Recipes
+from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import read_source
 from tools.parity import tree
@@ -127,17 +128,17 @@ class OurBuild:
         registry = _EveryRegistry(platforms)
         # The newest Go, as far as what the plan asks of it goes.
         with tempfile.TemporaryDirectory(prefix="istio-build-parity-") as cache:
-            lock = resolve(
-                request,
-                self._book,
-                self._source,
-                lambda: LockedGo(version="1.99.0"),
-                registry,
-                _EveryServer(),
-                self._list_directory,
+            lookups = Lookups(
+                # A file that the tree lacks shows where what it holds is compared.
+                check_file=lambda _: None,
+                list_directory=self._list_directory,
+                find_go=lambda: LockedGo(version="1.99.0"),
+                registry=registry,
+                downloader=_EveryServer(),
                 cache=Path(cache),
                 note=lambda _: None,
             )
+            lock = resolve(request, self._book, self._source, lookups)
         return make_plan(request, self._book, lock), registry
 
     def _read_source(self) -> SourceFacts:

@@ -17,6 +17,7 @@ from builder.resolve.artifacts import ArtifactFinder
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.registry import FakeRegistry
 from tests.samples.images import AMD64, ARM64, BASE_LAYER, add_image, make_config, make_digest, write_image, write_image_index
+from tests.samples.lookups import make_lookups
 from tests.samples.plans import PROXY_SHA, load_book, make_request, make_source
 from tests.samples.seeding import seed
 
@@ -60,7 +61,8 @@ class World:
         request: Request = make_request(**changes)
         recipe = release or load_book().release
         values = recipe_values(request, recipe, make_source())
-        finder = ArtifactFinder(request, recipe, values, self.downloader, self.registry, self.root / "cache", self.notes.append)
+        lookups = make_lookups(self.root / "cache", self.registry, self.downloader, self.notes.append)
+        finder = ArtifactFinder(request=request, release=recipe, values=values, lookups=lookups)
         return finder.find(name, platform)
 
 
