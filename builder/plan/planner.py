@@ -11,7 +11,7 @@ from builder.config.request import Request
 from builder.errors import RecipeError
 from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Platform, parse_tag
-from builder.plan.compile import check_go, plan_compiles, platform_values
+from builder.plan.compile import check_go, plan_compiles
 from builder.plan.fingerprint import identify_image, sum_inputs
 from builder.plan.lock import Lock, LockedBase, LockedMirror
 from builder.plan.model import (
@@ -28,7 +28,7 @@ from builder.plan.model import (
     SourceFile,
 )
 from builder.plan.rootfs_step import RootfsStep
-from builder.plan.selection import recipe_values, select_images
+from builder.plan.selection import platform_values, recipe_values, select_images
 from builder.plan.tags import check_references, image_references, mirror_references
 from builder.plan.user import User
 from builder.plan.users_step import UsersStep

@@ -4,7 +4,7 @@ from typing import Any
 
 from builder.config.request import Request
 from builder.errors import RequestError
-from builder.oci.reference import parse_tag
+from builder.oci.reference import Platform, parse_tag
 from builder.plan.lock import SourceFacts
 from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
@@ -71,3 +71,8 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "dependencies": dict(source.dependencies),
         "pins": dict(source.pins),
     }
+
+
+def platform_values(platform: Platform) -> dict[str, str]:
+    """The names that expressions may use besides, where one platform is meant."""
+    return {"os": platform.os, "architecture": platform.architecture}

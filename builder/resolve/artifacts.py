@@ -16,8 +16,8 @@ from builder.config.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, Artif
 from builder.errors import ArtifactError, ChecksumError, RecipeError, RegistryError, RequestError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
-from builder.plan.compile import platform_values
 from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
+from builder.plan.selection import platform_values
 from builder.ports import Downloader
 from builder.recipe.schema import Artifact, ReleaseRecipe
 from builder.recipe.template import render_text

@@ -183,6 +183,12 @@ def test_a_library_of_the_world_is_spoken_to_by_few(library: str) -> None:
     assert {name for name in MODULES if library in libraries(name)} <= SPOKESMEN[library]
 
 
+def test_what_is_looked_up_does_not_depend_on_how_it_is_planned() -> None:
+    used = {other for name in MODULES if package_of(name) == "resolve" for other in ours(name) if package_of(other) == "plan"}
+    # The values that come of it, and which recipes are meant.
+    assert used == {"plan.lock", "plan.selection"}
+
+
 def test_no_module_imports_itself_in_a_circle() -> None:
     done: set[str] = set()
 

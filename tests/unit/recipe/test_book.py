@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from builder.errors import RecipeError, RequestError
-from builder.plan.compile import platform_values
 from builder.plan.planner import make_plan
-from builder.plan.selection import recipe_values
+from builder.plan.selection import platform_values, recipe_values
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.rootfs_schema import Account, Archive, Content, Distribution, Rootfs
 from builder.recipe.schema import (
