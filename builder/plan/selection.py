@@ -14,20 +14,20 @@ from builder.recipe.schema import ImageRecipe, ReleaseRecipe
 def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe, tuple[str, ...]], ...]:
     """The recipes asked for, each with its variants. Raises RequestError, with the nearest name, for unknown ones."""
     recipes = book.chosen(request.images)
-    known = sorted({variant for recipe in book.images for variant in recipe.variants})
+    known = sorted({variant for recipe in book.images for variant in recipe.variant_names})
     for variant in request.variants:
         if variant not in known:
             raise RequestError(f"there is no variant {variant!r}", hint=f"Known variants: {', '.join(known)}.")
     chosen = []
     for recipe in recipes:
-        variants = tuple(name for name in recipe.variants if not request.variants or name in request.variants)
-        if recipe.variants and not variants:
+        variants = tuple(name for name in recipe.variant_names if not request.variants or name in request.variants)
+        if recipe.variant_names and not variants:
             # Of `--image all --variant distroless`, what has no such variant is simply not meant.
             if request.images and recipe.image not in request.images:
                 continue
             raise RequestError(
                 f"image {recipe.image} has no variant {' or '.join(request.variants)}",
-                hint=f"It has {', '.join(recipe.variants)}.",
+                hint=f"It has {', '.join(recipe.variant_names)}.",
             )
         chosen.append((recipe, variants))
     return tuple(chosen)

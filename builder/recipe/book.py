@@ -6,9 +6,9 @@ from typing import get_args
 
 from builder.errors import RequestError, SourceError
 from builder.recipe.by_release import edges, narrow, presence
-from builder.recipe.checks import check_kind, check_names, check_paths, check_users
+from builder.recipe.checks import check_image
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
-from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe
+from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe, read_image
 from builder.recipe.yaml_file import Location, YamlDocument, validate
 
 RELEASE_FILE = "release.yaml"
@@ -111,11 +111,8 @@ class Recipes:
             if narrowed is None:
                 elsewhere.append((name, presence(document)))
                 continue
-            recipe = validate(ImageRecipe, narrowed)
-            check_kind(recipe, narrowed)
-            check_names(recipe, narrowed, release, templates)
-            check_paths(recipe, narrowed)
-            check_users(recipe, narrowed)
+            recipe = read_image(narrowed)
+            check_image(recipe, narrowed, release, templates)
             images.append(recipe)
             documents.append((name, narrowed))
         return RecipeBook(

@@ -7,8 +7,8 @@ from builder.errors import RecipeError
 from builder.recipe.book import FILE_LISTS, RELEASE_FILE, Recipes
 from builder.recipe.by_release import check_entries, presence
 from builder.recipe.istio_release import ReleaseRange
-from builder.recipe.schema import ImageRecipe
-from builder.recipe.yaml_file import YamlDocument, read_yaml, validate
+from builder.recipe.schema import read_image
+from builder.recipe.yaml_file import YamlDocument, read_yaml
 
 BUILT_BASES = "recipes/built-bases"
 
@@ -57,7 +57,7 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
 def _image_name(document: YamlDocument) -> str:
     """The image that a recipe is of, before it is known for which releases; the schema has the last word later."""
     name = document.data.get("image") if isinstance(document.data, dict) else None
-    return name if isinstance(name, str) else validate(ImageRecipe, document).image
+    return name if isinstance(name, str) else read_image(document).image
 
 
 def _known_releases(document: YamlDocument) -> ReleaseRange:

@@ -13,15 +13,14 @@ from builder.plan.lock import LockedPackages, UrlArtifact
 from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
 from builder.recipe.book import RecipeBook
 from builder.recipe.rootfs_schema import Distribution, Rootfs
-from builder.recipe.schema import ImageRecipe
+from builder.recipe.schema import RootfsImage
 from builder.recipe.template import render_text
 
 
 def resolve_packages(
-    recipe: ImageRecipe, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
+    recipe: RootfsImage, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
 ) -> LockedPackages:
     """The packages of this image on this platform. Raises RequestError, RecipeError, BaseImageError."""
-    assert recipe.rootfs is not None
     assert finder is not None
     name, distribution, suite = _distribution(request, book)
     mirrors = dict(request.apt_mirrors)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from builder.errors import SourceError
 from builder.plan.lock import ListedDirectory
 from builder.recipe.book import RecipeBook
-from builder.recipe.schema import ImageRecipe, TreeDirectory, TreeFile
+from builder.recipe.schema import BuiltImage, TreeDirectory, TreeFile
 from builder.recipe.yaml_file import Location
 from builder.resolve.lookups import Lookups
 
 
-def find_tree_files(recipes: Sequence[ImageRecipe], book: RecipeBook, lookups: Lookups) -> tuple[ListedDirectory, ...]:
+def find_tree_files(recipes: Sequence[BuiltImage], book: RecipeBook, lookups: Lookups) -> tuple[ListedDirectory, ...]:
     """The directories of the tree that these images hold, listed; their files are looked at.
 
     Raises SourceError with all that is missing, each with the image and the line of its recipe.

@@ -14,6 +14,7 @@ from builder.ports import TreeState
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
+from builder.recipe.schema import BuiltImage
 from tests.samples.images import AMD64, ARM64, COMMITTED_AT, base_layers, make_config, make_digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -122,6 +123,11 @@ def make_sample_plan(
 def image_of(plan: Plan, key: str) -> ImagePlan:
     """The image of a plan with this key, such as `pilot-debug`."""
     return next(image for image in plan.images if image.key == key)
+
+
+def built_images(book: RecipeBook) -> dict[str, BuiltImage]:
+    """The recipes of images that stand on a base image, by name."""
+    return {recipe.image: recipe for recipe in book.images if isinstance(recipe, BuiltImage)}
 
 
 def change_image(book: RecipeBook, image: str, **changes: Any) -> RecipeBook:  # noqa: ANN401 - fields of the recipe

@@ -21,6 +21,7 @@ from builder.plan.planner import make_plan
 from builder.plan.tags import image_references
 from builder.ports import TreeState, UploadOutcome
 from builder.recipe.book import Recipes
+from builder.recipe.schema import Mirror
 from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import read_source
@@ -64,7 +65,7 @@ class OurBuild:
             with contextlib.suppress(BuilderError, CouldNotRead):
                 found |= self._plan(image)[1].references()
         for recipe in self._book.images:
-            if recipe.group == "bases" and recipe.mirror:
+            if recipe.group == "bases" and isinstance(recipe, Mirror):
                 # It is what the images stand on, or both are shown.
                 mirrored = self._plan(recipe.image)[1].references()[recipe.image]
                 found[recipe.image] = " ".join(sorted({mirrored, found.get(recipe.image, mirrored)}))

@@ -10,6 +10,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
+from builder.recipe.schema import Mirror
 from tests.samples.images import AMD64, ARM64, make_digest
 from tests.samples.plans import built_in, image_of, make_base, make_request, make_source, make_state
 
@@ -31,7 +32,7 @@ def lock_of(book: RecipeBook) -> Lock:
         release=book.istio,
         pins=(("proxyv2", str(make_digest("proxy"))), ("install-cni", str(make_digest("cni")))),
     )
-    mirrors = [recipe.image for recipe in book.images if recipe.mirror]
+    mirrors = [recipe.image for recipe in book.images if isinstance(recipe, Mirror)]
     return Lock(
         source=source,
         go=LockedGo(version="1.99.0"),

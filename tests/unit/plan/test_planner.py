@@ -24,6 +24,7 @@ from tests.samples.golden import GOLDEN, check_golden
 from tests.samples.images import AMD64, ARM64, make_digest
 from tests.samples.plans import (
     COMMIT,
+    built_images,
     change_go,
     change_image,
     change_template,
@@ -94,7 +95,7 @@ def other_source(**changes: object) -> Change:
 
 
 def binaries(image: str, **changes: str) -> Change:
-    [binary] = BOOK.image(image).binaries
+    [binary] = built_images(BOOK)[image].binaries
     return with_book(lambda book: change_image(book, image, binaries=(binary.model_copy(update=changes),)))
 
 

@@ -11,6 +11,7 @@ from builder.errors import ArtifactError, BaseImageError, RecipeError
 from builder.plan.rootfs_step import RootfsStep
 from builder.recipe.loader import load_recipes
 from builder.recipe.rootfs_schema import Rootfs
+from builder.recipe.schema import RootfsImage
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from tests.samples.debs import control_of, make_deb
 from tests.samples.images import ARM64, COMMITTED_AT, SampleFile
@@ -186,5 +187,7 @@ def test_scanners_find_packages_where_there_is_no_dpkg(tmp_path: Path) -> None:
 
 def test_the_built_in_bases_take_the_place_of_those_that_are_copied() -> None:
     built = {recipe.image: recipe for recipe in load_recipes(build_bases=True).at(RELEASE).images}
-    assert all(built[name].rootfs and built[name].group == "bases" for name in ("base", "distroless", "iptables"))
-    assert not any(recipe.rootfs for recipe in load_recipes().at(RELEASE).images)
+    assert all(
+        isinstance(built[name], RootfsImage) and built[name].group == "bases" for name in ("base", "distroless", "iptables")
+    )
+    assert not any(isinstance(recipe, RootfsImage) for recipe in load_recipes().at(RELEASE).images)
