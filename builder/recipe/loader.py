@@ -14,7 +14,7 @@ BUILT_BASES = "recipes/built-bases"
 
 
 def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> Recipes:
-    """The built-in recipes, then each directory of `extra` adding to or replacing them; checked for every release.
+    """The built-in recipes, then each directory of `extra` adding to or replacing them; then checked for every release.
 
     `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
     side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
@@ -49,7 +49,8 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
         templates=tuple(sorted(templates.items())),
         releases=_known_releases(release),
     )
-    for istio in recipes.turning_points():
+    # Ours are checked by the tests: to do it at every start takes as long as reading them.
+    for istio in recipes.turning_points() if extra else ():
         recipes.at(istio)
     return recipes
 

@@ -15,6 +15,7 @@ from builder.errors import RecipeError, RequestError
 from builder.plan.planner import make_plan
 from builder.plan.selection import platform_values, recipe_values
 from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 from builder.recipe.rootfs_schema import Account, Archive, Content, Distribution, Rootfs
 from builder.recipe.schema import (
     AnyImage,
@@ -104,6 +105,13 @@ class TestBuiltIn:
         with pytest.raises(RequestError, match="no image 'istiocl'") as raised:
             load_book().image("istiocl")
         assert raised.value.hint.startswith("Did you mean istioctl? ")
+
+    @pytest.mark.parametrize("build_bases", [False, True])
+    def test_recipes_hold_for_every_release(self, build_bases: bool) -> None:
+        """Not looked at when a run starts, as recipes of the user are."""
+        recipes = load_recipes(build_bases=build_bases)
+        names = {recipe.image for istio in recipes.turning_points() for recipe in recipes.at(istio).images}
+        assert names == {name for name, _ in recipes.images}
 
 
 class TestOfTheUser:
