@@ -71,6 +71,9 @@ WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading"
 
 LONGEST_MODULE = 330
 LONGEST_FUNCTION = 40
+MOST_PARAMETERS = 6
+# Packages of which every function keeps to that.
+TERSE = {"images", "plan", "recipe", "resolve", "rootfs"}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -213,6 +216,17 @@ def test_functions_fit_on_a_screen(name: str) -> None:
         if (length := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION
     }
     assert long == {}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if package_of(name) in TERSE))
+def test_functions_take_few_things(name: str) -> None:
+    taken = {
+        function.name: [parameter.arg for parameter in (*function.args.args, *function.args.kwonlyargs)]
+        for function in functions(MODULES[name])
+    }
+    assert {
+        function for function, names in taken.items() if len([one for one in names if one != "self"]) > MOST_PARAMETERS
+    } == set()
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

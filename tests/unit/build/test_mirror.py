@@ -22,7 +22,6 @@ from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform
 from builder.pipeline.report import Report
 from builder.pipeline.run import PublishContext, build_plan, publish_release, push_plan
-from builder.plan.lock import ListedDirectory
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
@@ -61,7 +60,6 @@ mirror: cr.gateway.example/gateway:{{ dependencies.GATEWAY }}
 variants: { debug: {}, distroless: {} }
 """
 SOURCE = ImageReference.parse("cr.gateway.example/gateway:v1")
-EMPTY = ListedDirectory(source="", files=())
 HUB = "registry.corp.example/istio"
 ARM_V7 = Platform("linux", "arm")
 

@@ -1,7 +1,7 @@
 """Root file systems: packages in, an archive out in which everything is set, and nothing of them run."""
 
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from tests.samples.programs import make_elf
 TOOL = SampleFile(path="./bin/tool", content=make_elf("arm64"))
 PASSWD = SampleFile(path="./usr/share/base-passwd/passwd.master", content=b"root:*:0:0:root:/root:/bin/sh\n", mode=0o644)
 GROUP = SampleFile(path="./usr/share/base-passwd/group.master", content=b"root:*:0:\n", mode=0o644)
-
-Make = Callable[..., dict[str, tarfile.TarInfo]]
 
 
 def step_of(**rootfs: Any) -> RootfsStep:  # noqa: ANN401 - fields of the recipe
