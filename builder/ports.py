@@ -81,12 +81,7 @@ class RegistryReader(ImageReader, Protocol):
     """Reads layers, too."""
 
     def pull_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        into: Path,
-        *,
-        on_bytes: Callable[[int], None] | None = None,
+        self, repository: Repository, descriptor: Descriptor, into: Path, *, on_bytes: Callable[[int], None] | None = None
     ) -> None:
         """Fetch a blob of any size to this path, resuming what an earlier try left beside it; a file is there only once
         it is whole and of its digest. `on_bytes` is given what has come, negative where it comes again. Raises DiskFull.
@@ -214,18 +209,6 @@ class Engine(Protocol):
         ...
 
 
-class Repositories(Protocol):
-    """Reads the version control of a source tree, and fetches releases."""
-
-    def checkout_release(self, url: str, tag: str) -> Path:
-        """A work tree of the release, from a cache that is filled at need; safe for several runs at once."""
-        ...
-
-    def describe(self, tree: Path) -> "TreeState":
-        """What git says of the tree."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeState:
     """A source tree as git sees it.
@@ -273,10 +256,29 @@ class GoToolchains(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoBuild:
-    """One `go build`: `argv` begins with `go` and lacks only `-o`; `into` is where its programs go."""
+class GoCommand:
+    """The words of a `go build`, by what they are for."""
 
-    argv: tuple[str, ...]
+    flags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    tags: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All that stands before the packages."""
+        return (*self.flags, "-ldflags", " ".join(self.ldflags), *((f"-tags={','.join(self.tags)}",) if self.tags else ()))
+
+    def argv(self, program: str = "go", into: str = "") -> tuple[str, ...]:
+        """The whole command. `into` is the directory its programs go to, with a slash behind it."""
+        return (program, "build", *(("-o", into) if into else ()), *self.options, *self.packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoBuild:
+    """One `go build` to be run: `into` is where its programs go."""
+
+    command: GoCommand
     env: tuple[tuple[str, str], ...]
     platform: Platform
     tree: Path

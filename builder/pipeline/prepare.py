@@ -1,6 +1,7 @@
 """Prepares a job: reads the source, looks up what the plan depends on, and makes the plan."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
@@ -13,10 +14,12 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.loader import load_recipes
+from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import list_directory, reaches_outside, read_source
 from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
+from builder.runtime.tree_links import find_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +49,17 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
     with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
         tree, source = _read_source(job, adapters)
         book = recipes.at(source.release)
-        lock = resolve(
-            job.request,
-            book,
-            source,
-            lambda: _find_go(job, book, source, adapters),
-            adapters.registry,
-            adapters.downloader,
-            lambda name: list_directory(tree, name),
-            adapters.apt,
+        lookups = Lookups(
+            check_file=partial(find_file, tree),
+            list_directory=partial(list_directory, tree),
+            find_go=lambda: _find_go(job, book, source, adapters),
+            registry=adapters.registry,
+            downloader=adapters.downloader,
+            packages=adapters.apt,
             cache=adapters.workspace.downloads,
             note=adapters.progress.note,
         )
+        lock = resolve(job.request, book, source, lookups)
         task.outcome = f"commit {source.state.commit[:12]}"
     _warn_of(tree, source, recipes, adapters)
     outside = reaches_outside(tree)

@@ -14,7 +14,7 @@ from builder.errors import DiskFull, Interrupted
 from builder.host.go_compiler import MachineCompiler
 from builder.host.process import SubprocessRunner
 from builder.oci.reference import Platform
-from builder.ports import GoBuild, GoToolchain, ProcessFailed, ProcessSilent
+from builder.ports import GoBuild, GoCommand, GoToolchain, ProcessFailed, ProcessSilent
 from builder.runtime.cancellation import Cancellation
 from tests.real.program import environment
 
@@ -213,7 +213,8 @@ def test_go_leaves_nothing_in_the_temporary_directory(
         cancellation.set()
 
     threading.Thread(target=interrupt, daemon=True).start()
-    build = GoBuild(argv=("go", "build", "."), env=(), platform=AMD64, tree=tmp_path, into=tmp_path / "out")
+    command = GoCommand(flags=(), ldflags=(), tags=(), packages=(".",))
+    build = GoBuild(command=command, env=(), platform=AMD64, tree=tmp_path, into=tmp_path / "out")
     with pytest.raises(Interrupted):
         compiler.build(build, lambda _: None)
     assert list(temporary.iterdir()) == []

@@ -22,7 +22,6 @@ from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform
 from builder.pipeline.report import Report
 from builder.pipeline.run import PublishContext, build_plan, publish_release, push_plan
-from builder.plan.lock import ListedDirectory, LockedGo
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
@@ -49,6 +48,7 @@ from tests.samples.images import (
     set_root,
     write_image,
 )
+from tests.samples.lookups import make_lookups
 from tests.samples.plans import make_request, make_source
 from tests.samples.programs import make_elf
 from tests.samples.seeding import seed
@@ -60,7 +60,6 @@ mirror: cr.gateway.example/gateway:{{ dependencies.GATEWAY }}
 variants: { debug: {}, distroless: {} }
 """
 SOURCE = ImageReference.parse("cr.gateway.example/gateway:v1")
-EMPTY = ListedDirectory(source="", files=())
 HUB = "registry.corp.example/istio"
 ARM_V7 = Platform("linux", "arm")
 
@@ -109,17 +108,7 @@ class Site:
         request = request or make_request(images=("gateway",))
         book = book or self.book()
         source = make_source(dependencies=(("GATEWAY", "v1"),))
-        lock = resolve(
-            request,
-            book,
-            source,
-            lambda: LockedGo(version="1.26.0"),
-            self.registry,
-            FakeDownloader(),
-            lambda name: EMPTY,
-            cache=self.root / "downloads",
-            note=lambda text: None,
-        )
+        lock = resolve(request, book, source, make_lookups(self.root / "downloads", self.registry))
         return make_plan(request, book, lock)
 
     def context(self) -> BuildContext:

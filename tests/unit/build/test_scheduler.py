@@ -18,7 +18,7 @@ from builder.host.go_compiler import MachineCompiler
 from builder.images.check import check_integrity, read_layer_of
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference, Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact, UrlArtifact
 from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.publish.release_directory import read_release
@@ -66,7 +66,7 @@ class Site:
             url = f"https://mirror.example/envoy-{platform.architecture}"
             self.downloader.files[url] = content
             sha256 = Digest.of(content).hex
-            artifacts.append(LockedArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member=""))
+            artifacts.append(UrlArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member=""))
         return make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)), **changes)
 
     def build(self, plan: Plan, keys: tuple[str, ...] = ()) -> dict[str, Layout]:
@@ -227,14 +227,7 @@ class TestWhatIsDone:
             layout = write_image(site.root / platform.slug, make_config(platform), [BASE_LAYER, make_tar([program])])
             manifest = seed(site.registry, layout, image)
             artifacts.append(
-                LockedArtifact(
-                    name="envoy",
-                    platform=platform,
-                    kind="image",
-                    url=str(image.pinned(manifest.digest)),
-                    sha256=manifest.digest.hex,
-                    member=program.path,
-                )
+                ImageArtifact(name="envoy", platform=platform, reference=image.pinned(manifest.digest), member=program.path)
             )
         plan = make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)))
         layouts = site.build(plan, ("proxyv2-debug",))
@@ -247,7 +240,7 @@ class TestWhatIsDone:
         sha256 = Digest.of(b"\0asm").hex
         url = "https://mirror.example/stats.wasm"
         wasm = tuple(
-            LockedArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member="") for platform in (AMD64, ARM64)
+            UrlArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member="") for platform in (AMD64, ARM64)
         )
         file = ArtifactFile(artifact="envoy", path="/etc/istio/extensions/stats-filter.wasm", mode="0644")
         plan = make_sample_plan(book=change_image(load_book(), "proxyv2", artifacts=(file,)), lock=make_lock(artifacts=wasm))

@@ -11,7 +11,7 @@ from builder.host.go_compiler import MachineCompiler
 from builder.oci.reference import ImageReference
 from builder.pipeline.wiring import Adapters
 from builder.plan.lock import LockedGo
-from builder.ports import Completed, GoBuild, ProcessFailed
+from builder.ports import Completed, GoBuild, GoCommand, ProcessFailed
 from builder.runtime.cancellation import Cancellation
 from tests.fakes.runner import Call, FakeRunner
 from tests.samples.images import AMD64, make_digest
@@ -45,7 +45,12 @@ class Machine:
     def program_for(self, go: LockedGo, into: Path) -> str:
         """Which program a `go build` with this Go runs."""
         compiler = self.adapters.compiler_for(go, load_book())
-        compiler.build(GoBuild(argv=("go", "build", "./a"), env=(), platform=AMD64, tree=into, into=into), lambda line: None)
+        compiler.build(
+            GoBuild(
+                command=GoCommand(flags=(), ldflags=(), tags=(), packages=("./a",)), env=(), platform=AMD64, tree=into, into=into
+            ),
+            lambda line: None,
+        )
         return self.runner.calls[-1].argv[0]
 
 
