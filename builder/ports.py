@@ -105,10 +105,8 @@ class RegistryWriter(Protocol):
         mount_from: Sequence[Repository] = (),
         on_bytes: Callable[[int], None] | None = None,
     ) -> UploadOutcome:
-        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded.
-
-        `content` gives its file, and is asked for it only in the last case.
-        """
+        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded. `content`
+        gives its file, and is asked for it only in the last case."""
         ...
 
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
