@@ -6,7 +6,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from builder.oci.manifest import Descriptor, ImageConfig, Manifest
+from builder.oci.image_config import AddedConfig, BaseImage
+from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import Digest, ImageReference, Platform, Repository
 
 
@@ -62,8 +63,11 @@ class UploadOutcome(StrEnum):
     UPLOADED = "uploaded"
 
 
-class Registry(Protocol):
-    """A client of any number of OCI registries. Raises RegistryError and AccessDenied; retries what is temporary."""
+class ImageReader(Protocol):
+    """Reads what registries say of images: indexes, manifests, configurations.
+
+    As all that talks to registries, it raises RegistryError and AccessDenied, and tries again what may pass.
+    """
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """The manifest or index there, None where there is none. A digest that does not fit the bytes is an error."""
@@ -73,42 +77,62 @@ class Registry(Protocol):
         """A small blob such as an image configuration, checked against its digest."""
         ...
 
+
+class RegistryReader(ImageReader, Protocol):
+    """Reads layers, too."""
+
     def pull_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        into: Path,
-        *,
-        on_bytes: Callable[[int], None] | None = None,
+        self, repository: Repository, descriptor: Descriptor, into: Path, *, on_bytes: Callable[[int], None] | None = None
     ) -> None:
         """Fetch a blob of any size to this path, resuming what an earlier try left beside it; a file is there only once
         it is whole and of its digest. `on_bytes` is given what has come, negative where it comes again. Raises DiskFull.
         """
         ...
 
-    def push_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        content: Path,
-        *,
-        mount_from: Sequence[Repository] = (),
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> UploadOutcome:
-        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded."""
-        ...
-
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether a puller would find this blob."""
         ...
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """Store these very bytes under a tag or their digest."""
+
+class RegistryWriter(Protocol):
+    """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
+
+    def push_blob(
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        content: Callable[[], Path],
+        *,
+        mount_from: Sequence[Repository] = (),
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> UploadOutcome:
+        """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded. `content`
+        gives its file, and is asked for it only in the last case."""
+        ...
+
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        """Store these very bytes under their digest."""
+        ...
+
+
+class TagStore(Protocol):
+    """Reads, moves and deletes tags."""
+
+    def get_manifest(self, reference: ImageReference) -> Manifest | None:
+        """As that of `ImageReader`."""
+        ...
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        """Have the reference's tag point at these very bytes, which are stored with it."""
         ...
 
     def delete_tag(self, reference: ImageReference) -> bool:
         """Remove a tag, not what it points to. False where the registry cannot do that."""
         ...
+
+
+class Registry(RegistryReader, RegistryWriter, TagStore, Protocol):
+    """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 
 class Downloader(Protocol):
@@ -135,30 +159,6 @@ class Downloader(Protocol):
         Raises ArtifactError, DiskFull.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddedConfig:
-    """How an image is run: "" and () leave what its base image says; `env` and `labels` add to the base's."""
-
-    user: str = ""
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    working_dir: str = ""
-    env: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaseImage:
-    """A base image on one platform, bound to digests: its configuration, and the blobs of its layers, lowest first.
-
-    `reference` is bound to its index, or to its manifest where it has no index.
-    """
-
-    reference: ImageReference
-    config: ImageConfig
-    layers: tuple[Descriptor, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,18 +193,6 @@ class Engine(Protocol):
 
         Raises AssembleError, EngineError, BaseImageError, DiskFull, Interrupted.
         """
-        ...
-
-
-class Repositories(Protocol):
-    """Reads the version control of a source tree, and fetches releases."""
-
-    def checkout_release(self, url: str, tag: str) -> Path:
-        """A work tree of the release, from a cache that is filled at need; safe for several runs at once."""
-        ...
-
-    def describe(self, tree: Path) -> "TreeState":
-        """What git says of the tree."""
         ...
 
 
@@ -255,10 +243,29 @@ class GoToolchains(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoBuild:
-    """One `go build`: `argv` begins with `go` and lacks only `-o`; `into` is where its programs go."""
+class GoCommand:
+    """The words of a `go build`, by what they are for."""
 
-    argv: tuple[str, ...]
+    flags: tuple[str, ...]
+    ldflags: tuple[str, ...]
+    tags: tuple[str, ...]
+    packages: tuple[str, ...]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """All that stands before the packages."""
+        return (*self.flags, "-ldflags", " ".join(self.ldflags), *((f"-tags={','.join(self.tags)}",) if self.tags else ()))
+
+    def argv(self, program: str = "go", into: str = "") -> tuple[str, ...]:
+        """The whole command. `into` is the directory its programs go to, with a slash behind it."""
+        return (program, "build", *(("-o", into) if into else ()), *self.options, *self.packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoBuild:
+    """One `go build` to be run: `into` is where its programs go."""
+
+    command: GoCommand
     env: tuple[tuple[str, str], ...]
     platform: Platform
     tree: Path

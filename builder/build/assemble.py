@@ -9,6 +9,7 @@ from typing import Protocol
 from builder.build.pack import expect_all, pack_files
 from builder.images.check import ExpectedFile, ReadLayer, check_platform
 from builder.images.finish import ImageFinisher
+from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Platform
@@ -16,7 +17,7 @@ from builder.plan.assembly import assembly_target
 from builder.plan.model import AccountsLayer, FilesLayer, ImagePlan, PlannedFile, PlatformImage, RootfsLayer
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import BaseImage, Engine
+from builder.ports import Engine
 
 
 class Material(Protocol):

@@ -49,7 +49,7 @@ def compile_step(
         if unfinished.exists() or not is_intact(path):
             path.unlink(missing_ok=True)
     unfinished.touch()
-    build = GoBuild(argv=step.argv, env=step.env, platform=step.platform, tree=tree, into=into)
+    build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into)
     try:
         compiler.build(build, on_line)
     except ProcessFailed as error:

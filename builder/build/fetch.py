@@ -7,15 +7,16 @@ import zlib
 from pathlib import Path
 
 from builder.errors import ArtifactError
+from builder.oci.overlay import entry_path
 from builder.oci.reference import redact_url
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import FileArtifact, UrlArtifact
 from builder.ports import Downloader
 from builder.runtime.atomic_file import has_sha256, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
 from builder.runtime.progress import Task
 
 
-def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
+def fetch_artifact(artifact: FileArtifact | UrlArtifact, cache: Path, downloader: Downloader, task: Task) -> Path:
     """The artifact's file: the download itself, or the member it is an archive for.
 
     Raises ArtifactError, ChecksumError, DiskFull, Interrupted.
@@ -29,12 +30,12 @@ def fetch_artifact(artifact: LockedArtifact, cache: Path, downloader: Downloader
     if has_sha256(blob, artifact.sha256):
         task.outcome = "cached"
     else:
-        downloader.download(artifact.url, artifact.sha256, blob, on_bytes=task.reach)
+        downloader.download(artifact.location, artifact.sha256, blob, on_bytes=task.reach)
         task.outcome = "fetched"
     return _extract(artifact, blob, member) if artifact.member else blob
 
 
-def fetch_package(package: LockedArtifact, cache: Path, downloader: Downloader) -> Path:
+def fetch_package(package: UrlArtifact, cache: Path, downloader: Downloader) -> Path:
     """A package's file, whole. Raises ArtifactError, ChecksumError, DiskFull, Interrupted."""
     path = cache / package.sha256
     if not has_sha256(path, package.sha256):
@@ -43,7 +44,7 @@ def fetch_package(package: LockedArtifact, cache: Path, downloader: Downloader) 
     return path
 
 
-def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
+def _extract(artifact: FileArtifact | UrlArtifact, archive: Path, target: Path) -> Path:
     """Take the one member that is wanted; nothing else of the archive touches the disk."""
     try:
         with tarfile.open(archive, "r:gz") as tar, whole_file(target) as partial, partial.open("wb") as file:
@@ -53,7 +54,7 @@ def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
         keep_sum(target)
     except (KeyError, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ArtifactError(
-            f"{redact_url(artifact.url)} does not hold {artifact.member}: {error}",
+            f"{redact_url(artifact.location)} does not hold {artifact.member}: {error}",
             hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
         ) from error
     return target
@@ -61,6 +62,6 @@ def _extract(artifact: LockedArtifact, archive: Path, target: Path) -> Path:
 
 def _find(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
     for member in tar:
-        if member.name.removeprefix("./").lstrip("/") == name and member.isreg():
+        if entry_path(member.name) == entry_path(name) and member.isreg():
             return member
     raise KeyError(name)

@@ -12,8 +12,9 @@ from builder.oci.layout import Layout, copy_layout
 from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import Digest
 from builder.plan.model import MirrorPlan
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
+from builder.runtime.concurrency import finish_or_end
 from builder.runtime.progress import Task
 
 _PARALLEL = 4
@@ -26,21 +27,20 @@ def mirror_image(
     context: BuildContext,
     task: Task,
 ) -> Layout:
-    """The image as a checked layout at `into`; blobs that were downloaded before are not fetched again.
+    """The image as a checked layout at `into`; blobs that are among the downloads are not fetched again.
 
     Raises BaseImageError where the source is not whole, CheckError where programs are for another machine than the index
     says, and what the registry raises.
     """
     index = _read_index(mirror, context.registry)
     manifests = [_read_child(mirror, child, context.registry) for child in index.children()]
-    # Blobs are named by their sha256 just as downloads are.
-    blobs = _fetch_blobs(mirror, manifests, context.downloads, context.registry, task)
+    blobs = _fetch_blobs(mirror, manifests, context, task)
     layout = copy_layout(index, manifests, blobs, into, notes)
     _check(mirror, layout, context.read_layer)
     return layout
 
 
-def _read_index(mirror: MirrorPlan, registry: Registry) -> Manifest:
+def _read_index(mirror: MirrorPlan, registry: RegistryReader) -> Manifest:
     index = registry.get_manifest(mirror.source)
     if index is None or index.digest != mirror.digest:
         raise BaseImageError(
@@ -49,33 +49,27 @@ def _read_index(mirror: MirrorPlan, registry: Registry) -> Manifest:
     return index
 
 
-def _read_child(mirror: MirrorPlan, child: Descriptor, registry: Registry) -> Manifest:
+def _read_child(mirror: MirrorPlan, child: Descriptor, registry: RegistryReader) -> Manifest:
     manifest = registry.get_manifest(mirror.source.repository.at(child.digest))
     if manifest is None:
         raise lacks_manifest(mirror.image, mirror.source, child)
     return manifest
 
 
-def _fetch_blobs(
-    mirror: MirrorPlan, manifests: Sequence[Manifest], cache: Path, registry: Registry, task: Task
-) -> dict[Digest, Path]:
-    """Configurations and layers, from the cache where they are whole there."""
+def _fetch_blobs(mirror: MirrorPlan, manifests: Sequence[Manifest], context: BuildContext, task: Task) -> dict[Digest, Path]:
+    """Configurations and layers, from the downloads where they are whole there."""
     wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
-    paths = {digest: cache / digest.hex for digest in wanted}
+    paths = {digest: context.downloads / digest.hex for digest in wanted}
     missing = [blob for digest, blob in wanted.items() if not has_sha256(paths[digest], digest.hex)]
     total = sum(blob.size for blob in missing)
 
     def pull(blob: Descriptor) -> None:
-        registry.pull_blob(mirror.source.repository, blob, paths[blob.digest], on_bytes=lambda count: task.advance(count, total))
+        context.cancellation.check()
+        into = paths[blob.digest]
+        context.registry.pull_blob(mirror.source.repository, blob, into, on_bytes=lambda count: task.advance(count, total))
 
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        pulls = [pool.submit(pull, blob) for blob in missing]
-        try:
-            for done in pulls:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finish_or_end([pool.submit(pull, blob) for blob in missing], context.cancellation, "interrupted; nothing was tagged")
     task.outcome = f"{len(missing)} of {len(wanted)} blobs fetched"
     return paths
 
@@ -83,7 +77,6 @@ def _fetch_blobs(
 def _check(mirror: MirrorPlan, layout: Layout, read_layer: ReadLayer) -> None:
     index = check_integrity(layout, read_layer)
     assert index.digest == mirror.digest
-    present = [child.platform for child in index.children() if child.is_runnable]
-    missing = [str(platform) for platform in mirror.platforms if platform not in present]
+    missing = [str(platform) for platform in mirror.platforms if platform not in index.platforms()]
     if missing:
         raise CheckError(f"{mirror.image}: {mirror.source} has no {' and no '.join(missing)}")

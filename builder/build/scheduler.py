@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import Any
 
 from builder.build.assemble import AssembledPlatform, Assembler
-from builder.build.base_layers import BaseLayers
 from builder.build.compile import compile_programs
 from builder.build.context import BuildContext
 from builder.build.fetch import fetch_artifact, fetch_package
+from builder.build.layer_fetch import BaseLayers
 from builder.build.mirror import mirror_image
-from builder.errors import SourceError
 from builder.images.check import check_index
 from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
 from builder.images.layout_notes import LayoutNotes
+from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact, LockedArtifact
 from builder.plan.model import CompiledFile, CompileStep, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, SourceFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import BaseImage
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
 from builder.runtime.concurrency import finish_or_end
-from builder.runtime.tree_links import find_inside
+from builder.runtime.tree_links import find_file
 
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
@@ -56,7 +55,7 @@ class _Underway:
             case FetchedFile(artifact=artifact):
                 return self.fetched[artifact].result()
             case SourceFile(source=source):
-                return _source_file(self.tree, source)
+                return find_file(self.tree, source)
 
     def rootfs(self, step: RootfsStep) -> Path:
         """See `Material.rootfs`."""
@@ -120,12 +119,9 @@ def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep,
     programs = {(file.origin.step, file.origin.program) for file in _files(images) if isinstance(file.origin, CompiledFile)}
     steps = []
     for step in plan.compiles:
-        kept = tuple(
-            package for package, program in zip(step.packages, step.programs, strict=True) if (step.key, program) in programs
-        )
+        kept = tuple(package for program, package in step.mains if (step.key, program) in programs)
         if kept:
-            argv = (*step.argv[: -len(step.packages)], *kept)
-            steps.append(replace(step, argv=argv, packages=kept))
+            steps.append(replace(step, command=replace(step.command, packages=kept)))
     return tuple(steps)
 
 
@@ -166,9 +162,11 @@ def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, contex
 
 def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
     with context.progress.task("fetch", f"{artifact.name} {artifact.platform}") as task:
-        if artifact.kind == "image":
-            return fetch_from_image(artifact, context.downloads, context.registry, task)
-        return fetch_artifact(artifact, context.downloads, context.downloader, task)
+        match artifact:
+            case ImageArtifact():
+                return fetch_from_image(artifact, context.downloads, context.registry, task)
+            case _:
+                return fetch_artifact(artifact, context.downloads, context.downloader, task)
 
 
 def _rootfs_steps(images: Sequence[ImagePlan]) -> list[RootfsStep]:
@@ -236,18 +234,6 @@ def _assemble(
     )
     with context.progress.task("assemble", f"{group[0].image} {platform}") as task:
         return assembler.assemble(group, platform, newest[0] if newest else plan.source_date_epoch, task.detail)
-
-
-def _source_file(tree: Path, source: str) -> Path:
-    path = find_inside(tree, source)
-    if not path.is_file():
-        # It is not opened: a FIFO would keep us waiting.
-        problem = f"{tree / source} is no ordinary file" if path.exists() else f"the source lacks {tree / source}"
-        raise SourceError(
-            f"{problem}, which an image needs",
-            hint="Is this a complete checkout of an Istio release that the recipe is for?",
-        )
-    return path
 
 
 def _compose(image: ImagePlan, plan: Plan, parts: Sequence[AssembledPlatform], layouts: Path) -> Layout:

@@ -47,17 +47,18 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, r
     if from_directory:
         _push_from(context, Path(from_directory), started)
         return
-    from builder.pipeline.prepare import build_context, resolve_job
+    from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import push_plan
 
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_job(job, adapters)
+        engine = choose_engine(job, resolved, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = push_plan(
                 resolved.plan,
                 work / "layouts",
-                build_context(resolved, work, adapters),
+                build_context(resolved, work, engine, adapters),
                 adapters.publish_context(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
@@ -78,7 +79,7 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
     started = time.monotonic()
     from builder.oci.reference import Platform
-    from builder.pipeline.prepare import build_context, resolve_job
+    from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import build_plan
 
     job = _job(context)
@@ -87,8 +88,9 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_job(job, adapters)
+        engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            report = build_plan(resolved.plan, Path(output), build_context(resolved, work, adapters), started=started)
+            report = build_plan(resolved.plan, Path(output), build_context(resolved, work, engine, adapters), started=started)
             if load_platform:
                 _load(adapters, report, load_platform)
     _print_report(context, report, installable=False)
@@ -210,17 +212,9 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        build_context = adapters.build_context(directory, directory, _no_compiler)
-        publish_context = adapters.publish_context(replace=context.params["replace"])
-        report = publish_release(
-            release.publications, states, release.version, release.hub, build_context, publish_context, started
-        )
+        report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
     with _released():
         _print_report(context, report, installable=_has_istioctl(report))
-
-
-def _no_compiler() -> Any:  # noqa: ANN401 - never called
-    raise AssertionError("publishing what is built compiles nothing")
 
 
 def _no_source() -> dict[str, Any]:
@@ -234,7 +228,8 @@ def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noq
 
     for image in report.images:
         layout = Layout(Path(image.layout))
-        child = next(child for child in layout.index().children() if child.platform == platform)
+        child = layout.index().child_for(platform)
+        assert child, "this platform has been built"
         with adapters.progress.task("load", f"{image.key} {platform}"):
             adapters.docker.load(layout, child, image.references)
 

@@ -10,10 +10,11 @@ from builder.config.settings import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.plan.assembly import assembly_target
-from builder.plan.lock import LockedArtifact
-from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan
+from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
+from builder.plan.model import CompiledFile, CompileStep, ImagePlan, MirrorPlan, Plan
 from builder.recipe.rootfs_schema import Rootfs
 
+_KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
 _PAIRS = tuple[tuple[str, str], ...]
 
 
@@ -51,13 +52,14 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     lines += ["Settings"]
     lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
     lines += ["", "Compile"]
-    lines += _indent(
-        [(str(step.platform), " ".join(step.programs), _tags(step.argv)) for step in plan.compiles] or [("nothing",)]
-    )
+    lines += _indent([(str(step.platform), " ".join(step.programs), _tags(step)) for step in plan.compiles] or [("nothing",)])
     if plan.artifacts:
         lines += ["", "Fetch"]
         lines += _indent(
-            [(a.name, str(a.platform), a.kind, redact_url(a.url), f"sha256:{a.sha256[:12]}") for a in plan.artifacts]
+            [
+                (a.name, str(a.platform), _KINDS[type(a)], redact_url(a.location), f"sha256:{a.sha256[:12]}")
+                for a in plan.artifacts
+            ]
         )
     lines += ["", "Images"]
     for image in plan.images:
@@ -99,8 +101,8 @@ def _origin(origin: object) -> str:
     return f"({origin})" if not isinstance(origin, CompiledFile) else ""
 
 
-def _tags(argv: tuple[str, ...]) -> str:
-    return next((word for word in argv if word.startswith("-tags=")), "no tags")
+def _tags(step: CompileStep) -> str:
+    return f"-tags={','.join(step.command.tags)}" if step.command.tags else "no tags"
 
 
 def _indent(rows: list[tuple[str, ...]]) -> list[str]:
@@ -110,7 +112,23 @@ def _indent(rows: list[tuple[str, ...]]) -> list[str]:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values
     """Frozen values as JSON values: names of things as their text, mappings kept as tuples of pairs become objects."""
     if isinstance(value, LockedArtifact):
-        value = replace(value, url=redact_url(value.url))
+        return {
+            "name": value.name,
+            "platform": str(value.platform),
+            "url": redact_url(value.location),
+            "sha256": value.sha256,
+            "member": value.member,
+            "kind": _KINDS[type(value)],
+        }
+    if isinstance(value, CompileStep):
+        return {
+            "key": value.key,
+            "platform": str(value.platform),
+            "argv": list(value.command.argv()),
+            "env": dict(value.env),
+            "packages": list(value.command.packages),
+            "container": value.container,
+        }
     if isinstance(value, Rootfs):
         return value.model_dump(mode="json", exclude_defaults=True)
     if isinstance(value, Platform | Digest | ImageReference | Repository | Hub):

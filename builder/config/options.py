@@ -165,6 +165,13 @@ WHAT = (
     _word("ztunnel_image", "REFERENCE", "A ztunnel image to take the program out of."),
     _words("ztunnel_from", "SOURCE,…", "Where to look for ztunnel, in this order; file,url,image by default."),
     Option(
+        name="engine",
+        choices=("auto", "buildx", "builtin"),
+        help="What assembles images; auto by default.",
+        more="`auto` takes buildx where a Docker engine (or the named `builder`) answers, else `builtin`, which needs no "
+        "Docker and no root. The images are the same, to the digest: see [Engines](engines.md).",
+    ),
+    Option(
         name="compression",
         choices=("gzip", "zstd"),
         help="How layers are compressed.",

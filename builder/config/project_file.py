@@ -1,5 +1,6 @@
 """The project file, istio-build.yaml: what may stand in it, and where it is found."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,7 @@ def _field(option: Option) -> Any:  # noqa: ANN401 - a type and a field, as pyda
         case "words":
             return Words, Field(default=(), description=option.help)
         case "pairs":
-            return dict[str, str], Field(default={}, description=option.help)
+            return Mapping[str, str], Field(default={}, description=option.help)
         case "switch":
             return bool, Field(default=False, description=option.help)
         case "seconds":

@@ -49,6 +49,7 @@ class Job:
     request: Request
     source: SourceRequest
     recipes: tuple[Path, ...]
+    engine: str
     builder: str
     insecure_registries: tuple[str, ...]
     timeout: float
@@ -89,6 +90,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         request=request,
         source=_source(merged),
         recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
+        engine=merged.word("engine", "auto"),
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         timeout=_timeout(merged),

@@ -1,1 +1,1 @@
-"""Adapters of Docker: buildx assembles images and compiles in one, the engine loads them."""
+"""Assembles images, with Docker's buildx or by ourselves; compiles in an image; loads images into Docker."""

@@ -5,18 +5,16 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
-
 from builder.engine.bake import bake_definition
 from builder.engine.build_log import BuildLog, explain, last_line
-from builder.errors import BaseImageError, BuilderError, EngineError
+from builder.errors import BaseImageError, EngineError
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
 from builder.runtime.json_document import parse_json
+from builder.runtime.retry import RetryableError, RetryPolicy
 
 MINIMUM_VERSION = (0, 13)
 _BUILDX_URL = "https://github.com/docker/buildx#installing"
@@ -44,15 +42,15 @@ class Buildx:
         run: ProcessRunner,
         environment: Mapping[str, str],
         check_engine: Callable[[], None],
+        retry: RetryPolicy,
         builder: str = "",
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._run = run
         # Bake asks before it reads or writes outside the working directory; all these paths are of our own making.
         self._environment = {**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         self._check_engine = check_engine
         self._builder = builder
-        self._pause = pause
+        self._retry = retry
         self._plugin: Path | None = None
         self._lock = threading.Lock()
 
@@ -68,17 +66,8 @@ class Buildx:
         argv = [str(plugin), "bake", "--file", "-", "--progress", "rawjson"]
         if self._builder:
             argv += ["--builder", self._builder]
-        attempts = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, _TemporaryFailure)),
-            stop=stop_after_attempt(4),
-            wait=wait_exponential_jitter(initial=1, max=15),
-            sleep=self._pause,
-            reraise=True,
-        )
-        try:
-            attempts(self._bake, argv, json.dumps(definition), on_progress, {**self._environment, **(secrets or {})})
-        except _TemporaryFailure as failure:
-            raise failure.explained from failure
+        environment = {**self._environment, **(secrets or {})}
+        self._retry.run(lambda: self._bake(argv, json.dumps(definition), on_progress, environment))
 
     def _bake(
         self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None], environment: Mapping[str, str]
@@ -91,7 +80,7 @@ class Buildx:
             cause = log.cause(error.stderr)
             # Of a program that a RUN started, the command line stands there, too, and may hold anything.
             if _TEMPORARY.search(cause) and not isinstance(explained, BaseImageError) and _PROGRAM_FAILED not in cause:
-                raise _TemporaryFailure(explained) from error
+                raise RetryableError(explained) from error
             raise explained from error
 
     def prepare(self) -> None:
@@ -156,11 +145,3 @@ def find_plugin(environment: Mapping[str, str]) -> Path:
         "buildx is not installed",
         hint=f"Install your system's docker-buildx or docker-buildx-plugin package, or see {_BUILDX_URL}.",
     )
-
-
-class _TemporaryFailure(Exception):
-    """A failure that the same command may not meet again; carries what to say if it does."""
-
-    def __init__(self, explained: BuilderError) -> None:
-        super().__init__(explained.message)
-        self.explained = explained

@@ -46,7 +46,7 @@ class ContainerCompiler:
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         """See `ports.Compiler.build`. The tree is always at /src, so not even a debugger's build depends on where it was."""
         env = tuple(sorted({**dict(build.env), **dict(_PLACES)}.items()))
-        command = (*build.argv[:2], "-o", f"{_PROGRAMS}/", *build.argv[2:])
+        command = build.command.argv(into=f"{_PROGRAMS}/")
         dockerfile = build.into.with_name(f"{build.into.name}.image") / "Dockerfile"
         dockerfile.parent.mkdir(parents=True, exist_ok=True)
         dockerfile.write_text(self._render(env, command), encoding="utf-8")
@@ -58,7 +58,7 @@ class ContainerCompiler:
             failed = re.search(r"did not complete successfully: exit code: (\d+)", error.message)
             if not failed:
                 raise
-            raise ProcessFailed(build.argv, int(failed[1]), "", error.output) from error
+            raise ProcessFailed(command, int(failed[1]), "", error.output) from error
 
     def _definition(self, build: GoBuild, dockerfile: Path) -> dict[str, Any]:
         proxies = {name: self._environment[name] for name in _PROXIES if self._environment.get(name)}

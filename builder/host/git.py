@@ -5,20 +5,18 @@ import os
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from builder.errors import SourceError
 from builder.host.git_description import describe_checkout
 from builder.host.git_remote import REMOTE, remote_environment
 from builder.host.git_view import find_checkout, open_view, private_environment
 from builder.oci.reference import redact_url
-from builder.ports import ProcessFailed, ProcessRunner, TreeState
+from builder.ports import ProcessFailed, ProcessRunner, ProcessSilent, TreeState
 from builder.runtime.file_lock import locked
+from builder.runtime.retry import RetryableError, RetryPolicy
 from builder.runtime.tree_links import find_linked
 
 # What git (its transports are curl and ssh) prints when trying again may help.
@@ -57,15 +55,11 @@ _REPOSITORY_VARIABLES = frozenset(
     )
 )
 
-
-# How `process` ends what it says of a program that it ended for its silence.
-_SILENT = "ended: it printed nothing"
 _PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
 
 
 class Git:
-    """The git program. `pause(seconds)` sleeps and may raise Interrupted; `silence` is for how many seconds a server may
-    say nothing."""
+    """The git program. `silence` is for how many seconds a server may say nothing."""
 
     def __init__(
         self,
@@ -73,7 +67,7 @@ class Git:
         environment: Mapping[str, str],
         cache: Path,
         *,
-        pause: Callable[[float], None] = time.sleep,
+        retry: RetryPolicy,
         silence: float = 120.0,
     ) -> None:
         self._run = run
@@ -82,7 +76,7 @@ class Git:
         ours = {name: value for name, value in environment.items() if name not in _REPOSITORY_VARIABLES}
         self._environment = {**ours, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
         self._cache = cache
-        self._pause = pause
+        self._retry = retry
         self._silence = silence
 
     def checkout_release(self, url: str, tag: str) -> Path:
@@ -93,7 +87,7 @@ class Git:
         home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
         home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
-        with locked(home / "lock", self._pause):
+        with locked(home / "lock", self._retry.sleep):
             if complete.exists() and tree.is_dir():
                 return tree
             mirror = home / "mirror.git"
@@ -127,17 +121,20 @@ class Git:
         return self._git(directory, {**self._environment, "GIT_CEILING_DIRECTORIES": str(directory.parent.resolve())}, *words)
 
     def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
-        attempts = Retrying(
-            retry=retry_if_exception(_Patience()),
-            stop=stop_after_attempt(4),
-            wait=wait_exponential_jitter(initial=1, max=10),
-            sleep=self._pause,
-            reraise=True,
-        )
         refspec = f"+refs/tags/{tag}:refs/tags/{tag}"
+
+        def attempt() -> None:
+            try:
+                # With --progress, so that only one that hangs is silent.
+                self._ask_server(mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
+            except SourceError as error:
+                silent = isinstance(error.__cause__, ProcessSilent)
+                if silent or any(sign in error.message.lower() for sign in _TEMPORARY):
+                    raise RetryableError(error, silent=silent) from error.__cause__
+                raise
+
         try:
-            # With --progress, so that only one that hangs is silent.
-            attempts(self._ask_server, mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
+            self._retry.run(attempt)
         except SourceError as error:
             if "couldn't find remote ref" not in error.message:
                 raise
@@ -173,21 +170,6 @@ class Git:
             raise SourceError(f"git {command} failed: {_last_words(error)}") from error
         # A status line begins with a space.
         return done.stdout.rstrip("\n")
-
-
-class _Patience:
-    """Whether trying again may help. A silence counts once, as each takes minutes."""
-
-    def __init__(self) -> None:
-        self._silences = 0
-
-    def __call__(self, error: BaseException) -> bool:
-        if not isinstance(error, SourceError):
-            return False
-        if _SILENT in error.message:
-            self._silences += 1
-            return self._silences == 1
-        return any(sign in error.message.lower() for sign in _TEMPORARY)
 
 
 def _last_words(error: ProcessFailed) -> str:

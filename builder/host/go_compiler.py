@@ -24,7 +24,7 @@ class MachineCompiler:
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         """See `ports.Compiler.build`."""
         self._check_c_compiler(build)
-        argv = [str(self._toolchain.program), *build.argv[1:2], "-o", f"{build.into}/", *build.argv[2:]]
+        argv = build.command.argv(str(self._toolchain.program), f"{build.into}/")
         env = compiler_environment(build, self._toolchain, self._environment)
         # Go 1.26 removes its work directory when it ends by itself, but not when Ctrl-C ends it.
         place = env.get("GOTMPDIR") or env.get("TMPDIR")

@@ -1,9 +1,5 @@
-"""Takes one file out of an image at a registry: the layers are fetched from the top until one has it.
+"""Takes one file out of an image at a registry: the layers are fetched from the top until one has it."""
 
-Whiteouts: OCI image-spec v1.1, layer.md.
-"""
-
-import posixpath
 import tarfile
 from enum import Enum, auto
 from pathlib import Path, PurePosixPath
@@ -13,15 +9,14 @@ from builder.errors import ArtifactError, BuilderError, CheckError, DiskFull
 from builder.images.layers import fetch_layer
 from builder.oci.layer import open_layer
 from builder.oci.manifest import Descriptor
+from builder.oci.overlay import entry_path, find_whiteout
 from builder.oci.reference import ImageReference
-from builder.plan.lock import LockedArtifact
-from builder.ports import Registry
+from builder.plan.lock import ImageArtifact
+from builder.ports import RegistryReader
 from builder.runtime.atomic_file import NO_ROOM, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
 from builder.runtime.progress import Task
 
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 _CHUNK = 1 << 20
 
 
@@ -31,7 +26,7 @@ class _Look(Enum):
     NOT_HERE = auto()
 
 
-def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, task: Task) -> Path:
+def fetch_from_image(artifact: ImageArtifact, cache: Path, registry: RegistryReader, task: Task) -> Path:
     """The file `artifact.member` of the image whose manifest the artifact is bound to.
 
     Kept in `cache` by manifest and path, as are the layers by their digest. Raises ArtifactError where the image has no
@@ -42,7 +37,7 @@ def fetch_from_image(artifact: LockedArtifact, cache: Path, registry: Registry, 
     if is_intact(target):
         task.outcome = "cached"
         return target
-    reference = ImageReference.parse(artifact.url)
+    reference = artifact.reference
     manifest = registry.get_manifest(reference)
     if manifest is None:
         raise ArtifactError(f"{reference} is not there any more", hint="It was a moment ago: run the same again.")
@@ -65,26 +60,18 @@ def _look_for(path: str, blob: Path, layer: Descriptor, target: Path, reference:
     try:
         with open_layer(blob, layer.media_type) as tar:
             for member in tar:
-                here = posixpath.normpath(f"/{member.name.lstrip('/')}")
+                here = entry_path(member.name)
+                whiteout = find_whiteout(here)
                 if here == path:
                     _take(tar, member, target, reference, path)
                     look = _Look.FOUND
                 elif here in parents and not member.isdir():
                     raise _lacks(reference, path, f"{here} is no directory")
-                elif look is _Look.NOT_HERE and _hides(here, path, parents):
+                elif look is _Look.NOT_HERE and whiteout and whiteout.hides(path):
                     look = _Look.REMOVED
     except CheckError as error:
         raise ArtifactError(f"{reference}: {error.message}") from error
     return look
-
-
-def _hides(here: str, path: str, parents: set[str]) -> bool:
-    """Whether this entry removes the path, or something above it, as the layers below have it."""
-    folder, _, name = here.rpartition("/")
-    if name == _OPAQUE:
-        return (folder or "/") in parents
-    removed = f"{folder}/{name.removeprefix(_WHITEOUT)}"
-    return name.startswith(_WHITEOUT) and (removed == path or removed in parents)
 
 
 def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, reference: ImageReference, path: str) -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from builder.errors import CheckError
 from builder.images.compress import compress_layer
-from builder.oci.image_config import write_config
+from builder.oci.image_config import BaseImage, add_config, write_config
 from builder.oci.layer_format import FORMATS, layer_media_type, oci_media_type
 from builder.oci.layout import Layout, replace_image
 from builder.oci.manifest import CONFIG, MANIFEST, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest
-from builder.ports import AddedConfig, AssemblyTarget, BaseImage
+from builder.ports import AssemblyTarget
 from builder.runtime.atomic_file import has_sha256, sum_file
 from builder.runtime.extracted_file import is_intact, keep_sum, recorded_sum
 
@@ -103,27 +103,6 @@ def final_config(target: AssemblyTarget, diff_ids: Sequence[str]) -> ImageConfig
     """What the image of a target says of itself: what its base says, and what is added to that."""
     base = target.base.config if target.base else ImageConfig(platform=target.platform)
     return replace(add_config(base, target.config), diff_ids=(*base.diff_ids, *diff_ids))
-
-
-def add_config(base: ImageConfig, added: AddedConfig) -> ImageConfig:
-    """A base's configuration with this added, as Dockerfile instructions would
-    (https://docs.docker.com/reference/dockerfile/): an ENTRYPOINT makes the base's CMD void, and what the base wants done in
-    builds on top of it is done with this one."""
-    return replace(
-        base,
-        user=added.user or base.user,
-        entrypoint=added.entrypoint or base.entrypoint,
-        command=added.command or (() if added.entrypoint else base.command),
-        working_dir=added.working_dir or base.working_dir,
-        env=tuple({**dict(base.env), **dict(added.env)}.items()),
-        labels=tuple(sorted({**dict(base.labels), **dict(added.labels)}.items())),
-        others=tuple((name, value) for name, value in base.others if name in HANDED_ON),
-    )
-
-
-# What of a configuration no recipe can say and a base hands on. What else there may be is of a container that the base was
-# made of, such as Hostname; builders leave it out.
-HANDED_ON = ("ExposedPorts", "Healthcheck", "Shell", "StopSignal", "Volumes", "author")
 
 
 def _write_manifest(config: bytes, layers: Sequence[Descriptor]) -> Manifest:

@@ -1,24 +1,36 @@
-"""The layers of an image at a registry, in a cache by their digest."""
+"""Blobs of an image at a registry, in a cache by their digest."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from builder.errors import BaseImageError
 from builder.oci.manifest import Descriptor
-from builder.oci.reference import ImageReference
-from builder.ports import Registry
+from builder.oci.reference import ImageReference, Repository
+from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
 from builder.runtime.progress import Task
 
 
-def fetch_layer(reference: ImageReference, layer: Descriptor, cache: Path, registry: Registry, task: Task) -> Path:
-    """The blob of one layer; not fetched again where `cache` has it whole. Raises what the registry raises."""
-    blob = cache / layer.digest.hex
-    if not has_sha256(blob, layer.digest.hex):
-        registry.pull_blob(reference.repository, layer, blob, on_bytes=lambda count: task.advance(count, layer.size))
-    return blob
+def fetch_blob(
+    repository: Repository,
+    blob: Descriptor,
+    cache: Path,
+    registry: RegistryReader,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Path:
+    """The file of a blob; not fetched again where `cache` has it whole. Raises what the registry raises."""
+    path = cache / blob.digest.hex
+    if not has_sha256(path, blob.digest.hex):
+        registry.pull_blob(repository, blob, path, on_bytes=on_bytes)
+    return path
 
 
-def fetch_layers(reference: ImageReference, cache: Path, registry: Registry, task: Task) -> tuple[tuple[Path, str], ...]:
+def fetch_layer(reference: ImageReference, layer: Descriptor, cache: Path, registry: RegistryReader, task: Task) -> Path:
+    """The blob of one layer, as `fetch_blob` gives it; `task` shows how much of it has come."""
+    return fetch_blob(reference.repository, layer, cache, registry, lambda count: task.advance(count, layer.size))
+
+
+def fetch_layers(reference: ImageReference, cache: Path, registry: RegistryReader, task: Task) -> tuple[tuple[Path, str], ...]:
     """All layers of a base image, which `reference` binds to its manifest for one platform: blob and media type, base first.
 
     Raises BaseImageError where the image is gone, and what the registry raises.

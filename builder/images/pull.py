@@ -6,7 +6,7 @@ from builder.errors import RegistryError
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.model import FINGERPRINT_ANNOTATION
-from builder.ports import Registry
+from builder.ports import RegistryReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class PulledImage:
         return self.index.annotations().get(FINGERPRINT_ANNOTATION, "") if self.index else ""
 
 
-def pull(reference: ImageReference, registry: Registry) -> PulledImage:
+def pull(reference: ImageReference, registry: RegistryReader) -> PulledImage:
     """Read an image as a puller would, without downloading layers. Raises RegistryError where the registry fails."""
     index = registry.get_manifest(reference)
     if index is None:
@@ -56,7 +56,7 @@ def pull(reference: ImageReference, registry: Registry) -> PulledImage:
 
 
 def _pull_platform(
-    reference: ImageReference, child: Descriptor, registry: Registry, problems: list[str]
+    reference: ImageReference, child: Descriptor, registry: RegistryReader, problems: list[str]
 ) -> PulledPlatform | None:
     repository = reference.repository
     manifest = registry.get_manifest(repository.at(child.digest))

@@ -1,1 +1,1 @@
-"""HTTP for everybody: sessions, patience, retries, downloads. Knows of no registry and no image."""
+"""HTTP for everybody: sessions, patience, downloads. Knows of no registry and no image."""

@@ -15,23 +15,18 @@ import urllib3
 
 from builder.errors import ArtifactError, ChecksumError
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.patience import Patience
-from builder.net.retry import RetryableError, RetryPolicy, is_temporary_status, now_utc, retry_after_seconds
-from builder.net.session import CHUNK_BYTES, TIMEOUTS, Failure, HttpSession, header_text
+from builder.net.session import CHUNK_BYTES, Failure, HttpSession, Waiting, header_text
+from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.regular_file import open_regular
+from builder.runtime.retry import RetryableError, RetryPolicy
 
 _LARGEST_TEXT = 64 * 1024
 # An Envoy with its symbols has a tenth of this; a server that never stops sending must not fill the disk.
 _LARGEST_FILE = 4 * 1024**3
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19}|\*)")
 _LENGTH = re.compile(r"[0-9]{1,19}")
 # Object stores answer 403 for what is not there, so that nobody can find out what is.
 _NOTHING_THERE = (403, 404, 410)
-
-
-def _go_on() -> None:
-    """Interrupt nothing."""
 
 
 def _show_nothing(done: int, total: int) -> None:
@@ -39,24 +34,14 @@ def _show_nothing(done: int, total: int) -> None:
 
 
 class HttpDownloader:
-    """Implements `ports.Downloader`. For many threads at once.
+    """Implements `ports.Downloader`. For many threads at once."""
 
-    `check_interrupted` raises Interrupted; it is asked before each request and between chunks. `timeouts` are the
-    seconds to connect and between two reads, `patience` is how long each host may be silent in all.
-    """
-
-    def __init__(
-        self,
-        *,
-        retry: RetryPolicy,
-        check_interrupted: Callable[[], None] = _go_on,
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
-    ) -> None:
+    def __init__(self, *, retry: RetryPolicy, waiting: Waiting | None = None) -> None:
+        waiting = waiting or Waiting()
         self._retry = retry
-        self._check_interrupted = check_interrupted
-        self._timeouts = timeouts
-        self._session = HttpSession(use_netrc=True, patience=patience)
+        self._check_interrupted = waiting.check_interrupted
+        self._timeouts = waiting.timeouts
+        self._session = HttpSession(use_netrc=True, patience=waiting.patience)
 
     def abort(self) -> None:
         """End all requests, from any thread. Meant for when `check_interrupted` raises: then so do all operations."""
@@ -224,11 +209,9 @@ class _Transfer:
 
     def range_headers(self) -> dict[str, str]:
         """What to ask for: the rest of what we have, if it is still the same file."""
-        if not self.part.size:
-            return {}
-        self.resumed = True
-        headers = {"Range": f"bytes={self.part.size}-"}
-        return {**headers, "If-Range": self._etag} if self._etag else headers
+        headers = self.part.range_headers()
+        self.resumed = self.resumed or bool(headers)
+        return {**headers, "If-Range": self._etag} if headers and self._etag else headers
 
     def accept(self, response: requests.Response) -> int:
         """Make the part fit the answer; the size of the whole file, 0 where unknown.
@@ -239,11 +222,11 @@ class _Transfer:
         # If-Range takes strong tags only: RFC 9110 section 13.1.5.
         self._etag = "" if etag.startswith("W/") else etag
         if response.status_code == 206:
-            match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
-            if not match or int(match[1]) != self.part.size:
+            total = self.part.total_size(response.headers)
+            if total is None:
                 self.part.clear()
                 raise RetryableError(ArtifactError(f"cannot resume {redact_url(self.url)}: the server sent another range"))
-            return 0 if match[2] == "*" else int(match[2])
+            return total
         self.part.clear()
         self.resumed = False
         length = response.headers.get("Content-Length", "")

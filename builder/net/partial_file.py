@@ -4,8 +4,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from builder.runtime.atomic_file import NO_ROOM, sum_file
 
 _CHUNK_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-(?:[0-9]{1,19}/([0-9]{1,19}))?")
 
 
 class PartialFile:
@@ -74,6 +76,17 @@ class PartialFile:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
         self._hash = hashlib.sha256()
         self.size = 0
+
+    def range_headers(self) -> dict[str, str]:
+        """What to ask a server for, so that it sends the rest of the file (RFC 9110 section 14.2)."""
+        return {"Range": f"bytes={self.size}-"} if self.size else {}
+
+    def total_size(self, headers: Mapping[str, str]) -> int | None:
+        """Of a server that sends a part (206): the size of the whole, 0 where it does not say; None where it does not go on
+        where we are (RFC 9110 section 14.4).
+        """
+        match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+        return int(match[2] or 0) if match and int(match[1]) == self.size else None
 
     def hexdigest(self) -> str:
         """The sha256 of what it holds."""

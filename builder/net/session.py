@@ -6,8 +6,8 @@ import ipaddress
 import re
 import ssl
 import urllib.parse
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,23 @@ _LOST_CONNECTION = (
     requests.exceptions.ChunkedEncodingError,
     urllib3.exceptions.ProtocolError,
 )
+
+
+def _go_on() -> None:
+    """Interrupt nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How long hosts are waited for, and what ends it sooner.
+
+    `check_interrupted`, asked before each request and between chunks, raises Interrupted. `timeouts` are the seconds to
+    connect and between two reads; `patience` is how long each host may be silent in all, whatever is asked of it.
+    """
+
+    check_interrupted: Callable[[], None] = _go_on
+    timeouts: tuple[float, float] = TIMEOUTS
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

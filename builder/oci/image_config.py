@@ -1,11 +1,57 @@
-"""Writes image configurations (image-spec v1.1, config.md): the same values give the same bytes, whoever assembled the image. Pure."""
+"""Image configurations (image-spec v1.1, config.md): the same values give the same bytes, whoever built the image. Pure."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from builder.oci.manifest import ImageConfig
+from builder.oci.manifest import Descriptor, ImageConfig
+from builder.oci.reference import ImageReference
+
+# What of a configuration no recipe can say and a base hands on. What else there may be is of a container that the base was
+# made of, such as Hostname; builders leave it out.
+HANDED_ON = ("ExposedPorts", "Healthcheck", "Shell", "StopSignal", "Volumes", "author")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddedConfig:
+    """How an image is run: "" and () leave what its base image says; `env` and `labels` add to the base's."""
+
+    user: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImage:
+    """A base image on one platform, bound to digests: its configuration, and the blobs of its layers, lowest first.
+
+    `reference` is bound to its index, or to its manifest where it has no index.
+    """
+
+    reference: ImageReference
+    config: ImageConfig
+    layers: tuple[Descriptor, ...]
+
+
+def add_config(base: ImageConfig, added: AddedConfig) -> ImageConfig:
+    """A base's configuration with this added, as Dockerfile instructions would
+    (https://docs.docker.com/reference/dockerfile/): an ENTRYPOINT makes the base's CMD void, and what the base wants done in
+    builds on top of it is done with this one."""
+    return replace(
+        base,
+        user=added.user or base.user,
+        entrypoint=added.entrypoint or base.entrypoint,
+        command=added.command or (() if added.entrypoint else base.command),
+        working_dir=added.working_dir or base.working_dir,
+        env=tuple({**dict(base.env), **dict(added.env)}.items()),
+        labels=tuple(sorted({**dict(base.labels), **dict(added.labels)}.items())),
+        others=tuple((name, value) for name, value in base.others if name in HANDED_ON),
+    )
 
 
 def write_config(config: ImageConfig, created: int, steps: Sequence[str]) -> bytes:

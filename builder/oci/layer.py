@@ -3,7 +3,6 @@
 import hashlib
 import io
 import math
-import posixpath
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import IO
 
 from builder.errors import CheckError
 from builder.oci.elf import read_executable
+from builder.oci.overlay import entry_path
 from builder.oci.tar_stream import DAMAGE, Compression, decompressed, open_tar
 from builder.runtime.atomic_file import NO_ROOM
 from builder.runtime.regular_file import open_regular
@@ -148,7 +148,7 @@ def _describe(member: tarfile.TarInfo, sha256: str, architecture: str) -> LayerE
         tarfile.SYMTYPE: "symlink",
     }
     return LayerEntry(
-        path=posixpath.normpath(f"/{member.name.lstrip('/')}"),
+        path=entry_path(member.name),
         kind=kinds.get(member.type, "link" if member.islnk() else "other"),
         mode=f"{member.mode & 0o7777:04o}",
         owner=f"{member.uid}:{member.gid}",

@@ -94,6 +94,14 @@ class Manifest:
         """The manifests that an index lists."""
         return self._descriptors(self.json().get("manifests"))
 
+    def child_for(self, platform: Platform) -> Descriptor | None:
+        """The manifest that an index lists for this platform, None where it lists none."""
+        return next((child for child in self.children() if child.platform == platform), None)
+
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms for which an index lists an image."""
+        return tuple(child.platform for child in self.children() if child.platform and child.is_runnable)
+
     def config(self) -> Descriptor:
         """The image configuration that an image manifest names."""
         return self._descriptors([self.json().get("config")])[0]

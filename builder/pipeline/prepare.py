@@ -1,6 +1,7 @@
 """Prepares a job: reads the source, looks up what the plan depends on, and makes the plan."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
@@ -8,15 +9,20 @@ from builder.build.context import BuildContext, CompileContext
 from builder.config.settings import Job
 from builder.pipeline.wiring import Adapters
 from builder.plan.archives import ArchivePlan, make_archive_plan
+from builder.plan.assembly import assembly_target
+from builder.plan.dockerfile import unlike_values
 from builder.plan.lock import Lock, LockedGo, SourceFacts
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
+from builder.ports import Engine
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.loader import load_recipes
+from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import list_directory, reaches_outside, read_source
 from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
+from builder.runtime.tree_links import find_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +52,17 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
     with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
         tree, source = _read_source(job, adapters)
         book = recipes.at(source.release)
-        lock = resolve(
-            job.request,
-            book,
-            source,
-            lambda: _find_go(job, book, source, adapters),
-            adapters.registry,
-            adapters.downloader,
-            lambda name: list_directory(tree, name),
-            adapters.apt,
+        lookups = Lookups(
+            check_file=partial(find_file, tree),
+            list_directory=partial(list_directory, tree),
+            find_go=lambda: _find_go(job, book, source, adapters),
+            registry=adapters.registry,
+            downloader=adapters.downloader,
+            packages=adapters.apt,
             cache=adapters.workspace.downloads,
             note=adapters.progress.note,
         )
+        lock = resolve(job.request, book, source, lookups)
         task.outcome = f"commit {source.state.commit[:12]}"
     _warn_of(tree, source, recipes, adapters)
     outside = reaches_outside(tree)
@@ -79,9 +84,30 @@ def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> 
     return ResolvedArchives(tree=tree, book=book, go=go, plan=make_archive_plan(job.request, book, lock, targets))
 
 
-def build_context(resolved: Resolved, work: Path, adapters: Adapters) -> BuildContext:
+def choose_engine(job: Job, resolved: Resolved, adapters: Adapters, *, loads: bool = False) -> Engine:
+    """What assembles the images of a job; `loads`: they are to go into the local Docker engine, too.
+
+    Raises RequestError, before any work, where the built-in engine is asked for what only Docker can do.
+    """
+    return adapters.engine_for(job.engine, "--load" if loads else _what_needs_docker(resolved))
+
+
+def build_context(resolved: Resolved, work: Path, engine: Engine, adapters: Adapters) -> BuildContext:
     """All that building this job needs of the world; `work` is the job's directory."""
-    return adapters.build_context(resolved.tree, work, lambda: adapters.compiler_for(resolved.lock.go, resolved.book))
+    find_compiler = partial(adapters.compiler_for, resolved.lock.go, resolved.book)
+    return adapters.build_context(resolved.tree, work, engine, find_compiler)
+
+
+def _what_needs_docker(resolved: Resolved) -> str:
+    """The first thing that the built-in engine cannot do, "" where there is none."""
+    if resolved.lock.go.image:
+        return "--compile-in"
+    for image in resolved.plan.images:
+        for platform in image.platforms:
+            instruction = unlike_values(assembly_target(image, platform, Path(), resolved.plan.source_date_epoch))
+            if instruction:
+                return f"{image.key}: the template {image.template}, where it differs from its recipe in `{instruction}`,"
+    return ""
 
 
 def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: Adapters) -> tuple[WrittenArchive, ...]:

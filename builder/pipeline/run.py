@@ -16,28 +16,32 @@ from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.plan.tags import plain_tag
-from builder.ports import Registry
+from builder.ports import Registry, RegistryReader, TagStore
+from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.platform_loss import refuse_fewer_platforms
-from builder.publish.publication import Publication, Traffic
+from builder.publish.publication import Publication, Release
 from builder.publish.published import find_mirrored, find_published
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.tags import TagMover, before_tags, read_tags
 from builder.publish.upload import upload
 from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.cancellation import TaskGroup
 from builder.runtime.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishContext:
-    """What publishing needs of the world; `rollback_registry` goes on working after an interruption.
+    """What publishing needs of the world; `rollback_tags` go on working after an interruption.
 
-    `replace` allows tags to lose platforms.
+    `cancellation` is of the tasks that the registry is for. `replace` allows tags to lose platforms.
     """
 
     registry: Registry
-    rollback_registry: Registry
+    rollback_tags: TagStore
     journals: Path
+    progress: Progress
+    cancellation: TaskGroup
     replace: bool = False
 
 
@@ -54,49 +58,54 @@ def push_plan(
             _refuse_platform_loss(missing, publish_context.registry)
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
         built = build_images(plan, missing, layouts, build_context, mirrors)
-    publications = [_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything]
+    publications = tuple(_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything)
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
-    return publish_release(publications, states, plan.version, plan.hub, build_context, publish_context, started)
+    release = Release(version=plan.version, hub=plan.hub, publications=publications)
+    return publish_release(release, states, publish_context, started)
 
 
-def publish_release(
-    publications: Sequence[Publication],
-    states: dict[str, str],
-    version: str,
-    hub: str,
-    build_context: BuildContext,
-    publish_context: PublishContext,
-    started: float,
-) -> Report:
-    """Publish images that are built and checked: send their content, read it back, move the tags, look at those."""
+def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
+    """Publish images that are built and checked: send their content, read it back, move the tags, look at those.
+
+    `states` says of each image, by its key, what the report is to say.
+    """
+    publications, progress = release.publications, context.progress
     with before_tags():
-        traffic = upload(publications, publish_context.registry, build_context.progress)
-        with build_context.progress.task("verify", f"{len(publications)} images"):
-            pulled = verify_content(publications, publish_context.registry)
+        traffic = upload(publications, context.registry, progress, context.cancellation)
+        with progress.task("verify", f"{len(publications)} images"):
+            pulled = verify_content(publications, context.registry)
     moved = TagMover(
-        registry=publish_context.registry,
-        rollback_registry=publish_context.rollback_registry,
-        journal=_journal(publish_context, [reference for entry in publications for reference in entry.references]),
-        progress=build_context.progress,
-        pause=build_context.cancellation.wait,
-        protected=build_context.cancellation.protected,
-        replace=publish_context.replace,
+        images=context.registry,
+        tags=context.registry,
+        rollback_tags=context.rollback_tags,
+        journal=_journal(context, release.references),
+        progress=progress,
+        pause=context.cancellation.wait,
+        protected=context.cancellation.protected,
+        replace=context.replace,
     ).move(publications)
     if moved:
-        _read_tags_back(publications, publish_context.registry, build_context.progress)
+        _read_tags_back(release, context)
     images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
-    return _finish(version, hub, images, replace(traffic, tags_moved=moved), build_context.progress, started)
+    return Report(
+        version=release.version,
+        hub=release.hub,
+        images=images,
+        traffic=replace(traffic, tags_moved=moved),
+        stages=progress.stage_seconds(),
+        seconds=time.monotonic() - started,
+    )
 
 
-def _read_tags_back(publications: Sequence[Publication], registry: Registry, progress: Progress) -> None:
+def _read_tags_back(release: Release, context: PublishContext) -> None:
     """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
-    references = [reference for entry in publications for reference in entry.references]
+    count = len(release.references)
     again = "Run the same again to see whether they hold."
-    with progress.task("verify", f"{len(references)} tags"):
+    with context.progress.task("verify", f"{count} tags"):
         try:
-            verify_tags(publications, registry)
+            verify_tags(release.publications, context.registry)
         except Interrupted as error:
-            message = f"interrupted when all {len(references)} tags were at this release; they were not read back"
+            message = f"interrupted when all {count} tags were at this release; they were not read back"
             raise NotReadBack(message, hint=again) from error
         except VerifyError:
             raise
@@ -104,8 +113,8 @@ def _read_tags_back(publications: Sequence[Publication], registry: Registry, pro
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
 
 
-def _journal(publish_context: PublishContext, references: Sequence[ImageReference]) -> Journal:
-    return Journal(publish_context.journals, [reference.repository for reference in references])
+def _journal(context: PublishContext, references: Sequence[ImageReference]) -> Journal:
+    return Journal(context.journals, [reference.repository for reference in references])
 
 
 def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> None:
@@ -128,7 +137,14 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
             f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
         )
     images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
-    return _finish(plan.version, plan.hub, images, None, build_context.progress, started)
+    return Report(
+        version=plan.version,
+        hub=plan.hub,
+        images=images,
+        traffic=None,
+        stages=build_context.progress.stage_seconds(),
+        seconds=time.monotonic() - started,
+    )
 
 
 def _release_file(plan: Plan, built: Mapping[str, Layout]) -> ReleaseFile:
@@ -162,29 +178,13 @@ def _is_dirty(plan: Plan) -> bool:
     return any(revision.endswith("-dirty") for revision in revisions)
 
 
-def _finish(
-    version: str,
-    hub: str,
-    images: tuple[ImageReport, ...],
-    traffic: Traffic | None,
-    progress: Progress,
-    started: float,
-) -> Report:
-    return Report(
-        version=version,
-        hub=hub,
-        images=images,
-        traffic=traffic,
-        stages=progress.stage_seconds(),
-        seconds=time.monotonic() - started,
-    )
-
-
 def _state_of(plan: Plan, key: str) -> str:
     return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
 
 
-def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry, progress: Progress) -> dict[str, Manifest]:
+def _find_published(
+    images: Sequence[ImagePlan | MirrorPlan], registry: RegistryReader, progress: Progress
+) -> dict[str, Manifest]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
 
     with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
@@ -194,20 +194,19 @@ def _find_published(images: Sequence[ImagePlan | MirrorPlan], registry: Registry
     return known
 
 
-def _find(image: ImagePlan | MirrorPlan, registry: Registry) -> Manifest | None:
+def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> Manifest | None:
     return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
 
 
 def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None) -> Publication:
     if found:
-        return Publication(key=image.key, index=found, references=image.references, layout=None)
+        return Publication(key=image.key, index=found, references=image.references, content=None)
     assert layout is not None
     return Publication(
         key=image.key,
         index=layout.index(),
         references=image.references,
-        layout=layout,
-        mount_from=_made_from(image),
+        content=LayoutContent(layout, _made_from(image)),
     )
 
 
@@ -230,7 +229,7 @@ def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str
         digest=entry.index.digest,
         platforms=platforms,
         state=state,
-        layout=str(entry.layout.root) if entry.layout else "",
+        layout=str(entry.content.layout.root) if isinstance(entry.content, LayoutContent) else "",
     )
 
 

@@ -1,14 +1,17 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from builder.build.context import BuildContext
 from builder.engine.buildx import Buildx
+from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
 from builder.engine.docker import DockerEngine
+from builder.engine.either import Either
+from builder.errors import RequestError
 from builder.host.apt import Apt
 from builder.host.git import Git
 from builder.host.go import InstalledGo
@@ -17,12 +20,12 @@ from builder.host.process import SubprocessRunner
 from builder.images.layer_cache import LayerCache
 from builder.net.download import HttpDownloader
 from builder.net.patience import DEFAULT_PATIENCE, Patience
-from builder.net.retry import Result, RetryPolicy
+from builder.net.session import Waiting
 from builder.pipeline.run import PublishContext
 from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
-from builder.ports import Compiler
+from builder.ports import Compiler, Engine
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
@@ -30,6 +33,7 @@ from builder.registry.keychain import docker_credentials
 from builder.resolve.toolchain import obtain_go
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Observer, Progress
+from builder.runtime.retry import Result, RetryPolicy
 
 _CONNECT_SECONDS = 20.0
 # Whoever interrupts a run waits for its tags to be put back, but not for long.
@@ -39,7 +43,10 @@ _LAST_ANSWER_SECONDS = 1.0
 
 
 class Adapters:
-    """The adapters of one run, each made when it is first needed."""
+    """The adapters of one run, each made when it is first needed.
+
+    All that they wait for ends when the run is interrupted, and when one of the tasks that they are for fails.
+    """
 
     def __init__(
         self,
@@ -52,15 +59,17 @@ class Adapters:
         patience: float = DEFAULT_PATIENCE,
     ) -> None:
         self._environment = environment
-        self.cancellation = cancellation
+        self.cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
         self.progress = Progress(observer)
         self.workspace = Workspace(find_cache(environment))
-        self.run = SubprocessRunner(cancellation)
-        self.pause = cancellation.wait
+        self.run = SubprocessRunner(self.cancellation)
+        self.pause = self.cancellation.wait
         self._patience = Patience(patience)
-        self._retry = RetryPolicy(total_wait=patience, sleep=cancellation.wait, announce=self.progress.note)
+        self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note)
+        # A program that fails has often been at it for minutes, where a request takes seconds.
+        self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
 
     @cached_property
     def registry(self) -> HttpRegistry:
@@ -69,9 +78,7 @@ class Adapters:
             credentials=docker_credentials(self._environment, self.run),
             retry=self._retry,
             insecure=self._insecure,
-            check_interrupted=self.cancellation.check_unprotected,
-            timeouts=_timeouts(self._patience),
-            patience=self._patience,
+            waiting=_waiting(self._patience, self.cancellation.check_unprotected),
         )
         # A tag that is being moved is better moved and put back than left to a request that may still arrive.
         self.cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
@@ -85,16 +92,14 @@ class Adapters:
     @cached_property
     def buildx(self) -> Buildx:
         """The engine that assembles images."""
-        return Buildx(self.run, self._environment, self.docker.check, self._builder, self.cancellation.wait)
+        return Buildx(self.run, self._environment, self.docker.check, self._retry_program, self._builder)
 
     @cached_property
     def downloader(self) -> HttpDownloader:
         """The downloader."""
         downloader = HttpDownloader(
             retry=self._retry,
-            check_interrupted=self.cancellation.check,
-            timeouts=_timeouts(self._patience),
-            patience=self._patience,
+            waiting=_waiting(self._patience, self.cancellation.check),
         )
         self.cancellation.on_set(downloader.abort)
         return downloader
@@ -112,7 +117,7 @@ class Adapters:
     @cached_property
     def git(self) -> Git:
         """Version control."""
-        return Git(self.run, self._environment, self.workspace.releases, pause=self.cancellation.wait)
+        return Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
 
     @cached_property
     def go(self) -> InstalledGo:
@@ -134,7 +139,18 @@ class Adapters:
             self.buildx,
         )
 
-    def build_context(self, tree: Path, work: Path, find_compiler: Callable[[], Compiler]) -> BuildContext:
+    def engine_for(self, kind: str, needs_docker: str) -> Engine:
+        """What assembles: `buildx`, `builtin`, or `auto`, which is either. `needs_docker` is what of the job only Docker can do.
+
+        Raises RequestError where that is asked of the built-in engine.
+        """
+        if kind == "builtin" and needs_docker:
+            raise RequestError(f"{needs_docker} needs Docker, which --engine builtin does without", hint="Leave --engine out.")
+        if kind == "builtin":
+            return Builtin()
+        return self.buildx if kind == "buildx" or needs_docker else Either(self.buildx, Builtin(), self.progress.note)
+
+    def build_context(self, tree: Path, work: Path, engine: Engine, find_compiler: Callable[[], Compiler]) -> BuildContext:
         """All that building needs of the world."""
         return BuildContext(
             tree=tree,
@@ -143,7 +159,7 @@ class Adapters:
             find_compiler=find_compiler,
             downloader=self.downloader,
             registry=self.registry,
-            engine=self.buildx,
+            engine=engine,
             read_layer=self.layer_cache,
             progress=self.progress,
             cancellation=self.cancellation,
@@ -153,8 +169,10 @@ class Adapters:
         """All that publishing needs of the world. `replace` allows tags to lose platforms."""
         return PublishContext(
             registry=self.registry,
-            rollback_registry=self._make_rollback_registry(),
+            rollback_tags=self._make_rollback_registry(),
             journals=self.workspace.journals,
+            progress=self.progress,
+            cancellation=self.cancellation,
             replace=replace,
         )
 
@@ -166,14 +184,14 @@ class Adapters:
         """
         seconds = min(self._patience.seconds, _ROLLBACK_SECONDS)
         patience = Patience(seconds, told="that is how long is waited while tags are put back")
-        runner = SubprocessRunner(Cancellation())
+        never = Cancellation()
+        runner = SubprocessRunner(never)
         self.cancellation.on_kill(runner.kill_all)
         return HttpRegistry(
             credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
-            retry=_UncutPolicy(cancellation=self.cancellation, total_wait=seconds, announce=self.progress.note),
+            retry=_UncutPolicy(cancellation=self.cancellation, sleep=never.wait, total_wait=seconds, announce=self.progress.note),
             insecure=self._insecure,
-            timeouts=_timeouts(patience),
-            patience=patience,
+            waiting=_waiting(patience, never.check),
         )
 
 
@@ -189,6 +207,7 @@ class _UncutPolicy(RetryPolicy):
             return RetryPolicy.run(self, attempt)
 
 
-def _timeouts(patience: Patience) -> tuple[float, float]:
-    """Seconds to connect, and between two reads: a registry may well be silent while it stores a large blob."""
-    return min(_CONNECT_SECONDS, patience.seconds), patience.seconds
+def _waiting(patience: Patience, check_interrupted: Callable[[], None]) -> Waiting:
+    """Between two reads we wait as long as for anything: a registry may well be silent while it stores a large blob."""
+    timeouts = min(_CONNECT_SECONDS, patience.seconds), patience.seconds
+    return Waiting(check_interrupted=check_interrupted, timeouts=timeouts, patience=patience)

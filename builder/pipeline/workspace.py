@@ -1,7 +1,6 @@
 """Where a run keeps its files: a cache shared by all runs, and one directory for each job, used by one run at a time."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,9 +41,7 @@ class Workspace:
         return self.root / "journal"
 
     @contextmanager
-    def job(
-        self, tree: Path, hub: str, on_wait: Callable[[], None], pause: Callable[[float], None] = time.sleep
-    ) -> Iterator[Path]:
+    def job(self, tree: Path, hub: str, on_wait: Callable[[], None], pause: Callable[[float], None]) -> Iterator[Path]:
         """The directory of this job for one run alone; a second run of the same job waits, and `on_wait` says so.
 
         A job is a source tree and a hub: compiled programs are kept, so that what is up to date is not linked again.

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from builder.oci.image_config import AddedConfig, BaseImage
 from builder.oci.reference import Platform
 from builder.plan.lock import LockedBase
 from builder.plan.model import ImagePlan, PlatformImage
-from builder.ports import AddedConfig, AssemblyTarget, BaseImage
+from builder.ports import AssemblyTarget
 
 
 def assembly_target(image: ImagePlan, on: PlatformImage, work: Path, source_date_epoch: int) -> AssemblyTarget:

@@ -7,19 +7,15 @@ from builder.config.go_version import version_key
 from builder.config.request import Request
 from builder.errors import ToolchainError
 from builder.oci.reference import Digest, Platform
-from builder.plan.go_build import check_go_request, go_build_argv, go_environment
+from builder.plan.go_build import check_go_request, go_command, go_environment
 from builder.plan.lock import Lock
 from builder.plan.model import CompileStep
+from builder.plan.selection import platform_values
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_text
 
 # The Dockerfile of compiling in an image; like others it can be replaced by one of the user's.
 COMPILE_TEMPLATE = "compile.Dockerfile.j2"
-
-
-def platform_values(platform: Platform) -> dict[str, str]:
-    """The names that expressions may use besides, where one platform is meant."""
-    return {"os": platform.os, "architecture": platform.architecture}
 
 
 def check_go(request: Request, lock: Lock) -> None:
@@ -59,9 +55,8 @@ def plan_compiles(
                 CompileStep(
                     key=f"{platform.slug}/{tag_set}",
                     platform=platform,
-                    argv=(*go_build_argv(go, request.go, stamp, go.tags[tag_set]), *mains),
+                    command=go_command(go, request.go, stamp, go.tags[tag_set], mains),
                     env=tuple(sorted(environment.items())),
-                    packages=mains,
                     container=container,
                 )
             )

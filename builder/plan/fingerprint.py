@@ -22,7 +22,7 @@ def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tupl
     """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
     files = [file for platform in plan.platforms for file in platform.files]
     used = {file.origin.step for file in files if isinstance(file.origin, CompiledFile)}
-    mains = {(step.key, program): main for step in compiles for program, main in zip(step.programs, step.packages, strict=True)}
+    mains = {(step.key, program): main for step in compiles for program, main in step.mains}
     inputs = {
         "tool": __version__,
         "compression": FORMATS[compression],
@@ -30,7 +30,7 @@ def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tupl
         "go": lock.go.version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
         "compiles": [
-            [step.key, step.argv[: -len(step.packages)], step.env, *([step.container] if step.container else [])]
+            [step.key, ("go", "build", *step.command.options), step.env, *([step.container] if step.container else [])]
             for step in compiles
             if step.key in used
         ],

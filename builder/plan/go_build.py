@@ -11,6 +11,7 @@ from builder.config.go_version import version_key
 from builder.config.request import GoRequest
 from builder.errors import ToolchainError
 from builder.oci.reference import Platform
+from builder.ports import GoCommand
 from builder.recipe.schema import Go
 
 _DEBUG_FLAGS = ("-gcflags", "all=-N -l")
@@ -19,8 +20,8 @@ _C_COMPILERS = {"amd64": "x86_64-linux-gnu-gcc", "arm64": "aarch64-linux-gnu-gcc
 _FIRST_WITH_FIPS140 = (1, 24, 0)
 
 
-def go_build_argv(recipe: Go, request: GoRequest, stamp: Sequence[str], tags: Sequence[str]) -> tuple[str, ...]:
-    """The command without its packages. The user's -ldflags and -tags are added to the recipe's, as Go takes the last only."""
+def go_command(recipe: Go, request: GoRequest, stamp: Sequence[str], tags: Sequence[str], packages: tuple[str, ...]) -> GoCommand:
+    """The command. The user's -ldflags and -tags are added to the recipe's, as Go takes the last only."""
     extra = [flag for flag in request.flags if flag_name(flag) not in ("-ldflags", "-tags")]
     own_ldflags = [_value(flag) for flag in request.flags if flag_name(flag) == "-ldflags"]
     own_tags = [tag for flag in request.flags if flag_name(flag) == "-tags" for tag in _value(flag).replace(",", " ").split()]
@@ -28,10 +29,7 @@ def go_build_argv(recipe: Go, request: GoRequest, stamp: Sequence[str], tags: Se
     flags += _DEBUG_FLAGS if request.debug else ()
     ldflags = [*([] if request.debug else recipe.ldflags), *stamp, *own_ldflags]
     all_tags = tuple(dict.fromkeys((*tags, *own_tags)))
-    return (
-        *("go", "build", *flags, *extra, "-ldflags", " ".join(ldflags)),
-        *((f"-tags={','.join(all_tags)}",) if all_tags else ()),
-    )
+    return GoCommand(flags=(*flags, *extra), ldflags=tuple(ldflags), tags=all_tags, packages=packages)
 
 
 def go_environment(platform: Platform, go_version: str, recipe: Go, request: GoRequest) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The lock: everything a plan depends on that had to be looked up, frozen."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from builder.oci.manifest import Descriptor, ImageConfig
 from builder.oci.reference import Digest, ImageReference, Platform
@@ -55,25 +54,76 @@ class LockedBase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LockedArtifact:
-    """A file that somebody else built, bound to a sha256 (64 hex digits).
-
-    `kind` is where it was found: `file` (named by the user), `url` (published), or `image`. The sum is that of the
-    download, and `member` what to take of it where it is an archive; with an image it is that of the manifest for the
-    platform, which `url` names, and `member` the path in the image.
-    """
+class _Download:
+    """A file that is fetched whole: the sha256 of it (64 hex digits), and what to take of it where it is an archive."""
 
     name: str
     platform: Platform
-    url: str
     sha256: str
-    member: str
-    kind: Literal["file", "url", "image"] = "url"
+    member: str = ""
 
     @property
     def member_file(self) -> str:
-        """What the member is called in a cache: several may be asked for of one archive or image."""
-        return f"{self.sha256}.{Digest.of(self.member.encode()).short}.member"
+        """What the member is called in a cache: several may be asked for of one archive."""
+        return _member_file(self.sha256, self.member)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileArtifact(_Download):
+    """A file of this machine that the user names."""
+
+    path: str
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlArtifact(_Download):
+    """A file that is published."""
+
+    url: str
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageArtifact:
+    """A file in an image, which is bound to the manifest for the platform; `member` is the path there."""
+
+    name: str
+    platform: Platform
+    reference: ImageReference
+    member: str
+
+    @property
+    def sha256(self) -> str:
+        """That of the manifest, which decides what the file holds."""
+        assert self.reference.digest is not None
+        return self.reference.digest.hex
+
+    @property
+    def member_file(self) -> str:
+        """What the file is called in a cache: several may be asked for of one image."""
+        return _member_file(self.sha256, self.member)
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+        return str(self.reference)
+
+
+def _member_file(sha256: str, member: str) -> str:
+    return f"{sha256}.{Digest.of(member.encode()).short}.member"
+
+
+# A file that somebody else built, bound to a sha256.
+LockedArtifact = FileArtifact | UrlArtifact | ImageArtifact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +161,7 @@ class LockedPackages:
 
     image: str
     platform: Platform
-    packages: tuple[LockedArtifact, ...]
+    packages: tuple[UrlArtifact, ...]
     sources: tuple[str, ...]
 
 

@@ -7,27 +7,32 @@ from builder.oci.reference import Digest, ImageReference, Platform
 from builder.plan.lock import LockedArtifact, LockedBase
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
+from builder.ports import GoCommand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileStep:
-    """One `go build`: all mains of one tag set for one platform. `argv` lacks only the output directory.
+    """One `go build`: all mains of one tag set for one platform.
 
     `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
     """
 
     key: str
     platform: Platform
-    argv: tuple[str, ...]
+    command: GoCommand
     env: tuple[tuple[str, str], ...]
-    packages: tuple[str, ...]
     container: str = ""
 
     @property
-    def programs(self) -> tuple[str, ...]:
-        """The names of the programs it makes, as `go build -o DIR/` names them."""
+    def mains(self) -> tuple[tuple[str, str], ...]:
+        """The names of the programs it makes, as `go build -o DIR/` names them, each with its package."""
         suffix = ".exe" if self.platform.os == "windows" else ""
-        return tuple(f"{PurePosixPath(package).name}{suffix}" for package in self.packages)
+        return tuple((f"{PurePosixPath(package).name}{suffix}", package) for package in self.command.packages)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The names alone."""
+        return tuple(program for program, _ in self.mains)
 
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"

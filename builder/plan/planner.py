@@ -1,7 +1,7 @@
 """The plan: everything a run will do, decided before any of it happens. Pure: no clock, environment, disk or network."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,9 +11,9 @@ from builder.config.request import Request
 from builder.errors import RecipeError
 from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Platform, parse_tag
-from builder.plan.compile import check_go, plan_compiles, platform_values
+from builder.plan.compile import check_go, plan_compiles
 from builder.plan.fingerprint import identify_image, sum_inputs
-from builder.plan.lock import Lock, LockedBase, LockedMirror
+from builder.plan.lock import Lock, LockedBase
 from builder.plan.model import (
     FINGERPRINT_ANNOTATION,
     AccountsLayer,
@@ -31,12 +31,21 @@ from builder.plan.model import (
     SourceFile,
 )
 from builder.plan.rootfs_step import RootfsStep
-from builder.plan.selection import recipe_values, select_images
+from builder.plan.selection import platform_values, recipe_values, select_images
 from builder.plan.tags import check_references, image_references, mirror_references
 from builder.plan.user import User
 from builder.plan.users_step import UsersStep
 from builder.recipe.book import RecipeBook
-from builder.recipe.schema import ArtifactFile, Binary, ImageRecipe, TreeDirectory, TreeFile
+from builder.recipe.schema import (
+    ArtifactFile,
+    AssembledImage,
+    Binary,
+    BuiltImage,
+    Mirror,
+    RootfsImage,
+    TreeDirectory,
+    TreeFile,
+)
 from builder.recipe.template import render_dockerfile, render_text
 
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
@@ -48,23 +57,26 @@ _LOGIN_SHELL = "/bin/sh"
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Inputs:
+    """All that a plan depends on; `values` are those of expressions."""
+
+    request: Request
+    book: RecipeBook
+    lock: Lock
+    values: Mapping[str, Any]
+
+
 def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     """Decide everything. Raises RequestError, RecipeError and ToolchainError."""
     values = recipe_values(request, book.release, lock.source)
+    inputs = _Inputs(request=request, book=book, lock=lock, values=values)
     chosen = select_images(request, book)
-    compiles = _plan_compiles(request, book, lock, values, tuple(recipe for recipe, _ in chosen))
-    images = tuple(
-        _plan_image(request, book, lock, values, compiles, recipe, variant)
-        for recipe, variants in chosen
-        for variant in variants
-        if not recipe.mirror
-    )
-    mirrors = tuple(
-        _plan_mirror(request, book, lock.mirror(recipe.image), values, recipe, variants)
-        for recipe, variants in chosen
-        if recipe.mirror
-    )
-    images += tuple(_plan_rootfs_image(request, book, lock, values, recipe) for recipe, _ in chosen if recipe.rootfs)
+    built = [(recipe, variants) for recipe, variants in chosen if isinstance(recipe, BuiltImage)]
+    compiles = _plan_compiles(inputs, [recipe for recipe, _ in built])
+    images = tuple(_plan_image(inputs, compiles, recipe, variant) for recipe, variants in built for variant in variants)
+    images += tuple(_plan_rootfs_image(inputs, recipe) for recipe, _ in chosen if isinstance(recipe, RootfsImage))
+    mirrors = tuple(_plan_mirror(inputs, recipe, variants) for recipe, variants in chosen if isinstance(recipe, Mirror))
     if compiles:
         check_go(request, lock)
     check_references((*images, *mirrors))
@@ -85,9 +97,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
     )
 
 
-def _plan_compiles(
-    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipes: tuple[ImageRecipe, ...]
-) -> tuple[CompileStep, ...]:
+def _plan_compiles(inputs: _Inputs, recipes: Sequence[BuiltImage]) -> tuple[CompileStep, ...]:
     used: dict[str, dict[str, str]] = {}
     for recipe in recipes:
         for binary in recipe.binaries:
@@ -95,22 +105,16 @@ def _plan_compiles(
             name = PurePosixPath(binary.main).name
             if programs.setdefault(name, binary.main) != binary.main:
                 raise RecipeError(
-                    f"{book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
+                    f"{inputs.book.origin(recipe.image)}: {binary.main} and {programs[name]} would both make {name}",
                     hint="Give one of them another tag set.",
                 )
     packages = {tag_set: tuple(sorted(programs.values())) for tag_set, programs in used.items()}
-    return plan_compiles(request, book, lock, values, request.platforms, packages)
+    request = inputs.request
+    return plan_compiles(request, inputs.book, inputs.lock, inputs.values, request.platforms, packages)
 
 
-def _plan_image(
-    request: Request,
-    book: RecipeBook,
-    lock: Lock,
-    values: Mapping[str, Any],
-    compiles: tuple[CompileStep, ...],
-    recipe: ImageRecipe,
-    variant: str,
-) -> ImagePlan:
+def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: BuiltImage, variant: str) -> ImagePlan:
+    request, book, lock, values = inputs.request, inputs.book, inputs.lock, inputs.values
     base = lock.base(recipe.variants[variant].base)
     is_default = variant == book.release.default_variant
     platforms = tuple(
@@ -137,21 +141,14 @@ def _plan_image(
     return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
 
 
-def _plan_mirror(
-    request: Request,
-    book: RecipeBook,
-    lock: LockedMirror,
-    values: Mapping[str, Any],
-    recipe: ImageRecipe,
-    variants: tuple[str, ...],
-) -> MirrorPlan:
-    origin = book.origin(recipe.image)
-    fixed = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
+def _plan_mirror(inputs: _Inputs, recipe: Mirror, variants: tuple[str, ...]) -> MirrorPlan:
+    request, book, values = inputs.request, inputs.book, inputs.values
+    fixed = _fixed_tags(inputs, recipe)
     named = tuple((variant, variant == book.release.default_variant) for variant in variants)
     tags = request.tags or (values["version"],)
     return MirrorPlan(
         image=recipe.image,
-        source=lock.source,
+        source=inputs.lock.mirror(recipe.image).source,
         platforms=request.platforms,
         variants=named,
         fixed_tags=fixed,
@@ -159,13 +156,15 @@ def _plan_mirror(
     )
 
 
-def _plan_rootfs_image(
-    request: Request, book: RecipeBook, lock: Lock, values: Mapping[str, Any], recipe: ImageRecipe
-) -> ImagePlan:
+def _fixed_tags(inputs: _Inputs, recipe: Mirror | RootfsImage) -> tuple[str, ...]:
+    origin = f"{inputs.book.origin(recipe.image)}: tags"
+    return tuple(parse_tag(render_text(tag, inputs.values, origin)) for tag in recipe.tags)
+
+
+def _plan_rootfs_image(inputs: _Inputs, recipe: RootfsImage) -> ImagePlan:
     """Nothing of Istio's commit is in it, so that it stays what it is until its packages or its recipe change."""
-    origin = book.origin(recipe.image)
-    tags = tuple(parse_tag(render_text(tag, values, f"{origin}: tags")) for tag in recipe.tags)
-    steps = [_plan_rootfs(lock, recipe, platform) for platform in request.platforms]
+    request, book, values = inputs.request, inputs.book, inputs.values
+    steps = [_plan_rootfs(inputs.lock, recipe, platform) for platform in request.platforms]
     layers = {step.platform: (RootfsLayer(archive="1-rootfs.tar", rootfs=step),) for step in steps}
     plan = ImagePlan(
         image=recipe.image,
@@ -178,20 +177,19 @@ def _plan_rootfs_image(
         workdir=recipe.workdir,
         platforms=tuple(_plan_platform(book, layers[platform], values, recipe, None, platform) for platform in layers),
         annotations=(("org.opencontainers.image.title", recipe.image),),
-        references=mirror_references(request.hubs, (), recipe.image, (), tags),
+        references=mirror_references(request.hubs, (), recipe.image, (), _fixed_tags(inputs, recipe)),
         is_default=False,
     )
-    inputs = {
+    hashed = {
         "tool": __version__,
         "compression": FORMATS[request.compression],
         "annotations": plan.annotations,
         "platforms": [[platform.dockerfile, step.identity()] for platform, step in zip(plan.platforms, steps, strict=True)],
     }
-    return replace(plan, annotations=((FINGERPRINT_ANNOTATION, sum_inputs(inputs)), *plan.annotations))
+    return replace(plan, annotations=((FINGERPRINT_ANNOTATION, sum_inputs(hashed)), *plan.annotations))
 
 
-def _plan_rootfs(lock: Lock, recipe: ImageRecipe, platform: Platform) -> RootfsStep:
-    assert recipe.rootfs is not None
+def _plan_rootfs(lock: Lock, recipe: RootfsImage, platform: Platform) -> RootfsStep:
     locked = lock.packages_of(recipe.image, platform)
     return RootfsStep(
         image=recipe.image, platform=platform, packages=locked.packages, sources=locked.sources, rootfs=recipe.rootfs
@@ -202,7 +200,7 @@ def _plan_platform(
     book: RecipeBook,
     layers: tuple[PlannedLayer, ...],
     values: Mapping[str, Any],
-    recipe: ImageRecipe,
+    recipe: AssembledImage,
     base: LockedBase | None,
     platform: Platform,
 ) -> PlatformImage:
@@ -227,7 +225,7 @@ def _plan_platform(
     return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
 
 
-def _plan_layers(recipe: ImageRecipe, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:
+def _plan_layers(recipe: BuiltImage, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:
     """One layer a file or directory, so that a change of one program leaves the layers of the others as they are."""
     committed_at = lock.source.state.committed_at
     entries: list[tuple[TreeFile | ArtifactFile | Binary, CompiledFile | SourceFile | FetchedFile, int]] = []
@@ -253,7 +251,7 @@ def _plan_layers(recipe: ImageRecipe, lock: Lock, base: LockedBase, platform: Pl
     return (*layers, _plan_users(recipe, base, platform, committed_at, len(layers) + 1)) if recipe.users else layers
 
 
-def _plan_users(recipe: ImageRecipe, base: LockedBase, platform: Platform, mtime: int, number: int) -> AccountsLayer:
+def _plan_users(recipe: BuiltImage, base: LockedBase, platform: Platform, mtime: int, number: int) -> AccountsLayer:
     """The last layer, so that a home is its user's whatever lies in it; named after its base, which it depends on."""
     users = tuple(
         User(name=user.name, uid=user.uid, gid=user.uid, home=user.home or f"/home/{user.name}", shell=_LOGIN_SHELL)
@@ -277,7 +275,7 @@ def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[Pl
     return directory.path, files
 
 
-def _annotations(recipe: ImageRecipe, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
+def _annotations(recipe: BuiltImage, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
     created = datetime.fromtimestamp(lock.source.state.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         ("org.opencontainers.image.base.digest", str(base.digest)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from builder.oci.reference import Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import UrlArtifact
 from builder.recipe.rootfs_schema import Rootfs
 
 
@@ -13,9 +13,9 @@ class RootfsStep:
 
     image: str
     platform: Platform
-    packages: tuple[LockedArtifact, ...]
+    packages: tuple[UrlArtifact, ...]
     sources: tuple[str, ...]
-    # It holds dicts, which have no hash.
+    # It holds mappings, which have no hash.
     rootfs: Rootfs = field(hash=False)
 
     @property

@@ -4,7 +4,7 @@ from typing import Any
 
 from builder.config.request import Request
 from builder.errors import RequestError
-from builder.oci.reference import parse_tag
+from builder.oci.reference import Platform, parse_tag
 from builder.plan.lock import SourceFacts
 from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
@@ -14,20 +14,20 @@ from builder.recipe.schema import ImageRecipe, ReleaseRecipe
 def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe, tuple[str, ...]], ...]:
     """The recipes asked for, each with its variants. Raises RequestError, with the nearest name, for unknown ones."""
     recipes = book.chosen(request.images)
-    known = sorted({variant for recipe in book.images for variant in recipe.variants})
+    known = sorted({variant for recipe in book.images for variant in recipe.variant_names})
     for variant in request.variants:
         if variant not in known:
             raise RequestError(f"there is no variant {variant!r}", hint=f"Known variants: {', '.join(known)}.")
     chosen = []
     for recipe in recipes:
-        variants = tuple(name for name in recipe.variants if not request.variants or name in request.variants)
-        if recipe.variants and not variants:
+        variants = tuple(name for name in recipe.variant_names if not request.variants or name in request.variants)
+        if recipe.variant_names and not variants:
             # Of `--image all --variant distroless`, what has no such variant is simply not meant.
             if request.images and recipe.image not in request.images:
                 continue
             raise RequestError(
                 f"image {recipe.image} has no variant {' or '.join(request.variants)}",
-                hint=f"It has {', '.join(recipe.variants)}.",
+                hint=f"It has {', '.join(recipe.variant_names)}.",
             )
         chosen.append((recipe, variants))
     return tuple(chosen)
@@ -71,3 +71,8 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "dependencies": dict(source.dependencies),
         "pins": dict(source.pins),
     }
+
+
+def platform_values(platform: Platform) -> dict[str, str]:
+    """The names that expressions may use besides, where one platform is meant."""
+    return {"os": platform.os, "architecture": platform.architecture}

@@ -1,1 +1,4 @@
-"""Sends layouts to hubs as one release: content by digest, then the tags, then a look at what is there. Builds nothing."""
+"""Sends images, from layouts or from another hub, to hubs as one release. Builds nothing.
+
+Content goes first, by digest, then the tags move, then all is looked at again.
+"""

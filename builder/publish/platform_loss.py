@@ -6,19 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from builder.errors import PlatformLoss, RegistryError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
-from builder.ports import Registry
+from builder.ports import ImageReader
 
 _PARALLEL_READS = 6
 _SHOWN = 12
 
 
-def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: Registry) -> None:
+def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: ImageReader) -> None:
     """Raises PlatformLoss where a tag, which is now the second manifest, would lose platforms by becoming the first."""
-    refuse_fewer_platforms({ref: (_listed(new), old) for ref, (new, old) in moves.items()}, registry)
+    refuse_fewer_platforms({ref: (frozenset(new.platforms()), old) for ref, (new, old) in moves.items()}, registry)
 
 
 def refuse_fewer_platforms(
-    moves: Mapping[ImageReference, tuple[frozenset[Platform], Manifest | None]], registry: Registry
+    moves: Mapping[ImageReference, tuple[frozenset[Platform], Manifest | None]], registry: ImageReader
 ) -> None:
     """Raises PlatformLoss where what a tag is now has a platform that is not among those it is to have."""
     with ThreadPoolExecutor(max_workers=_PARALLEL_READS) as pool:
@@ -39,7 +39,7 @@ def refuse_fewer_platforms(
         )
 
 
-def _platforms(reference: ImageReference, manifest: Manifest | None, registry: Registry) -> frozenset[Platform]:
+def _platforms(reference: ImageReference, manifest: Manifest | None, registry: ImageReader) -> frozenset[Platform]:
     """The platforms for which a puller finds something there. Raises RegistryError where that cannot be told."""
     if manifest is None:
         return frozenset()
@@ -50,10 +50,10 @@ def _platforms(reference: ImageReference, manifest: Manifest | None, registry: R
         registry.get_manifest(reference.repository.at(child.digest)) for child in manifest.children() if not child.platform
     ]
     found = [_platform_of(reference, child, registry) for child in unnamed if child and not child.is_index]
-    return _listed(manifest).union(*found)
+    return frozenset(manifest.platforms()).union(*found)
 
 
-def _platform_of(reference: ImageReference, manifest: Manifest, registry: Registry) -> frozenset[Platform]:
+def _platform_of(reference: ImageReference, manifest: Manifest, registry: ImageReader) -> frozenset[Platform]:
     try:
         content = registry.get_blob(reference.repository, manifest.config())
     except RegistryError as error:
@@ -66,10 +66,6 @@ def _platform_of(reference: ImageReference, manifest: Manifest, registry: Regist
     except RegistryError:
         # A document, such as an attestation, and no image.
         return frozenset()
-
-
-def _listed(index: Manifest) -> frozenset[Platform]:
-    return frozenset(child.platform for child in index.children() if child.platform and child.is_runnable)
 
 
 def _names(platforms: frozenset[Platform]) -> str:

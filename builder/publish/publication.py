@@ -2,23 +2,33 @@
 
 from dataclasses import dataclass
 
-from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
-from builder.oci.reference import ImageReference, Repository
+from builder.oci.reference import ImageReference
+from builder.publish.content import ContentSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One image to publish: its index, all the tags it gets, and its layout (None where the hub has it already).
-
-    `mount_from` are repositories of the same registry that may hold its base layers.
-    """
+    """One image to publish: its index, all the tags it gets, and what holds it (None where the hubs have it already)."""
 
     key: str
     index: Manifest
     references: tuple[ImageReference, ...]
-    layout: Layout | None
-    mount_from: tuple[Repository, ...] = ()
+    content: ContentSource | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A set of images that belong together. `hub` is the one stamped into the programs."""
+
+    version: str
+    hub: str
+    publications: tuple[Publication, ...]
+
+    @property
+    def references(self) -> tuple[ImageReference, ...]:
+        """All tags of all its images."""
+        return tuple(reference for entry in self.publications for reference in entry.references)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

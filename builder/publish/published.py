@@ -3,10 +3,10 @@
 from builder.images.pull import pull
 from builder.oci.manifest import Manifest
 from builder.plan.model import ImagePlan, MirrorPlan
-from builder.ports import Registry
+from builder.ports import RegistryReader
 
 
-def find_mirrored(plan: MirrorPlan, registry: Registry) -> Manifest | None:
+def find_mirrored(plan: MirrorPlan, registry: RegistryReader) -> Manifest | None:
     """The index of a mirror that every hub already holds, whole, whatever its tags are; else None."""
     found = None
     for repository in dict.fromkeys(reference.repository for reference in plan.references):
@@ -17,7 +17,7 @@ def find_mirrored(plan: MirrorPlan, registry: Registry) -> Manifest | None:
     return found
 
 
-def find_published(plan: ImagePlan, registry: Registry) -> Manifest | None:
+def find_published(plan: ImagePlan, registry: RegistryReader) -> Manifest | None:
     """The index of an image that every hub already holds, whole and made from the same inputs; else None."""
     wanted = sorted(image.platform for image in plan.platforms)
     firsts = {reference.repository: reference for reference in reversed(plan.references)}.values()

@@ -11,17 +11,9 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Hub, ImageReference
 from builder.plan.tags import check_references, image_references, mirror_references, plain_tag
-from builder.publish.publication import Publication
+from builder.publish.content import LayoutContent
+from builder.publish.publication import Publication, Release
 from builder.publish.release_file import RELEASE_FILE, ListedImage, ReleaseFile
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltRelease:
-    """A set of layouts that belong together. `hub` is the one stamped into the programs."""
-
-    version: str
-    hub: str
-    publications: tuple[Publication, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +33,7 @@ WHOLE = ReleasePart()
 
 def read_release(
     directory: Path, hubs: tuple[Hub, ...], tags: tuple[str, ...], read_layer: ReadLayer, part: ReleasePart = WHOLE
-) -> BuiltRelease:
+) -> Release:
     """The release in a directory, checked to be whole; goes to `hubs` and `tags`, by default where it was built for.
 
     Raises RequestError where there is none, or not the part that is meant; CheckError where a layout is damaged or is not
@@ -67,14 +59,13 @@ def read_release(
             key=note.key,
             index=_check_image(layout, note, release, read_layer),
             references=_references(note, hubs, tags),
-            layout=layout,
-            mount_from=(note.mirror.source.repository,) if note.mirror else (),
+            content=LayoutContent(layout, (note.mirror.source.repository,) if note.mirror else ()),
         )
         for layout, note in notes.items()
         if part.has(note)
     )
     check_references(publications)
-    return BuiltRelease(version=release.version, hub=release.hub, publications=publications)
+    return Release(version=release.version, hub=release.hub, publications=publications)
 
 
 def _check_members(directory: Path, release: ReleaseFile, notes: Mapping[Layout, LayoutNotes], part: ReleasePart) -> None:

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from builder.errors import BuilderError, Interrupted, PublishError, RegistryError
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, ImageReference
-from builder.ports import Registry
+from builder.ports import ImageReader, TagStore
 from builder.publish.journal import Journal, Move
 from builder.publish.platform_loss import refuse_platform_loss
 from builder.publish.publication import Publication
@@ -30,13 +30,14 @@ _UNDECIDED = (408, 425, 429)
 class TagMover:
     """What moving tags needs of the world.
 
-    `rollback_registry` goes on working when the run has been interrupted. `pause(seconds)` sleeps, and raises
-    Interrupted once the run is. `protected` is held while tags are moved and put back: the process must not be ended in
-    that. `replace` allows a tag to lose platforms.
+    `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
+    what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
+    moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms.
     """
 
-    registry: Registry
-    rollback_registry: Registry
+    images: ImageReader
+    tags: TagStore
+    rollback_tags: TagStore
     journal: Journal
     progress: Progress
     pause: Callable[[float], None]
@@ -53,13 +54,13 @@ class TagMover:
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
             with before_tags():
                 runs = self.journal.unfinished()
-                found = read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.registry)
+                found = read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.tags)
                 resumed: dict[ImageReference, Move] = {}
                 for left_over in runs:
                     resumed |= self._settle_left_over(left_over, found, wanted)
                 moves = [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
                 if not self.replace:
-                    refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.registry)
+                    refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.images)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
@@ -92,7 +93,7 @@ class TagMover:
         moved = self._judge_left_over(left_over, found)
         stays = {ref: move for ref, move in moved.items() if ref in wanted and wanted[ref].digest == move.after}
         for reference in moved.keys() - stays.keys():
-            match _restore(reference, left_over[reference], self.rollback_registry):
+            match _restore(reference, left_over[reference], self.rollback_tags):
                 case _Restored.BACK:
                     self.progress.warn(f"{reference} is back where it was before that run.")
                     found[reference] = left_over[reference].before
@@ -140,7 +141,7 @@ class TagMover:
         try:
             for reference in moves:
                 self.pause(0)
-                now = self.registry.get_manifest(reference)
+                now = self.tags.get_manifest(reference)
                 if _points_at(now, wanted[reference].digest):
                     # Another run moves the same release: what it put there is not ours to take back.
                     continue
@@ -148,7 +149,7 @@ class TagMover:
                     raise _moved_meanwhile(reference, now)
                 done.append(reference)
                 pending = str(reference)
-                self.registry.put_manifest(reference.repository, reference.tag, wanted[reference])
+                self.tags.put_tag(reference, wanted[reference])
                 pending = ""
         except Exception as error:
             if not self._is_whole(wanted):
@@ -159,7 +160,7 @@ class TagMover:
     def _is_whole(self, wanted: Mapping[ImageReference, Manifest]) -> bool:
         """Whether all tags are where we want them nevertheless: another run may have finished the same release."""
         try:
-            found = read_tags(tuple(wanted), self.rollback_registry)
+            found = read_tags(tuple(wanted), self.rollback_tags)
         except Exception:
             # Whatever it is, what this run has moved has to be put back.
             return False
@@ -177,7 +178,7 @@ class TagMover:
         others: list[str] = []
         for reference in reversed(done):
             try:
-                match _restore(reference, plan[reference], self.rollback_registry):
+                match _restore(reference, plan[reference], self.rollback_tags):
                     case _Restored.STUCK:
                         stuck.append(f"  {reference} is new, and the registry cannot delete tags")
                     case _Restored.LEFT:
@@ -215,10 +216,10 @@ def before_tags() -> Iterator[None]:
         raise Interrupted("interrupted; no tag has moved", hint=error.hint) from error
 
 
-def read_tags(references: Sequence[ImageReference], registry: Registry) -> dict[ImageReference, Manifest | None]:
+def read_tags(references: Sequence[ImageReference], tags: TagStore) -> dict[ImageReference, Manifest | None]:
     """What each tag points at now, None where it does not exist. Raises RegistryError."""
     with ThreadPoolExecutor(max_workers=_PARALLEL_READS) as pool:
-        return dict(zip(references, pool.map(registry.get_manifest, references), strict=True))
+        return dict(zip(references, pool.map(tags.get_manifest, references), strict=True))
 
 
 class _Where(Enum):
@@ -244,17 +245,17 @@ def _where(found: Manifest | None, move: Move) -> _Where:
     return _Where.BEFORE if _digest(found) == _digest(move.before) else _Where.ELSEWHERE
 
 
-def _restore(reference: ImageReference, move: Move, registry: Registry) -> _Restored:
+def _restore(reference: ImageReference, move: Move, tags: TagStore) -> _Restored:
     """Put a tag back if it is still where the move put it."""
-    match _where(registry.get_manifest(reference), move):
+    match _where(tags.get_manifest(reference), move):
         case _Where.BEFORE:
             return _Restored.BACK
         case _Where.ELSEWHERE:
             return _Restored.LEFT
     if move.before is None:
-        return _Restored.BACK if registry.delete_tag(reference) else _Restored.STUCK
+        return _Restored.BACK if tags.delete_tag(reference) else _Restored.STUCK
     if move.before.digest != move.after:
-        registry.put_manifest(reference.repository, reference.tag, move.before)
+        tags.put_tag(reference, move.before)
     return _Restored.BACK
 
 

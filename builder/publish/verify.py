@@ -7,13 +7,13 @@ from builder.errors import VerifyError
 from builder.images.pull import PulledImage, pull
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, ImageReference
-from builder.ports import Registry
+from builder.ports import RegistryReader, TagStore
 from builder.publish.publication import Publication
 
 _PARALLEL = 8
 
 
-def verify_content(publications: Sequence[Publication], registry: Registry) -> tuple[PulledImage, ...]:
+def verify_content(publications: Sequence[Publication], registry: RegistryReader) -> tuple[PulledImage, ...]:
     """Read back, by digest, what a puller would get: every platform whole, in every repository.
 
     Raises VerifyError listing what is not so. No tag is looked at: they are moved once this holds.
@@ -34,11 +34,11 @@ def verify_content(publications: Sequence[Publication], registry: Registry) -> t
     return images
 
 
-def verify_tags(publications: Sequence[Publication], registry: Registry) -> None:
+def verify_tags(publications: Sequence[Publication], tags: TagStore) -> None:
     """Read every tag back, after they have moved. Raises VerifyError saying which are not where they were put."""
     wanted = {reference: publication.index.digest for publication in publications for reference in publication.references}
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        found = dict(zip(wanted, pool.map(registry.get_manifest, wanted), strict=True))
+        found = dict(zip(wanted, pool.map(tags.get_manifest, wanted), strict=True))
     problems = [problem for reference, index in wanted.items() if (problem := _compare(reference, found[reference], index))]
     if problems:
         right = f"{len(wanted) - len(problems)} of {len(wanted)} tags are this release"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from builder.oci.reference import SUPPORTED_PLATFORMS, Platform
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
-from builder.recipe.schema import ImageRecipe
+from builder.recipe.schema import BuiltImage, ImageRecipe
 
 Value = TypeVar("Value")
 
@@ -52,13 +52,15 @@ def _support_of(image: str, books: Sequence[RecipeBook]) -> ImageSupport:
         group=newest.group,
         summary=newest.summary,
         releases=", ".join(releases for releases, _ in ranges(lambda _book, _recipe: "")),
-        variants=ranges(lambda _book, recipe: ", ".join(recipe.variants)),
+        variants=ranges(lambda _book, recipe: ", ".join(recipe.variant_names)),
         lacks=tuple((platform, ranges(partial(_lacking, platform))) for platform in platforms),
     )
 
 
 def _lacking(platform: Platform, book: RecipeBook, recipe: ImageRecipe) -> str:
     """The downloads that nobody publishes for this platform."""
+    if not isinstance(recipe, BuiltImage):
+        return ""
     published = {name: [str(key) for key in artifact.file] for name, artifact in book.release.artifacts.items()}
     return ", ".join(file.artifact for file in recipe.artifacts if platform.architecture not in published[file.artifact])
 

@@ -1,15 +1,15 @@
 """The book of recipes: read from the built-in directory and the user's, checked for all releases, opened at one of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import get_args
 
 from builder.errors import RequestError, SourceError
 from builder.recipe.by_release import edges, narrow, presence
-from builder.recipe.checks import check_kind, check_names, check_paths, check_users
+from builder.recipe.checks import check_image
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
-from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe
-from builder.recipe.yaml_file import YamlDocument, validate
+from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe, read_image
+from builder.recipe.yaml_file import Location, YamlDocument, validate
 
 RELEASE_FILE = "release.yaml"
 _GROUPS = (*get_args(Group), EVERYTHING)
@@ -20,13 +20,15 @@ FILE_LISTS = ("binaries", "files", "directories", "artifacts")
 class RecipeBook:
     """All recipes and templates for one release of Istio: the built-in ones, and the user's on top.
 
-    `elsewhere` are images that this release does not have, with the releases that do.
+    `documents` are what the images' recipes were read from; `elsewhere` are images that this release does not have, with
+    the releases that do.
     """
 
     release: ReleaseRecipe
     images: tuple[ImageRecipe, ...]
     templates: tuple[tuple[str, str], ...]
-    origins: tuple[tuple[str, str], ...]
+    # Where they say it is no part of what they say.
+    documents: tuple[tuple[str, YamlDocument], ...] = field(compare=False)
     istio: IstioRelease
     elsewhere: tuple[tuple[str, str], ...] = ()
 
@@ -72,7 +74,11 @@ class RecipeBook:
 
     def origin(self, image: str) -> str:
         """The file that this image's recipe stands in."""
-        return dict(self.origins)[image]
+        return str(dict(self.documents)[image].path)
+
+    def where(self, image: str, location: Location) -> str:
+        """`file:line` of this place in the image's recipe."""
+        return dict(self.documents)[image].where(location)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,23 +105,22 @@ class Recipes:
         release = validate(ReleaseRecipe, shared)
         templates = dict(self.templates)
         images: list[ImageRecipe] = []
+        documents: list[tuple[str, YamlDocument]] = []
         elsewhere: list[tuple[str, str]] = []
         for name, document in self.images:
             narrowed = narrow(document, istio)
             if narrowed is None:
                 elsewhere.append((name, presence(document)))
                 continue
-            recipe = validate(ImageRecipe, narrowed)
-            check_kind(recipe, narrowed)
-            check_names(recipe, narrowed, release, templates)
-            check_paths(recipe, narrowed)
-            check_users(recipe, narrowed)
+            recipe = read_image(narrowed)
+            check_image(recipe, narrowed, release, templates)
             images.append(recipe)
+            documents.append((name, narrowed))
         return RecipeBook(
             release=release,
             images=tuple(images),
             templates=self.templates,
-            origins=tuple((name, str(document.path)) for name, document in self.images),
+            documents=tuple(documents),
             istio=istio,
             elsewhere=tuple(elsewhere),
         )

@@ -7,14 +7,14 @@ from builder.errors import RecipeError
 from builder.recipe.book import FILE_LISTS, RELEASE_FILE, Recipes
 from builder.recipe.by_release import check_entries, presence
 from builder.recipe.istio_release import ReleaseRange
-from builder.recipe.schema import ImageRecipe
-from builder.recipe.yaml_file import YamlDocument, read_yaml, validate
+from builder.recipe.schema import read_image
+from builder.recipe.yaml_file import YamlDocument, read_yaml
 
 BUILT_BASES = "recipes/built-bases"
 
 
 def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> Recipes:
-    """The built-in recipes, then each directory of `extra` adding to or replacing them; checked for every release.
+    """The built-in recipes, then each directory of `extra` adding to or replacing them; then checked for every release.
 
     `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
     side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
@@ -49,7 +49,8 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
         templates=tuple(sorted(templates.items())),
         releases=_known_releases(release),
     )
-    for istio in recipes.turning_points():
+    # Ours are checked by the tests: to do it at every start takes as long as reading them.
+    for istio in recipes.turning_points() if extra else ():
         recipes.at(istio)
     return recipes
 
@@ -57,7 +58,7 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
 def _image_name(document: YamlDocument) -> str:
     """The image that a recipe is of, before it is known for which releases; the schema has the last word later."""
     name = document.data.get("image") if isinstance(document.data, dict) else None
-    return name if isinstance(name, str) else validate(ImageRecipe, document).image
+    return name if isinstance(name, str) else read_image(document).image
 
 
 def _known_releases(document: YamlDocument) -> ReleaseRange:

@@ -1,5 +1,6 @@
 """What a root file system is made of, as data: packages, and what their scripts would have set up after unpacking."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -26,7 +27,7 @@ class Distribution(Schema):
 
     keyring: RootPath = Field(description="The file, on the machine that builds, with the keys its archives are signed with.")
     keyring_package: str = Field(description="The Debian package that has this file.")
-    archives: dict[str, Archive] = Field(description="Its archives by name.")
+    archives: Mapping[str, Archive] = Field(description="Its archives by name.")
 
 
 class Account(Schema):
@@ -55,25 +56,25 @@ class Rootfs(Schema):
     essential: bool = Field(default=False, description="Also take all packages that every system has (Essential: yes).")
     packages: tuple[PackageName, ...] = Field(default=(), description="Packages, each with all that it depends on.")
     packages_alone: tuple[PackageName, ...] = Field(default=(), description="Packages without what they depend on.")
-    distribution_packages: dict[str, tuple[PackageName, ...]] = Field(
+    distribution_packages: Mapping[str, tuple[PackageName, ...]] = Field(
         default={}, description="More packages, by the name of the distribution."
     )
     accounts: tuple[Account, ...] = Field(default=(), description="Users that are added, each with a group.")
-    copies: dict[RootPath, RootPath] = Field(
+    copies: Mapping[RootPath, RootPath] = Field(
         default={}, description="Files made from the defaults that packages bring; left out where the default is not there."
     )
-    alternatives: dict[RootPath, RootPath] = Field(
+    alternatives: Mapping[RootPath, RootPath] = Field(
         default={},
         description="Links that go through /etc/alternatives, and what they lead to; left out where that is not there.",
     )
-    links: dict[RootPath, str] = Field(default={}, description="Symbolic links and their targets.")
-    directories: dict[RootPath, Mode] = Field(default={}, description="Directories and their mode bits.")
-    capabilities: dict[RootPath, tuple[Literal["net_admin", "net_bind_service", "net_raw"], ...]] = Field(
+    links: Mapping[RootPath, str] = Field(default={}, description="Symbolic links and their targets.")
+    directories: Mapping[RootPath, Mode] = Field(default={}, description="Directories and their mode bits.")
+    capabilities: Mapping[RootPath, tuple[Literal["net_admin", "net_bind_service", "net_raw"], ...]] = Field(
         default={}, description="Programs that may do more than who starts them."
     )
-    contents: dict[RootPath, Content] = Field(default={}, description="Files that no package has.")
-    appended: dict[RootPath, str] = Field(default={}, description="Text put at the end of files of packages.")
-    modes: dict[RootPath, Mode] = Field(default={}, description="Mode bits of files, where scripts of packages set them.")
+    contents: Mapping[RootPath, Content] = Field(default={}, description="Files that no package has.")
+    appended: Mapping[RootPath, str] = Field(default={}, description="Text put at the end of files of packages.")
+    modes: Mapping[RootPath, Mode] = Field(default={}, description="Mode bits of files, where scripts of packages set them.")
     remove: tuple[str, ...] = Field(default=(), description="What is left out, as patterns; * also matches slashes.")
     keep: tuple[str, ...] = Field(default=(), description="What is kept of that, as patterns.")
     database: Literal["dpkg", "distroless"] = Field(

@@ -68,8 +68,8 @@ def _place(error: Exception, templates: Mapping[str, str], name: str) -> str:
 def _environment(templates: tuple[tuple[str, str], ...]) -> BoundedEnvironment:
     # Sandboxed: recipes and templates may come from elsewhere, and need no more of Python than their values.
     environment = BoundedEnvironment(FunctionLoader(_loader(dict(templates))))
-    environment.filters["exec_form"] = _exec_form
-    environment.filters["quoted"] = _quoted
+    environment.filters["exec_form"] = exec_form
+    environment.filters["quoted"] = quoted
     return environment
 
 
@@ -85,12 +85,12 @@ def _loader(templates: Mapping[str, str]) -> Callable[[str], tuple[str, str, Cal
     return load
 
 
-def _exec_form(words: Sequence[str]) -> str:
+def exec_form(words: Sequence[str]) -> str:
     """Dockerfile exec form: `["/usr/local/bin/pilot-agent"]`."""
     return json.dumps(list(words))
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """A Dockerfile word in double quotes, in which neither the shell form nor a variable means anything."""
     if "\n" in value or "\r" in value:
         raise TemplateRuntimeError(f"{value!r} holds a line break, which no Dockerfile can quote")

@@ -35,6 +35,16 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @classmethod
+    def refusal(cls, location: Location) -> str:
+        """Why there is no such key, where another kind of the same thing has it; "" for a key that none has."""
+        return ""
+
+    @classmethod
+    def requirement(cls, key: str) -> str:
+        """What makes this key required, where another kind of the same thing does without; "" where none does."""
+        return ""
+
 
 Model = TypeVar("Model", bound=Schema)
 
@@ -163,8 +173,12 @@ def _explain(model: type[Schema], document: YamlDocument, detail: Any) -> str:  
     key = ".".join(str(part) for part in location)
     if detail["type"] == "string_type" and isinstance(detail["input"], int | float | date):
         return f"{where}: {key}: {detail['msg']}; write it in quotes"
+    if detail["type"] == "missing" and (requirement := model.requirement(key)):
+        return f"{where}: {key}: {detail['msg']}, {requirement}"
     if detail["type"] != "extra_forbidden":
         return f"{where}: {key or 'the file'}: {detail['msg']}"
+    if refusal := model.refusal(location):
+        return f"{where}: {refusal}"
     siblings = _fields_at(model, location[:-1])
     close = get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.4)
     known = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(siblings)}."

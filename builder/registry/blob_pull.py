@@ -1,21 +1,18 @@
 """A blob on its way from a registry to the disk, over as many requests as it takes (distribution-spec, "Pulling blobs")."""
 
-import re
 from collections.abc import Callable, Mapping
 
 from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile
-from builder.net.retry import RetryableError
 from builder.oci.manifest import Descriptor
-
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-")
+from builder.runtime.retry import RetryableError
 
 
 class BlobPull:
     """Fills a part. `on_bytes` is given what has come, and a negative number for what has to come again."""
 
     def __init__(self, act: str, descriptor: Descriptor, part: PartialFile, on_bytes: Callable[[int], None]) -> None:
-        self._act = act
+        self.act = act
         self._descriptor = descriptor
         self._part = part
         self._on_bytes = on_bytes
@@ -30,17 +27,12 @@ class BlobPull:
         """Whether nothing has to be asked for; an empty blob has to be asked for just to see that it is there."""
         return 0 < self._descriptor.size == self._part.size
 
-    def range_headers(self) -> dict[str, str]:
-        """What to ask for: the rest of what we have."""
-        return {"Range": f"bytes={self._part.size}-"} if self._part.size else {}
-
     def start(self, status: int, headers: Mapping[str, str]) -> None:
         """Make the part fit an answer whose body comes now. Raises RetryableError for another range than we asked for."""
         if status == 206:
-            match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
-            if not match or int(match[1]) != self._part.size:
+            if self._part.total_size(headers) is None:
                 self._clear()
-                raise RetryableError(RegistryError(f"cannot {self._act}: the registry sent another range", temporary=True))
+                raise RetryableError(RegistryError(f"cannot {self.act}: the registry sent another range", temporary=True))
             return
         self._clear()
 
@@ -52,7 +44,7 @@ class BlobPull:
         if self._part.size + len(chunk) > self._descriptor.size:
             self._clear()
             raise RegistryError(
-                f"cannot {self._act}: the registry sent more than the {self._descriptor.size} bytes that it should have",
+                f"cannot {self.act}: the registry sent more than the {self._descriptor.size} bytes that it should have",
                 hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
             )
         self._part.append(chunk)
@@ -62,14 +54,14 @@ class BlobPull:
         """Raises RetryableError where something is missing yet, RegistryError where it is not what its digest says."""
         have, whole = self._part.size, self._descriptor.size
         if have < whole:
-            message = f"cannot {self._act}: the connection ended after {have} of {whole} bytes"
+            message = f"cannot {self.act}: the connection ended after {have} of {whole} bytes"
             raise RetryableError(RegistryError(message, temporary=True))
         found = f"sha256:{self._part.hexdigest()}"
         if found == str(self._descriptor.digest):
             return
         self._clear()
         error = RegistryError(
-            f"cannot {self._act}: the registry sent other bytes, {found}",
+            f"cannot {self.act}: the registry sent other bytes, {found}",
             hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
         )
         if self._resumed:

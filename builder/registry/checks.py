@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from builder.errors import CheckError, RegistryError
-from builder.net.retry import RetryableError
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest
 from builder.registry.response import Answer
+from builder.runtime.retry import RetryableError
 
 
 def check_digest(act: str, expected: Digest, content: bytes) -> None:

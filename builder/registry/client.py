@@ -3,45 +3,35 @@
 Every public operation is tried again as a whole while it fails in ways that may pass; nothing below it retries.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
-from builder.errors import AccessDenied, RegistryError
+from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.patience import Patience
-from builder.net.retry import RetryPolicy
-from builder.net.session import DOCKER_CERTIFICATES, TIMEOUTS
+from builder.net.session import DOCKER_CERTIFICATES, Waiting
 from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
+from builder.registry.blob_push import BlobPush, find_blob
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
-from builder.registry.connection import Call, RegistryConnection, RegistryConnections, Upload, with_digest
+from builder.registry.connection import Call, RegistryConnection, RegistryConnections, Upload
 from builder.registry.response import Answer, media_type_of
+from builder.runtime.retry import RetryPolicy
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
 _LARGEST_DOCUMENT = 16 * 1024 * 1024
 _SHORTEST_ANSWER = 64 * 1024
-# A registry that so answers a PUT of the whole blob may still take it by PATCH, as Docker sends it.
-_NO_WHOLE_UPLOADS = (405, 501)
-
-
-def _go_on() -> None:
-    """Interrupt nothing."""
 
 
 class HttpRegistry:
     """Implements `ports.Registry`. One object serves any number of registries and threads.
 
-    `insecure` names hosts reached by plain HTTP besides this machine. `check_interrupted`, asked before each request and
-    between chunks, raises Interrupted. `certificates` is where Docker keeps those of single registries. `timeouts` are
-    the seconds to connect and between two reads, `patience` is one for all requests; by `clock` tokens expire.
+    `insecure` names hosts reached by plain HTTP besides this machine. `certificates` is where Docker keeps those of single
+    registries. By `clock` tokens expire.
     """
 
     def __init__(
@@ -50,34 +40,27 @@ class HttpRegistry:
         credentials: CredentialSource,
         retry: RetryPolicy,
         insecure: Collection[str] = (),
-        check_interrupted: Callable[[], None] = _go_on,
+        waiting: Waiting | None = None,
         certificates: Path = DOCKER_CERTIFICATES,
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        waiting = waiting or Waiting()
+
         def connect(host: str, plain: bool) -> RegistryConnection:
             return RegistryConnection(
-                host,
-                plain=plain,
-                credentials=credentials,
-                certificates=certificates,
-                check_interrupted=check_interrupted,
-                clock=clock,
-                timeouts=timeouts,
-                patience=patience,
+                host, plain=plain, credentials=credentials, certificates=certificates, waiting=waiting, clock=clock
             )
 
         self._connections = RegistryConnections(connect, insecure)
         self._retry = retry
-        self._check_interrupted = check_interrupted
+        self._check_interrupted = waiting.check_interrupted
 
     def abort(self) -> None:
         """End all requests, from any thread, once `check_interrupted` raises: then so do all operations."""
         self._connections.abort()
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
-        """See `ports.Registry.get_manifest`."""
+        """See `ports.ImageReader.get_manifest`."""
         repository = reference.repository
         call = Call(
             act=f"read {reference}",
@@ -89,7 +72,7 @@ class HttpRegistry:
         )
         answer = self._retry.run(lambda: self._get_manifest(reference, call))
         if answer.status == 404:
-            return None if answer.says_not_found else self._refuse(repository, call, answer)
+            return None if answer.says_not_found else self._connections.refuse(repository, call, answer)
         manifest = Manifest(media_type=media_type_of(answer), content=answer.content)
         if manifest.media_type not in (*INDEX_TYPES, *MANIFEST_TYPES):
             raise RegistryError(
@@ -103,13 +86,13 @@ class HttpRegistry:
 
     def _get_manifest(self, reference: ImageReference, call: Call) -> Answer:
         """The answer, its bytes checked against the digest asked for, or else against the one the registry announces."""
-        answer = self._send(reference.repository, call, accept=(200, 404))
+        answer = self._connections.send(reference.repository, call, accept=(200, 404))
         if answer.status == 200:
             check_manifest(call.act, reference.digest, answer)
         return answer
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
-        """See `ports.Registry.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
+        """See `ports.ImageReader.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
         if descriptor.size > _LARGEST_DOCUMENT:
             raise RegistryError(f"blob {descriptor.digest.short} of {repository} is too large: {descriptor.size} bytes")
         call = Call(
@@ -120,7 +103,7 @@ class HttpRegistry:
             # Of a refusal, which may come in its place, enough to explain it.
             limit=max(descriptor.size, _SHORTEST_ANSWER),
         )
-        content = self._retry.run(lambda: self._send(repository, call, accept=(200,))).content
+        content = self._retry.run(lambda: self._connections.send(repository, call, accept=(200,))).content
         if len(content) > descriptor.size:
             raise RegistryError(f"cannot {call.act}: the registry sent more than the {descriptor.size} bytes that it should have")
         check_digest(call.act, descriptor.digest, content)
@@ -134,7 +117,7 @@ class HttpRegistry:
         *,
         on_bytes: Callable[[int], None] | None = None,
     ) -> None:
-        """See `ports.Registry.pull_blob`. `into` is left as it is where it is that blob already."""
+        """See `ports.RegistryReader.pull_blob`. `into` is left as it is where it is that blob already."""
         act = f"fetch blob {descriptor.digest.short} ({descriptor.size} bytes) from {repository}"
         with PartialFile.open(into, self._wait) as part:
             # Another process may have fetched it while we waited for it.
@@ -142,176 +125,96 @@ class HttpRegistry:
                 part.clear()
                 return
             pull = BlobPull(act, descriptor, part, on_bytes or (lambda _: None))
-            self._retry.run(lambda: self._pull(repository, descriptor, act, pull))
+            self._retry.run(lambda: self._pull(repository, descriptor, part, pull))
             part.finish()
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """See `ports.Registry.has_blob`."""
-        return self._retry.run(lambda: self._find_blob(repository, digest, pull_scope(repository)))
+        """See `ports.RegistryReader.has_blob`."""
+        return self._retry.run(lambda: find_blob(self._connections, repository, digest, pull_scope(repository)))
 
     def push_blob(
         self,
         repository: Repository,
         descriptor: Descriptor,
-        content: Path,
+        content: Callable[[], Path],
         *,
         mount_from: Sequence[Repository] = (),
         on_bytes: Callable[[int], None] | None = None,
     ) -> UploadOutcome:
-        """See `ports.Registry.push_blob`.
+        """See `ports.RegistryWriter.push_blob`.
 
         `on_bytes` is given what is sent as it is sent. What a failed try had sent is given back as a negative number,
         so the sum is the blob's size after UPLOADED, and 0 after PRESENT or MOUNTED. Raises CheckError where the file
         is not of the descriptor's size.
         """
-        check_size(descriptor, content)
-        body = Upload(content, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
-        def attempt() -> UploadOutcome:
-            # A failed try may have arrived all the same, with only its answer lost: so look each time.
-            body.seek(0)
-            if self._find_blob(repository, descriptor.digest, push_scope(repository)):
-                return UploadOutcome.PRESENT
-            call, session = self._start_upload(repository, descriptor, mount_from)
-            if session.status == 201:
-                return UploadOutcome.MOUNTED
-            self._upload(repository, call, session, descriptor.digest, body)
-            return UploadOutcome.UPLOADED
+        def open_body() -> Upload:
+            path = content()
+            check_size(descriptor, path)
+            return Upload(path, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
-        return self._retry.run(attempt)
+        push = BlobPush(self._connections, repository, descriptor, open_body)
+        return self._retry.run(lambda: push.attempt(mount_from))
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """See `ports.Registry.put_manifest`."""
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        """See `ports.RegistryWriter.put_manifest`."""
+        self._put(repository.at(manifest.digest), manifest)
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        """See `ports.TagStore.put_tag`. Raises ValueError for a reference without a tag."""
+        self._put(_tag_of(reference), manifest)
+
+    def _put(self, reference: ImageReference, manifest: Manifest) -> None:
+        repository = reference.repository
         call = Call(
-            act=f"push {manifest.digest.short} as {_name(repository, key)}",
+            act=f"push {manifest.digest.short} as {reference}",
             method="PUT",
-            url=f"{repository.path}/manifests/{key}",
+            url=f"{repository.path}/manifests/{reference.key}",
             scopes=push_scope(repository),
             headers={"Content-Type": manifest.media_type},
             body=manifest.content,
         )
-        answer = self._retry.run(lambda: self._send(repository, call, accept=(201, 200, 202)))
+        answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(201, 200, 202)))
         check_stored(call.act, manifest.digest, answer)
 
     def delete_tag(self, reference: ImageReference) -> bool:
-        """See `ports.Registry.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
-        if not reference.tag:
-            raise ValueError(f"{reference} has no tag")
-        repository = reference.repository
+        """See `ports.TagStore.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""
+        tag = _tag_of(reference)
+        repository = tag.repository
         call = Call(
-            act=f"delete tag {repository}:{reference.tag}",
+            act=f"delete tag {tag}",
             method="DELETE",
-            url=f"{repository.path}/manifests/{reference.tag}",
+            url=f"{repository.path}/manifests/{tag.key}",
             scopes=(f"repository:{repository.path}:delete",),
         )
         # Registries that cannot do it say so in various ways: 2.8 of the CNCF one takes the tag for a malformed digest.
         cannot = (400, 405, 501)
-        answer = self._retry.run(lambda: self._send(repository, call, accept=(202, 200, 204, 404, *cannot)))
+        answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(202, 200, 204, 404, *cannot)))
         if answer.status == 404:
             # Either the tag is gone, perhaps by a try whose answer was lost, or this is one more way to say "cannot".
-            return self.get_manifest(repository.at(reference.tag)) is None
+            return self.get_manifest(tag) is None
         return answer.status not in cannot
 
-    def _pull(self, repository: Repository, descriptor: Descriptor, act: str, pull: BlobPull) -> None:
+    def _pull(self, repository: Repository, descriptor: Descriptor, part: PartialFile, pull: BlobPull) -> None:
         if not pull.is_complete:
             call = Call(
-                act=act,
+                act=pull.act,
                 method="GET",
                 url=f"{repository.path}/blobs/{descriptor.digest}",
                 scopes=pull_scope(repository),
-                headers=pull.range_headers(),
+                headers=part.range_headers(),
                 receiver=pull,
             )
-            self._send(repository, call, accept=(200, 206))
+            self._connections.send(repository, call, accept=(200, 206))
         pull.check()
 
     def _wait(self, seconds: float) -> None:
         self._check_interrupted()
         self._retry.sleep(seconds)
 
-    def _find_blob(self, repository: Repository, digest: Digest, scopes: tuple[str, ...]) -> bool:
-        call = Call(
-            act=f"look for blob {digest.short} in {repository}",
-            method="HEAD",
-            url=f"{repository.path}/blobs/{digest}",
-            scopes=scopes,
-        )
-        return self._send(repository, call, accept=(200, 404)).status == 200
 
-    def _start_upload(
-        self, repository: Repository, descriptor: Descriptor, mount_from: Sequence[Repository]
-    ) -> tuple[Call, Answer]:
-        """The answer to a mount (201) or an open upload session (202), with the call that it answers."""
-        call = Call(
-            act=f"upload blob {descriptor.digest.short} ({descriptor.size} bytes) to {repository}",
-            method="POST",
-            url=f"{repository.path}/blobs/uploads/",
-            scopes=push_scope(repository),
-        )
-        source = self._find_mountable(repository, descriptor.digest, mount_from)
-        if source:
-            mount = Call(
-                act=call.act,
-                method=call.method,
-                url=call.url,
-                scopes=(*call.scopes, *pull_scope(source)),
-                query=(("mount", str(descriptor.digest)), ("from", source.path)),
-            )
-            # A registry that does not let us mount may well let us upload.
-            with contextlib.suppress(AccessDenied):
-                answer = self._connections.to(repository).send(mount)
-                if answer.status in (201, 202):
-                    return mount, answer
-        return call, self._send(repository, call, accept=(202,))
-
-    def _find_mountable(self, repository: Repository, digest: Digest, candidates: Sequence[Repository]) -> Repository | None:
-        """The first that has the blob. Asking first leaves no upload sessions behind, as failed mounts would."""
-        for candidate in candidates:
-            if candidate.registry != repository.registry or candidate == repository:
-                continue
-            try:
-                if self._find_blob(candidate, digest, pull_scope(candidate)):
-                    return candidate
-            except AccessDenied:
-                continue
-        return None
-
-    def _upload(self, repository: Repository, started: Call, session: Answer, digest: Digest, body: Upload) -> None:
-        """Send the blob into an upload session: section "POST then PUT", and PATCH between where PUT takes no body."""
-        location = self._locate_upload(repository, started, session)
-        whole = Call(
-            act=started.act,
-            method="PUT",
-            url=with_digest(location, digest),
-            scopes=started.scopes,
-            headers={"Content-Type": "application/octet-stream"},
-            body=body,
-        )
-        answer = self._send(repository, whole, accept=(201, 204, *_NO_WHOLE_UPLOADS))
-        if answer.status in _NO_WHOLE_UPLOADS:
-            body.seek(0)
-            patched = self._send(repository, replace(whole, method="PATCH", url=location), accept=(202,))
-            location = self._locate_upload(repository, started, patched)
-            end = replace(whole, url=with_digest(location, digest), body=None)
-            answer = self._send(repository, end, accept=(201, 204))
-        check_stored(started.act, digest, answer)
-
-    def _locate_upload(self, repository: Repository, started: Call, session: Answer) -> str:
-        location = self._connections.to(repository).resolve_location(session)
-        if not location:
-            message = f"cannot {started.act}: the registry names no place to upload to"
-            raise RegistryError(message, status=session.status)
-        return location
-
-    def _send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
-        answer = self._connections.to(repository).send(call)
-        if answer.status not in accept:
-            self._refuse(repository, call, answer)
-        return answer
-
-    def _refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
-        raise self._connections.to(repository).refusal(call, answer)
-
-
-def _name(repository: Repository, key: str) -> str:
-    return f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"
+def _tag_of(reference: ImageReference) -> ImageReference:
+    """The tag alone, without a digest that the reference may be bound to. Raises ValueError where it has none."""
+    if not reference.tag:
+        raise ValueError(f"{reference} has no tag")
+    return reference.repository.at(reference.tag)

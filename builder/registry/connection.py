@@ -5,18 +5,17 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import requests
 import urllib3
 
 from builder.errors import RegistryError
-from builder.net.patience import Patience
-from builder.net.retry import RetryableError
-from builder.net.session import CHUNK_BYTES, TIMEOUTS, HttpSession, is_loopback, origin
+from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, is_loopback, origin
 from builder.oci.reference import Digest, Repository, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
 from builder.registry.response import Answer, lost, refusal
+from builder.runtime.retry import RetryableError
 
 # Docker Hub is called docker.io and answers elsewhere: https://docs.docker.com/registry/spec/api/
 _DOCKER_HUB = ("docker.io", "index.docker.io")
@@ -117,18 +116,16 @@ class RegistryConnection:
         plain: bool,
         credentials: CredentialSource,
         certificates: Path,
-        check_interrupted: Callable[[], None],
+        waiting: Waiting,
         clock: Callable[[], float],
-        timeouts: tuple[float, float] = TIMEOUTS,
-        patience: Patience | None = None,
     ) -> None:
         address = _DOCKER_HUB_API if host in _DOCKER_HUB else host
         self.host = host
         self.base = f"{'http' if plain else 'https'}://{address}/v2/"
-        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=patience)
+        self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=waiting.patience)
         self._authorizer = Authorizer(host, credentials, self._request_token, clock)
-        self._check_interrupted = check_interrupted
-        self._timeouts = timeouts
+        self._check_interrupted = waiting.check_interrupted
+        self._timeouts = waiting.timeouts
 
     def send(self, call: Call) -> Answer:
         """The registry's answer, whatever its status; a 401 only where logging in did not help.
@@ -289,6 +286,17 @@ class RegistryConnections:
             connections = tuple(self._connections.values())
         for connection in connections:
             connection.abort()
+
+    def send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
+        """The answer of the repository's registry, which raises what `refuse` does where it is none of those we accept."""
+        answer = self.to(repository).send(call)
+        if answer.status not in accept:
+            self.refuse(repository, call, answer)
+        return answer
+
+    def refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
+        """Raises the exception for this answer."""
+        raise self.to(repository).refusal(call, answer)
 
     def to(self, repository: Repository) -> RegistryConnection:
         """The connection to the repository's registry. Raises RequestError for a certificate that is none."""

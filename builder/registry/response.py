@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.errors import AccessDenied, RegistryError
-from builder.net.retry import RetryableError, is_temporary_status, now_utc, retry_after_seconds
 from builder.net.session import Failure, header_text, speaks_tls_hint
+from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.json_document import parse_json
+from builder.runtime.retry import RetryableError
 
 _LONGEST_MESSAGE = 300
 _LONGEST_BODY = 64 * 1024

@@ -7,7 +7,7 @@ alone (bin/init.sh in istio/istio), though the archives of some releases are not
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,30 @@ from builder.config.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, Artif
 from builder.errors import ArtifactError, ChecksumError, RecipeError, RegistryError, RequestError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
-from builder.plan.compile import platform_values
-from builder.plan.lock import LockedArtifact
-from builder.ports import Downloader, Registry
+from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
+from builder.plan.selection import platform_values
+from builder.ports import Downloader
 from builder.recipe.schema import Artifact, ReleaseRecipe
 from builder.recipe.template import render_text
+from builder.resolve.lookups import Lookups
 from builder.runtime.atomic_file import sum_file, whole_file
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _ARCHIVES = (".tar.gz", ".tgz")
 
 
+class _NotHere(Exception):
+    """A place does not have it; the text is why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """One artifact on one platform. Of what was tried in vain, `tried` says why."""
+    """One artifact on one platform."""
 
     name: str
     platform: Platform
     artifact: Artifact
     values: Mapping[str, Any]
-    tried: list[str]
 
     @property
     def settings(self) -> str:
@@ -46,162 +50,146 @@ class _Wanted:
         return f"{self.name} for {self.platform}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFinder:
-    """Looks artifacts up, from many threads at once. `cache` holds what has been downloaded, by sha256.
-
-    `values` are those of expressions in recipes; `note` tells of what people should know.
-    """
+    """Looks artifacts up, from many threads at once. `values` are those of expressions in recipes."""
 
     request: Request
     release: ReleaseRecipe
     values: Mapping[str, Any]
-    downloader: Downloader
-    registry: Registry
-    cache: Path
-    note: Callable[[str], None]
+    lookups: Lookups
 
     def find(self, name: str, platform: Platform) -> LockedArtifact:
         """The artifact, bound to a checksum. Raises ArtifactError, with all that was tried, where it cannot be had."""
         here = {**self.values, **platform_values(platform)}
-        wanted = _Wanted(name=name, platform=platform, artifact=self.release.artifacts[name], values=here, tried=[])
-        look: Mapping[str, Callable[[_Wanted], LockedArtifact | None]] = {
+        wanted = _Wanted(name=name, platform=platform, artifact=self.release.artifacts[name], values=here)
+        look: Mapping[str, Callable[[_Wanted], Iterator[LockedArtifact | _NotHere]]] = {
             "file": self._find_own,
             "url": self._find_published,
             "image": self._find_in_image,
         }
+        tried: list[str] = []
         for source in dict(self.request.artifact_sources).get(wanted.settings, ARTIFACT_SOURCES):
-            found = look[source](wanted)
-            if found:
-                if wanted.tried:
-                    self.note(f"{wanted} is taken from {redact_url(found.url)}, for {'; '.join(wanted.tried)}.")
+            for found in look[source](wanted):
+                if isinstance(found, _NotHere):
+                    tried.append(str(found))
+                    continue
+                if tried:
+                    self.lookups.note(f"{wanted} is taken from {redact_url(found.location)}, for {'; '.join(tried)}.")
                 return found
-        reasons = "\n".join(f"  {reason}" for reason in wanted.tried or ["no source is left to look at"])
+        reasons = "\n".join(f"  {reason}" for reason in tried or ["no source is left to look at"])
         raise ArtifactError(f"{wanted} cannot be had:\n{reasons}", hint=_ways_out(wanted))
 
-    def _find_own(self, wanted: _Wanted) -> LockedArtifact | None:
+    def _find_own(self, wanted: _Wanted) -> Iterator[LockedArtifact]:
         for override in self.request.artifact_overrides:
             if (override.artifact, override.platform) == (wanted.name, wanted.platform):
-                return _lock_override(override, wanted.artifact.member, self.downloader)
-        return None
+                yield _lock_override(override, wanted.artifact.member, self.lookups.downloader)
 
-    def _find_published(self, wanted: _Wanted) -> LockedArtifact | None:
+    def _find_published(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
         artifact, debug = wanted.artifact, self._is_debug(wanted)
         if debug and not artifact.debug_file:
             raise RequestError(f"there is no debug build of {wanted.name}", hint="release.yaml names none (debug_file).")
         kind = "debug_file" if debug else "file"
         file = self._render_file(wanted, kind, artifact.debug_file if debug else artifact.file)
         if not file:
-            wanted.tried.append(f"nobody publishes {'a debug build of ' if debug else ''}{wanted} in this release")
-            return None
+            yield _NotHere(f"nobody publishes {'a debug build of ' if debug else ''}{wanted} in this release")
+            return
         sums = artifact.debug_checksum if debug else artifact.checksum
         checksum = self._render_file(wanted, "debug_checksum" if debug else "checksum", sums) if sums else ""
         mirror = dict(self.request.artifact_urls).get(wanted.settings)
+        member = artifact.member if _is_archive(file) else ""
         for base_url in (mirror,) if mirror else artifact.base_urls:
             below = base_url.rstrip("/")
-            found = self._find_sum(wanted, f"{below}/{file}", f"{below}/{checksum}" if checksum else "")
-            if found:
-                member = artifact.member if _is_archive(file) else ""
-                url = f"{below}/{file}"
-                return LockedArtifact(
-                    name=wanted.name, platform=wanted.platform, kind="url", url=url, sha256=found, member=member
-                )
-        return None
+            url = f"{below}/{file}"
+            try:
+                sha256 = self._find_sum(wanted, url, f"{below}/{checksum}" if checksum else "")
+            except _NotHere as missing:
+                yield missing
+            else:
+                yield UrlArtifact(name=wanted.name, platform=wanted.platform, url=url, sha256=sha256, member=member)
 
     def _find_sum(self, wanted: _Wanted, url: str, sum_url: str) -> str:
-        """The sha256 of what is at this URL, "" where it cannot be had there."""
+        """The sha256 of what is at this URL."""
         try:
-            text = self.downloader.read_text(sum_url or f"{url}.sha256")
+            text = self.lookups.downloader.read_text(sum_url or f"{url}.sha256")
         except ArtifactError as error:
-            wanted.tried.append(error.message)
-            return ""
+            raise _NotHere(error.message) from error
         if text is None and sum_url:
-            wanted.tried.append(f"{redact_url(sum_url)} is not there")
-            return ""
+            raise _NotHere(f"{redact_url(sum_url)} is not there")
         if text is None:
             return self._find_unsummed(wanted, url)
         sha256 = _first_field(text, sum_url or f"{url}.sha256")
-        return sha256 if (self.cache / sha256).exists() or self._is_there(wanted, url) else ""
+        if not (self.lookups.cache / sha256).exists():
+            self._check_there(url)
+        return sha256
 
-    def _is_there(self, wanted: _Wanted, url: str) -> bool:
+    def _check_there(self, url: str) -> None:
         """Checksums outlive their archives: some were published for an Envoy that is not there any more."""
         try:
-            there = self.downloader.exists(url)
+            there = self.lookups.downloader.exists(url)
         except ArtifactError as error:
-            wanted.tried.append(error.message)
-            return False
+            raise _NotHere(error.message) from error
         if not there:
-            wanted.tried.append(f"{redact_url(url)} is not there")
-        return there
+            raise _NotHere(f"{redact_url(url)} is not there")
 
     def _find_unsummed(self, wanted: _Wanted, url: str) -> str:
         """What has no published checksum is trusted as it first came: it is fetched now, and its sum remembered."""
-        memory = self.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.first-use"
+        memory = self.lookups.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.first-use"
         try:
             remembered = memory.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             remembered = ""
         if not _SHA256.fullmatch(remembered):
-            if not self._is_there(wanted, url):
-                return ""
+            self._check_there(url)
             remembered = self._fetch_unsummed(url)
             with whole_file(memory) as partial:
                 partial.write_text(f"{remembered}\n", encoding="ascii")
-        self.note(
+        self.lookups.note(
             f"{wanted}: no checksum of {redact_url(url)} is published; it is bound to sha256 {remembered} as it first came."
         )
         return remembered
 
     def _fetch_unsummed(self, url: str) -> str:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        part = self.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.unsummed"
-        sha256 = self.downloader.download_unsummed(url, part)
+        self.lookups.cache.mkdir(parents=True, exist_ok=True)
+        part = self.lookups.cache / f"{hashlib.sha256(url.encode()).hexdigest()}.unsummed"
+        sha256 = self.lookups.downloader.download_unsummed(url, part)
         # Another run may have fetched it at the same time, and put it there.
         with contextlib.suppress(FileNotFoundError):
-            part.replace(self.cache / sha256)
+            part.replace(self.lookups.cache / sha256)
         return sha256
 
-    def _find_in_image(self, wanted: _Wanted) -> LockedArtifact | None:
+    def _find_in_image(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
         named = dict(self.request.artifact_images).get(wanted.settings)
         origin = f"release.yaml: artifacts.{wanted.name}.image"
         text = named or render_text(wanted.artifact.image, wanted.values, origin)
         if not text or not wanted.artifact.image_path:
-            return None
+            return
         if self._is_debug(wanted) and not named:
-            wanted.tried.append(f"{text} holds no debug build")
-            return None
+            yield _NotHere(f"{text} holds no debug build")
+            return
         reference = ImageReference.parse(text)
         try:
-            manifest = self._find_manifest(wanted, reference)
+            pinned = reference.pinned(self._find_manifest(wanted, reference).digest)
         except RegistryError as error:
-            wanted.tried.append(error.message)
-            return None
-        if manifest is None:
-            return None
-        return LockedArtifact(
-            name=wanted.name,
-            platform=wanted.platform,
-            kind="image",
-            url=str(reference.pinned(manifest.digest)),
-            sha256=manifest.digest.hex,
-            member=wanted.artifact.image_path,
-        )
+            yield _NotHere(error.message)
+        except _NotHere as missing:
+            yield missing
+        else:
+            yield ImageArtifact(name=wanted.name, platform=wanted.platform, reference=pinned, member=wanted.artifact.image_path)
 
-    def _find_manifest(self, wanted: _Wanted, reference: ImageReference) -> Manifest | None:
+    def _find_manifest(self, wanted: _Wanted, reference: ImageReference) -> Manifest:
         """The platform's own manifest, whatever the index says checked against the image's configuration."""
-        manifest = self.registry.get_manifest(reference)
+        manifest = self.lookups.registry.get_manifest(reference)
         if manifest is None:
-            wanted.tried.append(f"image {reference} does not exist")
-            return None
+            raise _NotHere(f"image {reference} does not exist")
         if manifest.is_index:
-            child = next((child for child in manifest.children() if child.platform == wanted.platform), None)
-            manifest = self.registry.get_manifest(reference.repository.at(child.digest)) if child else None
+            child = manifest.child_for(wanted.platform)
+            manifest = self.lookups.registry.get_manifest(reference.repository.at(child.digest)) if child else None
         if manifest:
-            config = ImageConfig.parse(self.registry.get_blob(reference.repository, manifest.config()))
+            config = ImageConfig.parse(self.lookups.registry.get_blob(reference.repository, manifest.config()))
             if config.platform == wanted.platform:
                 return manifest
-        wanted.tried.append(f"image {reference} has no {wanted.platform}")
-        return None
+        raise _NotHere(f"image {reference} has no {wanted.platform}")
 
     def _is_debug(self, wanted: _Wanted) -> bool:
         return wanted.name in self.request.debug_artifacts
@@ -227,29 +215,26 @@ def _ways_out(wanted: _Wanted) -> str:
     return f"{'; '.join(ways)}."
 
 
-def _lock_override(override: ArtifactOverride, member: str, downloader: Downloader) -> LockedArtifact:
+def _lock_override(override: ArtifactOverride, member: str, downloader: Downloader) -> FileArtifact | UrlArtifact:
     """A file is summed; a URL has its sum as `#sha256=…` or in a file beside it."""
     location, separator, promised = override.location.partition("#sha256=")
     what = f"{override.artifact} for {override.platform}"
     if separator and not _SHA256.fullmatch(promised):
         raise RequestError(f"{what}: {promised!r} is no sha256", hint="Write it as #sha256=<64 hex digits>.")
+    name, platform = override.artifact, override.platform
     if "://" in location:
-        sha256 = promised or _published_sum(override, location, downloader)
-    else:
-        path = _expand(Path(location))
-        if not path.is_file():
-            raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
-        location, sha256 = str(path.resolve()), sum_file(path)
-        if promised and promised.lower() != sha256:
-            raise ChecksumError(f"{path} is not what it should be: its sha256 is {sha256}, not {promised.lower()}")
-    return LockedArtifact(
-        name=override.artifact,
-        platform=override.platform,
-        kind="file",
-        url=location,
-        sha256=sha256.lower(),
-        member=member if _is_archive(location) else "",
-    )
+        sha256 = (promised or _published_sum(override, location, downloader)).lower()
+        own_member = member if _is_archive(location) else ""
+        return UrlArtifact(name=name, platform=platform, url=location, sha256=sha256, member=own_member)
+    path = _expand(Path(location))
+    if not path.is_file():
+        raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
+    sha256 = sum_file(path)
+    if promised and promised.lower() != sha256:
+        raise ChecksumError(f"{path} is not what it should be: its sha256 is {sha256}, not {promised.lower()}")
+    whole = str(path.resolve())
+    own_member = member if _is_archive(whole) else ""
+    return FileArtifact(name=name, platform=platform, path=whole, sha256=sha256, member=own_member)
 
 
 def _expand(path: Path) -> Path:

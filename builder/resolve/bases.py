@@ -8,7 +8,7 @@ from builder.errors import BaseImageError, RequestError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.lock import LockedBase, LockedBasePlatform
-from builder.ports import Registry
+from builder.ports import ImageReader
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_text
 
@@ -20,7 +20,7 @@ def check_base_names(request: Request, book: RecipeBook) -> None:
             raise RequestError(f"there is no base {name!r}", hint=f"Known bases: {', '.join(sorted(book.release.bases))}.")
 
 
-def resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: Registry) -> LockedBase:
+def resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: ImageReader) -> LockedBase:
     """A base image bound to its digests. Raises BaseImageError where it, or a platform of it, is missing."""
     text = dict(request.bases).get(name) or render_text(book.release.bases[name], values, f"release.yaml: bases.{name}")
     reference = ImageReference.parse(text)
@@ -35,16 +35,12 @@ def resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[
 
 
 def _resolve_base_platform(
-    reference: ImageReference, manifest: Manifest, platform: Platform, registry: Registry
+    reference: ImageReference, manifest: Manifest, platform: Platform, registry: ImageReader
 ) -> LockedBasePlatform:
     if manifest.is_index:
-        child = next((child for child in manifest.children() if child.platform == platform), None)
+        child = manifest.child_for(platform)
         if child is None:
-            # Attestations are listed as unknown/unknown.
-            present = sorted(
-                str(child.platform) for child in manifest.children() if child.platform and child.platform.os != "unknown"
-            )
-            raise _lacks_platform(reference, platform, present)
+            raise _lacks_platform(reference, platform, sorted(map(str, manifest.platforms())))
         found = registry.get_manifest(reference.repository.at(child.digest))
         if found is None:
             raise BaseImageError(

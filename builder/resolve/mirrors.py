@@ -9,15 +9,15 @@ from builder.images.lookup import lacks_manifest
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.lock import LockedMirror
-from builder.ports import Registry
+from builder.ports import ImageReader
 from builder.recipe.book import RecipeBook
-from builder.recipe.schema import ImageRecipe
+from builder.recipe.schema import Mirror
 from builder.recipe.template import render_text
 
 
 def check_mirror_names(request: Request, book: RecipeBook) -> None:
     """Raises RequestError where another source is named for an image that is no mirror."""
-    known = [recipe.image for recipe in book.images if recipe.mirror]
+    known = [recipe.image for recipe in book.images if isinstance(recipe, Mirror)]
     for name, _ in request.mirror_sources:
         if name not in known:
             raise RequestError(
@@ -26,7 +26,7 @@ def check_mirror_names(request: Request, book: RecipeBook) -> None:
 
 
 def resolve_mirror(
-    recipe: ImageRecipe, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: Registry
+    recipe: Mirror, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: ImageReader
 ) -> LockedMirror:
     """Bind a mirror to its digest. Raises BaseImageError where it lacks a platform that is asked for, or is not whole."""
     reference = _find_source(recipe, request, book, values)
@@ -38,7 +38,7 @@ def resolve_mirror(
             f"{recipe.image}: {reference} is an image for one platform, not an index of several",
             hint=f"Its copy could serve one architecture only. {_other_source(recipe)}",
         )
-    platforms = tuple(child.platform for child in index.children() if child.is_runnable and child.platform)
+    platforms = index.platforms()
     missing = [str(platform) for platform in request.platforms if platform not in platforms]
     if missing:
         raise BaseImageError(
@@ -50,7 +50,7 @@ def resolve_mirror(
     return LockedMirror(image=recipe.image, source=reference.pinned(index.digest), platforms=platforms)
 
 
-def _find_source(recipe: ImageRecipe, request: Request, book: RecipeBook, values: Mapping[str, Any]) -> ImageReference:
+def _find_source(recipe: Mirror, request: Request, book: RecipeBook, values: Mapping[str, Any]) -> ImageReference:
     """What the user names for this mirror, else for the base image that it is one of, else the recipe's own."""
     named = dict(request.mirror_sources).get(recipe.image)
     if not named and recipe.group == "bases":
@@ -58,7 +58,7 @@ def _find_source(recipe: ImageRecipe, request: Request, book: RecipeBook, values
     return ImageReference.parse(named or render_text(recipe.mirror, values, f"{book.origin(recipe.image)}: mirror"))
 
 
-def _check_child(recipe: ImageRecipe, reference: ImageReference, child: Descriptor, registry: Registry) -> None:
+def _check_child(recipe: Mirror, reference: ImageReference, child: Descriptor, registry: ImageReader) -> None:
     manifest = registry.get_manifest(reference.repository.at(child.digest))
     if manifest is None:
         raise lacks_manifest(recipe.image, reference, child)
@@ -75,7 +75,7 @@ def _check_child(recipe: ImageRecipe, reference: ImageReference, child: Descript
 
 
 def _check_platform(
-    recipe: ImageRecipe, reference: ImageReference, platform: Platform, manifest: Manifest, registry: Registry
+    recipe: Mirror, reference: ImageReference, platform: Platform, manifest: Manifest, registry: ImageReader
 ) -> None:
     config = ImageConfig.parse(registry.get_blob(reference.repository, manifest.config()))
     if config.platform != platform:
@@ -85,7 +85,7 @@ def _check_platform(
         )
 
 
-def _other_source(recipe: ImageRecipe) -> str:
+def _other_source(recipe: Mirror) -> str:
     base = f" (or --base {recipe.image}=REFERENCE, --base-registry)" if recipe.group == "bases" else ""
     return f"Name another source with --mirror-from {recipe.image}=REFERENCE{base}."
 

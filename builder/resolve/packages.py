@@ -9,19 +9,18 @@ import re
 from builder.config.request import Request
 from builder.errors import RecipeError, RequestError
 from builder.oci.reference import Platform
-from builder.plan.lock import LockedArtifact, LockedPackages
+from builder.plan.lock import LockedPackages, UrlArtifact
 from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
 from builder.recipe.book import RecipeBook
 from builder.recipe.rootfs_schema import Distribution, Rootfs
-from builder.recipe.schema import ImageRecipe
+from builder.recipe.schema import RootfsImage
 from builder.recipe.template import render_text
 
 
 def resolve_packages(
-    recipe: ImageRecipe, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
+    recipe: RootfsImage, platform: Platform, request: Request, book: RecipeBook, finder: PackageFinder | None
 ) -> LockedPackages:
     """The packages of this image on this platform. Raises RequestError, RecipeError, BaseImageError."""
-    assert recipe.rootfs is not None
     assert finder is not None
     name, distribution, suite = _distribution(request, book)
     mirrors = dict(request.apt_mirrors)
@@ -94,5 +93,5 @@ def _wishes(rootfs: Rootfs, distribution: str) -> PackageWishes:
     return PackageWishes(with_dependencies=(*essential, *rootfs.packages, *more), alone=rootfs.packages_alone)
 
 
-def _lock(package: FoundPackage, platform: Platform) -> LockedArtifact:
-    return LockedArtifact(name=package.file, platform=platform, url=package.url, sha256=package.sha256, member="")
+def _lock(package: FoundPackage, platform: Platform) -> UrlArtifact:
+    return UrlArtifact(name=package.file, platform=platform, url=package.url, sha256=package.sha256)

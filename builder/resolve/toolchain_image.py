@@ -4,13 +4,13 @@ from builder.errors import BaseImageError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import ImageReference
 from builder.plan.lock import LockedGo
-from builder.ports import Registry
+from builder.ports import ImageReader
 
 # What golang's own images on Docker Hub, and most of those made from them, say.
 _VERSION_VARIABLE = "GOLANG_VERSION"
 
 
-def lock_compile_image(name: str, registry: Registry) -> LockedGo:
+def lock_compile_image(name: str, registry: ImageReader) -> LockedGo:
     """The image, and the version of Go where its configuration tells it.
 
     Raises RequestError for a malformed name, BaseImageError where there is no such image, RegistryError.
@@ -28,7 +28,7 @@ def lock_compile_image(name: str, registry: Registry) -> LockedGo:
     return LockedGo(version=version, reason=what, image=pinned)
 
 
-def _version(reference: ImageReference, manifest: Manifest, registry: Registry) -> str:
+def _version(reference: ImageReference, manifest: Manifest, registry: ImageReader) -> str:
     """All platforms of one image hold one Go, so any will do; attestations are listed as unknown/unknown."""
     found: Manifest | None = manifest
     if manifest.is_index:

@@ -1,9 +1,5 @@
-"""Finds, in the layers of an image, what users are made of: the account files, the settings, and the skeleton of homes.
+"""Finds, in the layers of an image, what users are made of: the account files, the settings, and the skeleton of homes."""
 
-Whiteouts: OCI image-spec v1.1, layer.md.
-"""
-
-import posixpath
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +8,11 @@ from typing import Literal
 
 from builder.errors import BaseImageError
 from builder.oci.layer import open_layer
+from builder.oci.overlay import Whiteout, entry_path, find_whiteout
 from builder.recipe.rootfs_schema import ACCOUNT_FILES
 
 LOGIN_SETTINGS = "/etc/login.defs"
 _SKELETON = "/etc/skel"
-_WHITEOUT = ".wh."
-_OPAQUE = ".wh..wh..opq"
 # A hundred thousand accounts fit into a tenth of it.
 _LARGEST_FILE = 64 << 20
 
@@ -46,30 +41,21 @@ def find_account_files(layers: Sequence[tuple[Path, str]]) -> dict[str, FoundFil
         own: dict[str, FoundFile] = {}
         with open_layer(blob, media_type) as tar:
             for member in tar:
-                path = posixpath.normpath(f"/{member.name.lstrip('/')}")
-                _remove(found, path, is_directory=member.isdir())
-                if path in (*ACCOUNT_FILES, LOGIN_SETTINGS) or path.startswith(f"{_SKELETON}/"):
+                path = entry_path(member.name)
+                whiteout = find_whiteout(path)
+                if whiteout or not member.isdir():
+                    # A file that is where a directory was hides what was in it, just as a whiteout would.
+                    _remove(found, whiteout or Whiteout(path=path, opaque=False))
+                if not whiteout and (path in (*ACCOUNT_FILES, LOGIN_SETTINGS) or path.startswith(f"{_SKELETON}/")):
                     own[path] = _read(tar, member, path)
         # A whiteout is about the layers below, so what this layer has comes last.
-        whiteouts = [path for path in own if posixpath.basename(path).startswith(_WHITEOUT)]
-        found |= {path: file for path, file in own.items() if path not in whiteouts}
+        found |= own
     return dict(sorted(found.items()))
 
 
-def _remove(found: dict[str, FoundFile], path: str, *, is_directory: bool) -> None:
-    """Drop what this entry of a layer hides of the layers below: a whiteout, or a file where a directory was."""
-    folder, name = posixpath.split(path)
-    if name == _OPAQUE:
-        gone, below = "", folder
-    elif name.startswith(_WHITEOUT):
-        gone = below = posixpath.join(folder, name.removeprefix(_WHITEOUT))
-    elif not is_directory:
-        gone = below = path
-    else:
-        return
-    prefix = f"{below.rstrip('/')}/"
-    for other in [other for other in found if other == gone or other.startswith(prefix)]:
-        del found[other]
+def _remove(found: dict[str, FoundFile], whiteout: Whiteout) -> None:
+    for path in [path for path in found if whiteout.hides(path)]:
+        del found[path]
 
 
 def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> FoundFile:

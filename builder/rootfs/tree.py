@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from builder.oci.overlay import entry_path
+
 # Directories that merged-/usr systems have as links into /usr; Ubuntu's images since focal, Debian's since bookworm.
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _CHUNK = 1 << 20
@@ -69,7 +71,7 @@ class RootTree:
         """
         paths = []
         for member in archive:
-            paths.append(posixpath.normpath(f"/{member.name}"))
+            paths.append(entry_path(member.name))
             path = merged(member.name)
             if path == "/" or _is_merged_directory(path, member):
                 continue
@@ -151,7 +153,7 @@ class RootTree:
 
 def merged(name: str) -> str:
     """The path that `./lib/x` of a package has where /lib is a link to /usr/lib."""
-    path = posixpath.normpath(f"/{name.lstrip('/')}")
+    path = entry_path(name)
     top, _, rest = path[1:].partition("/")
     return f"/usr/{top}/{rest}" if top in _MERGED and rest else path
 

@@ -27,14 +27,6 @@ _SKELETON = "/etc/skel/"
 _HOME_MODE = 0o750
 
 
-def read_accounts(layers: Sequence[tuple[Path, str]]) -> AccountFiles:
-    """The account files of an image, of its layers (blob and media type) from the base up.
-
-    Raises CheckError where a layer is damaged, BaseImageError where a link stands for such a file.
-    """
-    return _read_accounts(find_account_files(layers))
-
-
 def write_users_layer(layers: Sequence[tuple[Path, str]], users: Sequence[User], mtime: int, archive: Path) -> None:
     """Write the layer that adds these users, with their homes, to an image of these layers.
 

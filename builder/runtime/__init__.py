@@ -1,1 +1,4 @@
-"""What everything runs on: interruption, locks, files that are whole, bounded readers, progress. Knows of nothing else here."""
+"""What everything runs on: interruption, groups of tasks, retries, locks, whole files, bounded readers, progress.
+
+Knows of nothing else here.
+"""

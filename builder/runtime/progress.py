@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Unit = Literal["bytes", "steps"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted:

@@ -56,6 +56,18 @@ def find_inside(tree: Path, name: str) -> Path:
     return Path(way.end)
 
 
+def find_file(tree: Path, name: str) -> Path:
+    """Where a file of the tree is, which is not opened: a FIFO would keep us waiting. Raises SourceError."""
+    path = find_inside(tree, name)
+    if not path.is_file():
+        problem = f"{tree / name} is no ordinary file" if path.exists() else f"the source lacks {tree / name}"
+        raise SourceError(
+            f"{problem}, which an image needs",
+            hint="Is this a complete checkout of an Istio release that the recipe is for?",
+        )
+    return path
+
+
 def _links(top: str) -> Iterator[tuple[str, str]]:
     waiting = [top]
     while waiting:

@@ -1,6 +1,7 @@
 """The contract of `ports.Engine`, on the fake that other tests lean on and on buildx with a real Docker engine."""
 
 import os
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,15 +16,16 @@ from builder.engine.docker import DockerEngine
 from builder.errors import BaseImageError
 from builder.host.process import SubprocessRunner
 from builder.images.check import read_layer_of
-from builder.net.retry import RetryPolicy
+from builder.oci.image_config import AddedConfig, BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.model import FilesLayer
-from builder.ports import AddedConfig, AssemblyTarget, BaseImage, Engine
+from builder.ports import AssemblyTarget, Engine
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import (
     AMD64,
@@ -99,10 +101,15 @@ def make_subject(request: pytest.FixtureRequest, tmp_path: Path) -> MakeSubject:
         reference = ImageReference.parse(f"{host}/contract-{uuid.uuid4().hex[:8]}/base:1")
         layout = Layout(tmp_path / "base")
         images = {platform: add_image(layout, make_config(platform, **changes), [BASE_LAYER]) for platform in (AMD64, ARM64)}
-        registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
         pushed = seed(registry, write_image_index(layout.root, images), reference)
         environment = dict(os.environ)
-        engine = Buildx(SubprocessRunner(Cancellation()), environment, DockerEngine(environment).check)
+        engine = Buildx(
+            SubprocessRunner(Cancellation()),
+            environment,
+            DockerEngine(environment).check,
+            RetryPolicy(attempts=1, sleep=time.sleep),
+        )
         base = BaseImage(reference=reference.pinned(pushed.digest), config=make_config(AMD64, **changes), layers=base_layers())
         return Subject(engine, base)
 
@@ -149,7 +156,9 @@ def config_of(layout: Layout) -> ImageConfig:
     """What the image says; builders may leave out that the root is the working directory, and which layers there are."""
     config = ImageConfig.parse(layout.read(layout.index().config()))
     others = tuple(pair for pair in config.others if pair[0] != "ArgsEscaped")
-    return replace(config, working_dir=config.working_dir or "/", others=others, env=tuple(sorted(config.env)), diff_ids=())
+    return replace(
+        config, working_dir=config.working_dir or "/", others=others, env=tuple(sorted(config.env)), diff_ids=(), history=()
+    )
 
 
 def files_of(layout: Layout, base_layers: int) -> list[tuple[str, str, str, int]]:

@@ -1,6 +1,7 @@
 """The contract of `ports.Registry`, on the fake that other tests lean on and on a real registry."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import RegistryError
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
 from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
 from tests.real.registry import registry_program, running_registry
 
@@ -40,7 +41,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "fake":
         return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"))
     host = str(request.getfixturevalue("real_registry"))
-    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+    registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
     return Subject(registry, Repository(host, f"contract/{name}"))
 
 
@@ -54,8 +55,8 @@ def make_blob(tmp_path: Path, content: bytes, media_type: str = LAYER) -> tuple[
 def push_image(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Manifest:
     config, config_path = make_blob(tmp_path, b"{}", CONFIG)
     blob, blob_path = make_blob(tmp_path, layer)
-    subject.registry.push_blob(subject.repository, config, config_path)
-    subject.registry.push_blob(subject.repository, blob, blob_path)
+    subject.registry.push_blob(subject.repository, config, lambda: config_path)
+    subject.registry.push_blob(subject.repository, blob, lambda: blob_path)
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -63,7 +64,7 @@ def push_image(subject: Subject, tmp_path: Path, layer: bytes = b"layer") -> Man
         "layers": [blob.to_json()],
     }
     manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
-    subject.registry.put_manifest(subject.repository, str(manifest.digest), manifest)
+    subject.registry.put_manifest(subject.repository, manifest)
     return manifest
 
 
@@ -84,11 +85,11 @@ def test_uploads_a_blob_once(subject: Subject, tmp_path: Path) -> None:
     counted: list[int] = []
 
     assert not subject.registry.has_blob(subject.repository, descriptor.digest)
-    first = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    first = subject.registry.push_blob(subject.repository, descriptor, lambda: path, on_bytes=counted.append)
     assert (first, sum(counted)) == (UploadOutcome.UPLOADED, len(content))
 
     counted.clear()
-    second = subject.registry.push_blob(subject.repository, descriptor, path, on_bytes=counted.append)
+    second = subject.registry.push_blob(subject.repository, descriptor, lambda: path, on_bytes=counted.append)
     assert (second, sum(counted)) == (UploadOutcome.PRESENT, 0)
     assert subject.registry.has_blob(subject.repository, descriptor.digest)
     assert subject.registry.get_blob(subject.repository, descriptor) == content
@@ -96,14 +97,14 @@ def test_uploads_a_blob_once(subject: Subject, tmp_path: Path) -> None:
 
 def test_uploads_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"")
-    assert subject.registry.push_blob(subject.repository, descriptor, path) is UploadOutcome.UPLOADED
+    assert subject.registry.push_blob(subject.repository, descriptor, lambda: path) is UploadOutcome.UPLOADED
     assert subject.registry.has_blob(subject.repository, descriptor.digest)
 
 
 def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096
     descriptor, path = make_blob(tmp_path, content)
-    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     counted: list[int] = []
     into = tmp_path / "cache" / "blob"
     subject.registry.pull_blob(subject.repository, descriptor, into, on_bytes=counted.append)
@@ -113,7 +114,7 @@ def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
 
 def test_fetches_an_empty_blob(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"")
-    subject.registry.push_blob(subject.repository, descriptor, path)
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     subject.registry.pull_blob(subject.repository, descriptor, tmp_path / "empty")
     assert (tmp_path / "empty").read_bytes() == b""
 
@@ -129,7 +130,7 @@ def test_leaves_nothing_of_a_blob_that_is_not_there(subject: Subject, tmp_path: 
 def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"shared")
     source = Repository(subject.repository.registry, f"{subject.repository.path}/base")
-    subject.registry.push_blob(source, descriptor, path)
+    subject.registry.push_blob(source, descriptor, lambda: path)
     counted: list[int] = []
 
     without_it = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
@@ -137,7 +138,7 @@ def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -
     outcome = subject.registry.push_blob(
         subject.repository,
         descriptor,
-        path,
+        lambda: path,
         mount_from=(elsewhere, without_it, source),
         on_bytes=counted.append,
     )
@@ -145,10 +146,23 @@ def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -
     assert subject.registry.get_blob(subject.repository, descriptor) == b"shared"
 
 
+def test_asks_for_no_content_that_need_not_be_sent(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"there already")
+    source = Repository(subject.repository.registry, f"{subject.repository.path}/base")
+    subject.registry.push_blob(source, descriptor, lambda: path)
+
+    def refuse() -> Path:
+        pytest.fail("asked for the content")
+
+    assert subject.registry.push_blob(source, descriptor, refuse) is UploadOutcome.PRESENT
+    mounted = subject.registry.push_blob(subject.repository, descriptor, refuse, mount_from=(source,))
+    assert mounted is UploadOutcome.MOUNTED
+
+
 def test_uploads_what_cannot_be_mounted(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, b"nowhere yet")
     other = Repository(subject.repository.registry, f"{subject.repository.path}/empty")
-    outcome = subject.registry.push_blob(subject.repository, descriptor, path, mount_from=(other,))
+    outcome = subject.registry.push_blob(subject.repository, descriptor, lambda: path, mount_from=(other,))
     assert outcome is UploadOutcome.UPLOADED
 
 
@@ -156,14 +170,14 @@ def test_refuses_a_blob_that_is_not_its_digest(subject: Subject, tmp_path: Path)
     descriptor, path = make_blob(tmp_path, b"right")
     path.write_bytes(b"wrong")
     with pytest.raises(RegistryError) as caught:
-        subject.registry.push_blob(subject.repository, descriptor, path)
+        subject.registry.push_blob(subject.repository, descriptor, lambda: path)
     assert caught.value.status == 400
     assert not subject.registry.has_blob(subject.repository, descriptor.digest)
 
 
 def test_keeps_the_bytes_of_an_index(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    subject.registry.put_manifest(subject.repository, "1.29.0", index)
+    subject.registry.put_tag(subject.repository.at("1.29.0"), index)
 
     by_tag = subject.registry.get_manifest(subject.repository.at("1.29.0"))
     by_digest = subject.registry.get_manifest(subject.repository.at(index.digest))
@@ -175,8 +189,8 @@ def test_keeps_the_bytes_of_an_index(subject: Subject, tmp_path: Path) -> None:
 def test_moves_a_tag(subject: Subject, tmp_path: Path) -> None:
     first = compose_release(subject, tmp_path, b"first")
     second = compose_release(subject, tmp_path, b"second")
-    subject.registry.put_manifest(subject.repository, "latest", first)
-    subject.registry.put_manifest(subject.repository, "latest", second)
+    subject.registry.put_tag(subject.repository.at("latest"), first)
+    subject.registry.put_tag(subject.repository.at("latest"), second)
 
     assert subject.registry.get_manifest(subject.repository.at("latest")) == second
     assert subject.registry.get_manifest(subject.repository.at(first.digest)) == first
@@ -199,20 +213,27 @@ def test_refuses_a_manifest_without_its_blobs(subject: Subject) -> None:
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob.to_json(), "layers": [blob.to_json()]}
     manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
     with pytest.raises(RegistryError):
-        subject.registry.put_manifest(subject.repository, "broken", manifest)
+        subject.registry.put_tag(subject.repository.at("broken"), manifest)
     assert subject.registry.get_manifest(subject.repository.at("broken")) is None
 
 
-def test_refuses_a_manifest_under_another_digest(subject: Subject, tmp_path: Path) -> None:
+def test_stores_an_index_without_a_tag(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    with pytest.raises(RegistryError):
-        subject.registry.put_manifest(subject.repository, str(Digest.of(b"other")), index)
+    subject.registry.put_manifest(subject.repository, index)
+    assert subject.registry.get_manifest(subject.repository.at(index.digest)) == index
+
+
+def test_tags_by_the_tag_whatever_digest_a_reference_is_bound_to(subject: Subject, tmp_path: Path) -> None:
+    first = compose_release(subject, tmp_path, b"first")
+    second = compose_release(subject, tmp_path, b"second")
+    subject.registry.put_tag(subject.repository.at("bound").pinned(first.digest), second)
+    assert subject.registry.get_manifest(subject.repository.at("bound")) == second
 
 
 def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) -> None:
     index = compose_release(subject, tmp_path)
-    subject.registry.put_manifest(subject.repository, "gone", index)
-    subject.registry.put_manifest(subject.repository, "stays", index)
+    subject.registry.put_tag(subject.repository.at("gone"), index)
+    subject.registry.put_tag(subject.repository.at("stays"), index)
 
     deleted = subject.registry.delete_tag(subject.repository.at("gone"))
     assert deleted == (subject.registry.get_manifest(subject.repository.at("gone")) is None)
@@ -235,7 +256,7 @@ def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:
 
     registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=2, sleep=restart_it))
     try:
-        assert registry.push_blob(Repository(host, "again"), descriptor, path) is UploadOutcome.UPLOADED
+        assert registry.push_blob(Repository(host, "again"), descriptor, lambda: path) is UploadOutcome.UPLOADED
         assert len(running) == 1
     finally:
         for server in running:

@@ -16,11 +16,11 @@ import pytest
 import requests
 
 from builder.engine.docker import DockerEngine
-from builder.net.retry import RetryPolicy
 from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX
 from builder.oci.reference import ImageReference, Platform
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryPolicy
 from tests import ROOT
 from tests.real.program import Ended, command, environment, istio_build
 
@@ -428,7 +428,7 @@ class TestLayouts:
 class TestWhatGoesWrong:
     def test_a_base_without_the_platform(self, site: Site) -> None:
         base = ImageReference.parse(f"{site.bases}/base:1.29-2026-02-04T19-02-21")
-        index = HttpRegistry(credentials=lambda host: None, retry=RetryPolicy()).get_manifest(base)
+        index = HttpRegistry(credentials=lambda host: None, retry=RetryPolicy(sleep=time.sleep)).get_manifest(base)
         assert index is not None
         amd64 = next(child for child in index.children() if child.platform == Platform("linux", "amd64"))
         single = f"base={base.repository.at(amd64.digest)}"

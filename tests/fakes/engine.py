@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from builder.errors import BaseImageError
+from builder.oci.image_config import AddedConfig
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
-from builder.ports import AddedConfig, AssemblyTarget
+from builder.ports import AssemblyTarget
 from tests.samples.images import BASE_LAYER, write_image
 
 # BuildKit gives an image from scratch these (moby/buildkit, frontend/dockerfile/dockerfile2llb/image.go, emptyImage).

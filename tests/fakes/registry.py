@@ -29,7 +29,7 @@ class FakeRegistry:
         self.fail_on: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.fail_after: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.can_delete_tags = can_delete_tags
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def operations(self, name: str) -> list[str]:
         """The keys of all calls of this operation, in order."""
@@ -72,7 +72,7 @@ class FakeRegistry:
         self,
         repository: Repository,
         descriptor: Descriptor,
-        content: Path,
+        content: Callable[[], Path],
         *,
         mount_from: Sequence[Repository] = (),
         on_bytes: Callable[[int], None] | None = None,
@@ -84,7 +84,7 @@ class FakeRegistry:
                 if other.registry == repository.registry and descriptor.digest in self.blobs[other]:
                     self.blobs[repository][descriptor.digest] = self.blobs[other][descriptor.digest]
                     return UploadOutcome.MOUNTED
-            data = content.read_bytes()
+            data = content().read_bytes()
             if Digest.of(data) != descriptor.digest or len(data) != descriptor.size:
                 raise RegistryError("DIGEST_INVALID: provided digest did not match uploaded content", status=400)
             self.blobs[repository][descriptor.digest] = data
@@ -96,19 +96,24 @@ class FakeRegistry:
         with self._call("has_blob", str(repository.at(digest))):
             return digest in self.blobs[repository]
 
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        with self._call("put_manifest", f"{repository}{'@' if key.startswith('sha256:') else ':'}{key}"):
-            if key.startswith("sha256:") and key != str(manifest.digest):
-                raise RegistryError("DIGEST_INVALID: provided digest did not match uploaded content", status=400)
-            self._check_references(repository, manifest)
-            self.manifests[repository][key] = manifest
-            self.manifests[repository][str(manifest.digest)] = manifest
+    def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
+        with self._call("put_manifest", str(repository.at(manifest.digest))):
+            self._store(repository, manifest)
+
+    def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
+        with self._call("put_tag", f"{reference.repository}:{reference.tag}"):
+            self._store(reference.repository, manifest)
+            self.manifests[reference.repository][reference.tag] = manifest
 
     def delete_tag(self, reference: ImageReference) -> bool:
         with self._call("delete_tag", str(reference)):
             if self.can_delete_tags:
                 self.manifests[reference.repository].pop(reference.tag, None)
             return self.can_delete_tags
+
+    def _store(self, repository: Repository, manifest: Manifest) -> None:
+        self._check_references(repository, manifest)
+        self.manifests[repository][str(manifest.digest)] = manifest
 
     def _check_references(self, repository: Repository, manifest: Manifest) -> None:
         if manifest.is_index:
@@ -126,7 +131,7 @@ class FakeRegistry:
 class _Call:
     """One call: logged, made to fail where the test wants it, and alone."""
 
-    def __init__(self, registry: FakeRegistry, lock: threading.Lock, operation: str, key: str) -> None:
+    def __init__(self, registry: FakeRegistry, lock: threading.RLock, operation: str, key: str) -> None:
         self._registry = registry
         self._lock = lock
         self._operation = operation

@@ -27,7 +27,8 @@ from builder.errors import BuilderError, RecipeError, RegistryError
 from builder.images.layout_notes import LayoutNotes
 from builder.net.download import _local_path, _Transfer
 from builder.net.partial_file import PartialFile
-from builder.net.retry import RetryableError, retry_after_seconds
+from builder.net.session import Waiting
+from builder.net.temporary import retry_after_seconds
 from builder.oci.executable import is_program_for
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
@@ -36,7 +37,7 @@ from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_t
 from builder.plan.user import User
 from builder.publish.journal import Journal
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
-from builder.recipe.schema import ImageRecipe, ReleaseRecipe
+from builder.recipe.schema import ReleaseRecipe, read_image
 from builder.recipe.template import render_dockerfile, render_text
 from builder.recipe.yaml_file import read_yaml, validate
 from builder.registry.auth import _parse_token, parse_challenges
@@ -49,6 +50,7 @@ from builder.resolve.source import read_source
 from builder.rootfs.deb import open_member, read_control
 from builder.rootfs.inherited_accounts import find_account_files
 from builder.rootfs.passwd import AccountFiles, add_subordinate_ids, add_users
+from builder.runtime.retry import RetryableError
 from tests import ROOT
 from tests.fakes.runner import FakeRunner, go_build
 from tests.samples.debs import control_of, make_deb
@@ -164,8 +166,9 @@ class TestYaml:
     @example(b"".join(b"k%d: 1\n" % number for number in range(20_000)))
     def test_a_project_file_or_recipe(self, content: bytes) -> None:
         with file_of(content, "x.yaml") as path:
-            for model in (ProjectFile, ImageRecipe, ReleaseRecipe):
+            for model in (ProjectFile, ReleaseRecipe):
                 survives(lambda model=model: validate(model, read_yaml(path)))  # type: ignore[misc]
+            survives(lambda: read_image(read_yaml(path)))
 
     @pytest.mark.parametrize("kind", ["aliases", "merges"])
     def test_aliases_count_as_what_they_stand_for(self, tmp_path: Path, kind: str) -> None:
@@ -315,7 +318,7 @@ class TestRegistry:
             plain=False,
             credentials=lambda _: None,
             certificates=Path("/nonexistent"),
-            check_interrupted=lambda: None,
+            waiting=Waiting(),
             clock=lambda: 0.0,
         )
         survives(lambda: connection.resolve_location(answer(Location=text)))

@@ -3,19 +3,21 @@
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.net.retry import RetryPolicy
 from builder.oci.layer import LayerEntry
 from builder.oci.layout import Layout
 from builder.oci.reference import ImageReference, Platform
 from builder.ports import Registry
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryPolicy
 from tests import ROOT
 from tests.fakes.registry import FakeRegistry
 from tests.real.registry import registry_program, running_registry
@@ -53,9 +55,9 @@ def push(
     for child in index.children():
         manifest = layout.manifest(child)
         for blob in (manifest.config(), *manifest.layers()):
-            registry.push_blob(reference.repository, blob, layout.blob(blob.digest))
-        registry.put_manifest(reference.repository, str(child.digest), manifest)
-    registry.put_manifest(reference.repository, reference.tag, index)
+            registry.push_blob(reference.repository, blob, partial(layout.blob, blob.digest))
+        registry.put_manifest(reference.repository, manifest)
+    registry.put_tag(reference, index)
 
 
 class TestContents:
@@ -179,7 +181,7 @@ class TestCommand:
     def test_two_images_at_a_real_registry(self, tmp_path: Path) -> None:
         program = registry_program("python -m tools.parity.images")
         with running_registry(program, tmp_path) as host:
-            registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy())
+            registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(sleep=time.sleep))
             names = [ImageReference.parse(f"{host}/{who}/pilot:1.29.0") for who in ("me", "istio")]
             push(registry, names[0], tmp_path / "ours", [[PROGRAM]])
             push(registry, names[1], tmp_path / "theirs", [[*DIRECTORIES, PROGRAM]])

@@ -85,6 +85,16 @@ def test_a_source_that_lacks_a_file(tree: Path, tmp_path: Path, name: str) -> No
     assert f"cannot read {copy / name}" in fail("push", "--source", copy, *HUB, code=4)
 
 
+def test_a_source_that_lacks_a_file_of_an_image_is_told_before_anything_is_built(tree: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", tree, copy], check=True)
+    missing = copy / "tools/packaging/common/envoy_bootstrap.json"
+    missing.unlink()
+    told = fail("plan", "--source", copy, *HUB, code=4)
+    assert f"the source lacks {missing}, which an image needs: proxyv2 ({ROOT / 'recipes/proxyv2.yaml'}:" in told
+    assert "leave the image out with --image" in told
+
+
 def test_a_source_without_git(tree: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", tree, copy], check=True)

@@ -35,13 +35,13 @@ def part_of(into: Path) -> Path:
 
 
 DOWNLOAD = """
-import sys
+import sys, time
 from pathlib import Path
 from builder.net.download import HttpDownloader
 from builder.errors import DiskFull
-from builder.net.retry import RetryPolicy
+from builder.runtime.retry import RetryPolicy
 try:
-    HttpDownloader(retry=RetryPolicy()).download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    HttpDownloader(retry=RetryPolicy(sleep=time.sleep)).download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 except DiskFull as error:
     print(error.message, "|", error.hint)
 """

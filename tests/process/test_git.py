@@ -14,15 +14,18 @@ from builder.errors import Interrupted, SourceError
 from builder.host.git import Git
 from builder.host.git_remote import remote_environment
 from builder.host.process import SubprocessRunner
-from builder.ports import Completed, ProcessFailed
+from builder.ports import Completed, ProcessFailed, ProcessSilent
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.file_lock import locked
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.runner import Call, FakeRunner
+
+RETRY = RetryPolicy(sleep=lambda _: None)
 
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    return Git(SubprocessRunner(Cancellation()), os.environ, tmp_path / "releases")
+    return Git(SubprocessRunner(Cancellation()), os.environ, tmp_path / "releases", retry=RETRY)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def _git(tree: Path, *arguments: str) -> str:
 
 def make_git(tmp_path: Path, **variables: str) -> Git:
     """Git for somebody who has these variables set."""
-    return Git(SubprocessRunner(Cancellation()), {**os.environ, **variables}, tmp_path / "releases")
+    return Git(SubprocessRunner(Cancellation()), {**os.environ, **variables}, tmp_path / "releases", retry=RETRY)
 
 
 def content_by_git(tree: Path, *forced: str) -> str:
@@ -99,7 +102,7 @@ class TestDescribe:
 
     def test_a_hooks_variables_do_not_lead_elsewhere(self, tree: Path, tmp_path: Path) -> None:
         environment = {**os.environ, "GIT_DIR": str(tmp_path / "other"), "GIT_INDEX_FILE": "/nowhere"}
-        git = Git(SubprocessRunner(Cancellation()), environment, tmp_path / "releases")
+        git = Git(SubprocessRunner(Cancellation()), environment, tmp_path / "releases", retry=RETRY)
         assert git.describe(tree).tag == "1.29.0"
 
     def test_a_file_that_was_only_touched_is_clean(self, git: Git, tree: Path) -> None:
@@ -501,7 +504,7 @@ class TestCheckout:
 
     def test_a_run_that_waits_for_another_can_be_interrupted(self, tree: Path, tmp_path: Path) -> None:
         cancellation = Cancellation()
-        git = Git(SubprocessRunner(cancellation), os.environ, tmp_path / "releases", pause=cancellation.wait)
+        git = Git(SubprocessRunner(cancellation), os.environ, tmp_path / "releases", retry=RetryPolicy(sleep=cancellation.wait))
         home = git.checkout_release(tree.as_uri(), "1.29.0").parent
         cancellation.set()
         with locked(home / "lock", cancellation.wait), pytest.raises(Interrupted):
@@ -521,19 +524,22 @@ class TestServer:
 
         def answer(call: Call) -> Completed:
             if "fetch" in call.argv:
-                raise ProcessFailed(call.argv, 1, "", stderr)
+                failure = ProcessSilent if stderr == SILENT else ProcessFailed
+                raise failure(call.argv, 1, "", stderr)
             return Completed(stdout="", stderr="")
 
         runner = FakeRunner(answer)
         with pytest.raises(SourceError, match="git fetch failed") as raised:
-            Git(runner, {}, tmp_path, pause=pauses.append).checkout_release("https://example.org/istio", "1.29.0")
+            Git(runner, {}, tmp_path, retry=RetryPolicy(attempts=4, sleep=pauses.append)).checkout_release(
+                "https://example.org/istio", "1.29.0"
+            )
         assert len([call for call in runner.calls if "fetch" in call.argv]) == tries == len(pauses) + 1
         assert raised.value.message == f"git fetch failed: {stderr.splitlines()[-1]}"
 
     def test_a_server_that_says_nothing_is_given_up(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"git://127.0.0.1:{server.getsockname()[1]}/istio"
-            git = Git(SubprocessRunner(Cancellation()), os.environ, tmp_path, pause=lambda _: None, silence=0.6)
+            git = Git(SubprocessRunner(Cancellation()), os.environ, tmp_path, retry=RETRY, silence=0.6)
             with pytest.raises(SourceError, match=r"git fetch failed: .*it printed nothing for 1 s"):
                 git.checkout_release(url, "1.29.0")
 
@@ -547,8 +553,8 @@ class TestServer:
     )
     def test_a_password_is_in_no_command(self, tmp_path: Path, url: str) -> None:
         runner = FakeRunner()
-        Git(runner, {}, tmp_path).checkout_release(url, "1.29.0")
-        Git(runner, {}, tmp_path)._suggest_tag(tmp_path, url, "1.29.0")
+        Git(runner, {}, tmp_path, retry=RETRY).checkout_release(url, "1.29.0")
+        Git(runner, {}, tmp_path, retry=RETRY)._suggest_tag(tmp_path, url, "1.29.0")
         assert {"fetch", "ls-remote"} <= {word for call in runner.calls for word in call.argv}
         assert "secret" not in " ".join(word for call in runner.calls for word in call.argv)
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from builder.errors import DiskFull, Interrupted
 from builder.host.go_compiler import MachineCompiler
 from builder.host.process import SubprocessRunner
 from builder.oci.reference import Platform
-from builder.ports import GoBuild, GoToolchain, ProcessFailed, ProcessSilent
+from builder.ports import GoBuild, GoCommand, GoToolchain, ProcessFailed, ProcessSilent
 from builder.runtime.cancellation import Cancellation
 from tests.real.program import environment
 
@@ -91,6 +92,23 @@ def test_interrupting_ends_the_whole_group_at_once(runner: SubprocessRunner, can
         runner.run(["/bin/sh", "-c", script], on_line=lambda line: ready.set())
     time.sleep(2.5)
     assert not mark.exists()
+
+
+def test_a_failed_group_of_tasks_ends_its_own_programs_alone(cancellation: Cancellation) -> None:
+    group, sibling = cancellation.group(), cancellation.group()
+    started: list[float] = []
+
+    def fail(_: str) -> None:
+        started.append(time.monotonic())
+        group.fail(ProcessFailed(["go"], 1, "", "undefined: x"))
+
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(SubprocessRunner(sibling).run, ["/bin/sh", "-c", "read line; sleep 1; echo end"], stdin="go\n")
+        with pytest.raises(Interrupted):
+            SubprocessRunner(group).run(["/bin/sh", "-c", "echo started >&2; sleep 30"], on_line=fail)
+        assert time.monotonic() - started[0] < 3
+        assert other.result().stdout == "end\n"
+    cancellation.check()
 
 
 def interrupt_by_touch(cancellation: Cancellation, mark: Path) -> list[float]:
@@ -195,7 +213,8 @@ def test_go_leaves_nothing_in_the_temporary_directory(
         cancellation.set()
 
     threading.Thread(target=interrupt, daemon=True).start()
-    build = GoBuild(argv=("go", "build", "."), env=(), platform=AMD64, tree=tmp_path, into=tmp_path / "out")
+    command = GoCommand(flags=(), ldflags=(), tags=(), packages=(".",))
+    build = GoBuild(command=command, env=(), platform=AMD64, tree=tmp_path, into=tmp_path / "out")
     with pytest.raises(Interrupted):
         compiler.build(build, lambda _: None)
     assert list(temporary.iterdir()) == []

@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 
 from builder.errors import RegistryError
+from builder.net.session import Waiting
 from builder.oci.manifest import INDEX
 from builder.registry.connection import Call, RegistryConnection
 
@@ -28,9 +29,8 @@ def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -
         plain=plain,
         credentials=lambda _: None,
         certificates=certificates,
-        check_interrupted=go_on,
+        waiting=Waiting(check_interrupted=go_on, timeouts=(30.0, 30.0)),
         clock=lambda: 0.0,
-        timeouts=(30.0, 30.0),
     )
 
 

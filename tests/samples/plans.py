@@ -7,13 +7,14 @@ from typing import Any
 
 from builder.config.request import Request
 from builder.oci.reference import Hub, ImageReference, Platform
-from builder.plan.lock import Lock, LockedArtifact, LockedBase, LockedBasePlatform, LockedGo, SourceFacts
+from builder.plan.lock import Lock, LockedBase, LockedBasePlatform, LockedGo, SourceFacts, UrlArtifact
 from builder.plan.model import ImagePlan, Plan
 from builder.plan.planner import make_plan
 from builder.ports import TreeState
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
+from builder.recipe.schema import BuiltImage
 from tests.samples.images import AMD64, ARM64, COMMITTED_AT, base_layers, make_config, make_digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -81,10 +82,10 @@ def make_base(name: str, platforms: tuple[Platform, ...] = (AMD64, ARM64), regis
     )
 
 
-def make_artifact(platform: Platform) -> LockedArtifact:
+def make_artifact(platform: Platform) -> UrlArtifact:
     """Istio's Envoy for this platform."""
     suffix = "" if platform == AMD64 else f"-{platform.architecture}"
-    return LockedArtifact(
+    return UrlArtifact(
         name="envoy",
         platform=platform,
         url=f"https://storage.googleapis.com/istio-build/proxy/envoy-alpha-{PROXY_SHA}{suffix}.tar.gz",
@@ -122,6 +123,11 @@ def make_sample_plan(
 def image_of(plan: Plan, key: str) -> ImagePlan:
     """The image of a plan with this key, such as `pilot-debug`."""
     return next(image for image in plan.images if image.key == key)
+
+
+def built_images(book: RecipeBook) -> dict[str, BuiltImage]:
+    """The recipes of images that stand on a base image, by name."""
+    return {recipe.image: recipe for recipe in book.images if isinstance(recipe, BuiltImage)}
 
 
 def change_image(book: RecipeBook, image: str, **changes: Any) -> RecipeBook:  # noqa: ANN401 - fields of the recipe

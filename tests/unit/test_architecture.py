@@ -29,6 +29,7 @@ PURE = {
     "config.request",
     "engine.bake",
     "errors",
+    "oci.image_config",
     "oci.layer_format",
     "oci.manifest",
     "oci.reference",
@@ -36,6 +37,7 @@ PURE = {
     "plan.archives",
     "plan.assembly",
     "plan.compile",
+    "plan.dockerfile",
     "plan.fingerprint",
     "plan.go_build",
     "plan.lock",
@@ -59,7 +61,7 @@ SPOKESMEN = {
     "docker": {"engine.docker", "registry.keychain"},
     "requests": {"net.download", "net.session", "registry.connection"},
     "urllib3": {"net.download", "net.live_connections", "net.session", "registry.connection"},
-    "tenacity": {"net.retry", "host.git", "engine.buildx"},
+    "tenacity": {"runtime.retry"},
     "subprocess": {"host.process"},
     "socket": {"net.live_connections"},
     "rich": {"cli.display"},
@@ -72,6 +74,7 @@ WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading"
 
 LONGEST_MODULE = 330
 LONGEST_FUNCTION = 40
+MOST_PARAMETERS = 6
 
 
 def modules() -> dict[str, ast.Module]:
@@ -184,6 +187,12 @@ def test_a_library_of_the_world_is_spoken_to_by_few(library: str) -> None:
     assert {name for name in MODULES if library in libraries(name)} <= SPOKESMEN[library]
 
 
+def test_what_is_looked_up_does_not_depend_on_how_it_is_planned() -> None:
+    used = {other for name in MODULES if package_of(name) == "resolve" for other in ours(name) if package_of(other) == "plan"}
+    # The values that come of it, and which recipes are meant.
+    assert used == {"plan.lock", "plan.selection"}
+
+
 def test_no_module_imports_itself_in_a_circle() -> None:
     done: set[str] = set()
 
@@ -210,6 +219,22 @@ def test_functions_fit_on_a_screen(name: str) -> None:
     assert long == {}
 
 
+def parameters(function: ast.FunctionDef) -> list[str]:
+    """Their names, whether they are given by place or by name; the object itself is none of them."""
+    given = function.args
+    return [each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs) if each.arg not in ("self", "cls")]
+
+
+def test_functions_take_few_parameters() -> None:
+    many = {
+        f"{name}.{function.name}"
+        for name, tree in MODULES.items()
+        for function in functions(tree)
+        if len(parameters(function)) > MOST_PARAMETERS
+    }
+    assert many == set()
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_modules_are_short(name: str) -> None:
     length = len((ROOT / f"{name.replace('.', '/')}.py").read_text().splitlines())
@@ -229,6 +254,16 @@ def test_names_say_what_a_module_is_about() -> None:
     assert [name for name in MODULES if re.search(vague, name.rpartition(".")[2])] == []
 
 
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nobody_sleeps_where_an_interruption_cannot_wake_them(name: str) -> None:
+    """A wait is that of the run's Cancellation, or of what is handed in for it."""
+    attributes = {ast.unparse(node) for node in ast.walk(MODULES[name]) if isinstance(node, ast.Attribute)}
+    assert "time.sleep" not in attributes
+    assert "sleep" not in {
+        alias.name for node in ast.walk(MODULES[name]) if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
 def test_values_are_frozen() -> None:
     for name in (name for name in MODULES if package_of(name) not in ADAPTERS and name != "runtime.progress"):
         for node in ast.walk(MODULES[name]):
@@ -237,3 +272,24 @@ def test_values_are_frozen() -> None:
             for decorator in node.decorator_list:
                 text = ast.unparse(decorator)
                 assert not text.startswith("dataclass") or "frozen=True" in text, f"{name}.{node.name}"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_nothing_in_a_frozen_value_can_be_changed(name: str) -> None:
+    """Tuples, and Mapping where something is looked up by its key: that has no method that would change it."""
+    changeable = [
+        f"{node.name}.{ast.unparse(field.target)}"
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.ClassDef) and is_frozen(node)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign)
+        if {part.id for part in ast.walk(field.annotation) if isinstance(part, ast.Name)} & {"list", "dict", "set", "bytearray"}
+    ]
+    assert changeable == []
+
+
+def is_frozen(node: ast.ClassDef) -> bool:
+    """Whether it is a frozen dataclass or one of what is read from YAML, which pydantic freezes."""
+    return any("frozen=True" in ast.unparse(decorator) for decorator in node.decorator_list) or any(
+        ast.unparse(base) == "Schema" for base in node.bases
+    )

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,6 @@ from builder.errors import ArtifactError, CheckError, EngineError, RecipeError, 
 from builder.net import download
 from builder.net.download import HttpDownloader
 from builder.net.partial_file import PartialFile
-from builder.net.retry import RetryPolicy
 from builder.oci import tar_stream
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
@@ -30,6 +30,7 @@ from builder.registry.client import HttpRegistry
 from builder.registry.keychain import docker_credentials
 from builder.runtime.atomic_file import sum_file
 from builder.runtime.regular_file import open_regular
+from builder.runtime.retry import RetryPolicy
 from tests import ROOT
 from tests.fakes.fault_server import FaultServer, Received, Reply
 from tests.fakes.runner import FakeRunner, go_build
@@ -122,7 +123,7 @@ class TestBlobs:
             return Reply(404) if received.method == "HEAD" else Reply(202, headers={"Location": location})
 
         with FaultServer(answer).running() as other, pytest.raises(RegistryError, match=re.escape(other.host)):
-            registry.push_blob(Repository(other.host, "a"), small(), tmp_path / "blob")
+            registry.push_blob(Repository(other.host, "a"), small(), lambda: tmp_path / "blob")
 
 
 class TestDownloads:
@@ -140,7 +141,7 @@ class TestDownloads:
     @pytest.mark.parametrize("url", ["http://[::1/x", "http://r.test:99999/x"])
     def test_no_address_is_said_to_be_none(self, url: str) -> None:
         with pytest.raises(ArtifactError, match="neither a path nor a URL"):
-            HttpDownloader(retry=RetryPolicy()).exists(url)
+            HttpDownloader(retry=RetryPolicy(sleep=time.sleep)).exists(url)
 
 
 @pytest.fixture(params=["fifo", "device"])
@@ -184,7 +185,7 @@ class TestRegularFiles:
             Layout(no_file.parent).root_descriptor()
 
     def test_nothing_else_is_an_artifact(self, no_file: Path, tmp_path: Path) -> None:
-        fetch = HttpDownloader(retry=RetryPolicy())
+        fetch = HttpDownloader(retry=RetryPolicy(sleep=time.sleep))
         with pytest.raises(ArtifactError, match="not a regular file"):
             fetch.download_unsummed(str(no_file), tmp_path / "a")
         with pytest.raises(ArtifactError, match="not a regular file"):
@@ -317,5 +318,5 @@ class TestPathsThatAreNoText:
     def test_have_a_job_of_their_own(self, tmp_path: Path) -> None:
         tree = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
         tree.mkdir()
-        with Workspace(tmp_path / "cache").job(tree, "r.test/x", lambda: None) as directory:
+        with Workspace(tmp_path / "cache").job(tree, "r.test/x", lambda: None, time.sleep) as directory:
             assert directory.is_dir()

@@ -1,6 +1,5 @@
 """What pushed images hold above their base, platform by platform: every file with its bytes' sum, and how they are run."""
 
-import posixpath
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +8,12 @@ from pathlib import Path, PurePosixPath
 from builder.images.pull import PulledPlatform, pull
 from builder.oci.layer import LayerEntry, read_layer
 from builder.oci.manifest import ImageConfig
+from builder.oci.overlay import find_whiteout
 from builder.oci.reference import ImageReference
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from tools.parity.model import CouldNotRead, Difference
 
 _REMOVED = "removed"
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ class Base:
     layers: int | None = None
 
 
-def pull_platforms(reference: ImageReference, registry: Registry) -> dict[str, PulledPlatform]:
+def pull_platforms(reference: ImageReference, registry: RegistryReader) -> dict[str, PulledPlatform]:
     """All platforms of an image. Raises CouldNotRead where it is not there, or not whole."""
     pulled = pull(reference, registry)
     if pulled.problems:
@@ -55,7 +54,7 @@ def pull_platforms(reference: ImageReference, registry: Registry) -> dict[str, P
     return platforms
 
 
-def read_pairs(ours: ImageReference, theirs: ImageReference, base: Base, registry: Registry) -> Iterator[Pair]:
+def read_pairs(ours: ImageReference, theirs: ImageReference, base: Base, registry: RegistryReader) -> Iterator[Pair]:
     """The platforms that both have, with their own layers fetched and read. Raises CouldNotRead and RegistryError."""
     left, right = pull_platforms(theirs, registry), pull_platforms(ours, registry)
     under = pull_platforms(base.reference, registry) if base.reference else {}
@@ -85,19 +84,15 @@ def merge_layers(layers: Iterable[Sequence[LayerEntry]]) -> dict[str, LayerEntry
     merged: dict[str, LayerEntry] = {}
     for layer in layers:
         for entry in layer:
-            directory, name = posixpath.split(entry.path)
-            if name.startswith(_WHITEOUT):
-                hidden = directory if name == _OPAQUE else posixpath.join(directory, name.removeprefix(_WHITEOUT))
-                _forget(merged, hidden)
+            whiteout = find_whiteout(entry.path)
+            if whiteout:
+                for known in [known for known in merged if whiteout.hides(known)]:
+                    del merged[known]
+                hidden = whiteout.path
                 merged[hidden] = replace(entry, path=hidden, kind=_REMOVED, mode="", owner="", size=0, sha256="")
             else:
                 merged[entry.path] = entry
     return merged
-
-
-def _forget(merged: dict[str, LayerEntry], path: str) -> None:
-    for known in [known for known in merged if known == path or known.startswith(f"{path}/")]:
-        del merged[known]
 
 
 def _base_layers(theirs: Sequence[str], ours: Sequence[str], base: Base, under: PulledPlatform | None) -> tuple[int, int]:
@@ -123,7 +118,7 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return count
 
 
-def _read(reference: ImageReference, pulled: PulledPlatform, base_layers: int, registry: Registry) -> Contents:
+def _read(reference: ImageReference, pulled: PulledPlatform, base_layers: int, registry: RegistryReader) -> Contents:
     layers = []
     with tempfile.TemporaryDirectory(prefix="istio-build-parity-") as scratch:
         for layer in pulled.manifest.layers()[base_layers:]:

@@ -14,7 +14,7 @@ from builder.cli.text import format_table
 from builder.errors import BuilderError
 from builder.oci.reference import ImageReference
 from builder.pipeline.wiring import Adapters
-from builder.ports import Registry
+from builder.ports import RegistryReader
 from builder.recipe.istio_release import IstioRelease
 from builder.runtime.cancellation import Cancellation
 from tools.parity.contents import Base, Pair, compare_pair, pull_platforms, read_pairs
@@ -68,7 +68,7 @@ def main(
 
 
 def compare_images(
-    ours: ImageReference, theirs: ImageReference, base: Base, registry: Registry
+    ours: ImageReference, theirs: ImageReference, base: Base, registry: RegistryReader
 ) -> tuple[tuple[Pair, ...], tuple[Difference, ...]]:
     """Both images on all platforms. Raises CouldNotRead, RegistryError."""
     release, image, variant = _release(theirs), theirs.repository.path.rpartition("/")[2], _variant(theirs)

@@ -19,8 +19,10 @@ from builder.plan.lock import ListedDirectory, LockedGo, SourceFacts
 from builder.plan.model import CompiledFile, FetchedFile, ImagePlan, MirrorPlan, Plan, PlannedFile, PlatformImage, SourceFile
 from builder.plan.planner import make_plan
 from builder.plan.tags import image_references
-from builder.ports import TreeState, UploadOutcome
+from builder.ports import TreeState
 from builder.recipe.book import Recipes
+from builder.recipe.schema import Mirror
+from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import read_source
 from tools.parity import tree
@@ -63,7 +65,7 @@ class OurBuild:
             with contextlib.suppress(BuilderError, CouldNotRead):
                 found |= self._plan(image)[1].references()
         for recipe in self._book.images:
-            if recipe.group == "bases" and recipe.mirror:
+            if recipe.group == "bases" and isinstance(recipe, Mirror):
                 # It is what the images stand on, or both are shown.
                 mirrored = self._plan(recipe.image)[1].references()[recipe.image]
                 found[recipe.image] = " ".join(sorted({mirrored, found.get(recipe.image, mirrored)}))
@@ -75,7 +77,7 @@ class OurBuild:
         if image not in self.images:
             return
         plan, registry = self._plan(image)
-        programs = {step.key: parse_go_build(step.argv[2:], dict(step.env)) for step in plan.compiles}
+        programs = {step.key: parse_go_build(step.command.argv()[2:], dict(step.env)) for step in plan.compiles}
         for planned in plan.images:
             for on in planned.platforms:
                 yield _model(planned, on, programs, registry)
@@ -127,17 +129,17 @@ class OurBuild:
         registry = _EveryRegistry(platforms)
         # The newest Go, as far as what the plan asks of it goes.
         with tempfile.TemporaryDirectory(prefix="istio-build-parity-") as cache:
-            lock = resolve(
-                request,
-                self._book,
-                self._source,
-                lambda: LockedGo(version="1.99.0"),
-                registry,
-                _EveryServer(),
-                self._list_directory,
+            lookups = Lookups(
+                # A file that the tree lacks shows where what it holds is compared.
+                check_file=lambda _: None,
+                list_directory=self._list_directory,
+                find_go=lambda: LockedGo(version="1.99.0"),
+                registry=registry,
+                downloader=_EveryServer(),
                 cache=Path(cache),
                 note=lambda _: None,
             )
+            lock = resolve(request, self._book, self._source, lookups)
         return make_plan(request, self._book, lock), registry
 
     def _read_source(self) -> SourceFacts:
@@ -206,7 +208,7 @@ def _file(file: PlannedFile, programs: dict[str, dict[str, GoProgram]]) -> FileM
         case SourceFile(source=source):
             return FileModel(path=file.path, mode=file.mode, origin=TreePath(path=source))
         case FetchedFile(artifact=artifact):
-            return FileModel(path=file.path, mode=file.mode, origin=Download(url=artifact.url, member=artifact.member))
+            return FileModel(path=file.path, mode=file.mode, origin=Download(url=artifact.location, member=artifact.member))
 
 
 class _EveryServer:
@@ -231,7 +233,7 @@ class _EveryServer:
 
 
 class _EveryRegistry:
-    """Implements `ports.Registry`: whatever base image is asked for is there, under a made-up digest that tells which it is."""
+    """Implements `ports.ImageReader`: whatever base image is asked for is there, under a made-up digest that tells which."""
 
     def __init__(self, platforms: Sequence[Platform]) -> None:
         self._platforms = platforms
@@ -272,41 +274,6 @@ class _EveryRegistry:
         self._manifests[image.digest] = image
         descriptor = image.descriptor
         return Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)
-
-    def pull_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        into: Path,
-        *,
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> None:
-        """A plan fetches nothing."""
-        raise NotImplementedError
-
-    def push_blob(
-        self,
-        repository: Repository,
-        descriptor: Descriptor,
-        content: Path,
-        *,
-        mount_from: Sequence[Repository] = (),
-        on_bytes: Callable[[int], None] | None = None,
-    ) -> UploadOutcome:
-        """A plan writes nothing."""
-        raise NotImplementedError
-
-    def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """A plan does not ask."""
-        raise NotImplementedError
-
-    def put_manifest(self, repository: Repository, key: str, manifest: Manifest) -> None:
-        """A plan writes nothing."""
-        raise NotImplementedError
-
-    def delete_tag(self, reference: ImageReference) -> bool:
-        """A plan writes nothing."""
-        raise NotImplementedError
 
 
 def _manifest(media_type: str, document: dict[str, object]) -> Manifest:

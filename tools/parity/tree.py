@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from builder.host.safe_directory import trust_directory
 from tools.parity.model import CouldNotRead
+from tools.parity.safe_directory import trust_directory
 
 _STABLE = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _CANDIDATE = re.compile(r"(\d+)\.(\d+)\.(\d+)-rc\.(\d+)")

@@ -38,7 +38,7 @@ class FakeCompiler:
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         self.builds.append(build)
         if str(build.platform) == self._fails_on:
-            raise ProcessFailed(build.argv, 1, "", "undefined: x")
+            raise ProcessFailed(build.command.argv(), 1, "", "undefined: x")
         architecture = "amd64" if str(build.platform) == self._confuses else build.platform.architecture
         name = "istioctl.exe" if build.platform.os == "windows" else "istioctl"
         (build.into / name).write_bytes(MAKERS[build.platform.os](architecture))
@@ -53,7 +53,7 @@ def write(into: Path, *targets: str, compiler: FakeCompiler | None = None) -> tu
             work=into / "work",
             find_compiler=lambda: compiler or FakeCompiler(),
             progress=Progress(lambda event: None),
-            cancellation=Cancellation(),
+            cancellation=Cancellation().group(),
         ),
     )
 
@@ -71,8 +71,8 @@ class TestPlan:
 
     def test_programs_have_no_build_tags_and_are_stamped_with_the_hub(self) -> None:
         for step in plan(hub="docker.io/me").compiles:
-            assert not [word for word in step.argv if word.startswith("-tags")]
-            flags = step.argv[step.argv.index("-ldflags") + 1]
+            assert step.command.tags == ()
+            flags = " ".join(step.command.ldflags)
             assert "-X istio.io/istio/pkg/version.buildHub=docker.io/me" in flags
             assert f"-X istio.io/istio/pkg/version.buildOS={step.platform.os}" in flags
             assert dict(step.env)["GOOS"] == step.platform.os
@@ -140,6 +140,6 @@ class TestWriting:
                     work=tmp_path,
                     find_compiler=FakeCompiler,
                     progress=Progress(lambda event: None),
-                    cancellation=cancellation,
+                    cancellation=cancellation.group(),
                 ),
             )

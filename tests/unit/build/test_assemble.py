@@ -12,12 +12,12 @@ from builder.cli.plan_view import plan_bake
 from builder.engine.bake import bake_definition
 from builder.errors import CheckError, CompileError
 from builder.images.check import read_layer_of
+from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig
 from builder.plan.model import PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
-from builder.ports import BaseImage
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import ARM64, COMMITTED_AT
 from tests.samples.plans import make_sample_plan

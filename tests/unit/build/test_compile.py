@@ -18,7 +18,7 @@ from tests.samples.programs import make_elf
 
 STEPS = {step.key: step for step in make_sample_plan().compiles}
 STEP = STEPS["linux_arm64/standard"]
-BUILD = GoBuild(argv=STEP.argv, env=STEP.env, platform=STEP.platform, tree=Path("/src"), into=Path("/out"))
+BUILD = GoBuild(command=STEP.command, env=STEP.env, platform=STEP.platform, tree=Path("/src"), into=Path("/out"))
 TOOLCHAIN = GoToolchain(
     program=Path("/usr/local/go/bin/go"),
     version="1.26.0",
@@ -64,7 +64,7 @@ class TestTheCall:
     def test_builds_all_mains_at_once_into_the_directory(self, tmp_path: Path) -> None:
         [call] = build(go_build, tmp_path / "out").calls
         assert call.argv[:5] == (str(TOOLCHAIN.program), "build", "-o", f"{tmp_path / 'out'}/", "-trimpath")
-        assert call.argv[5:] == STEP.argv[3:]
+        assert call.argv[4:] == (*STEP.command.options, *STEP.command.packages)
         assert call.argv[-2:] == ("./istioctl/cmd/istioctl", "./pilot/cmd/pilot-discovery")
         assert call.cwd == Path("/src")
 

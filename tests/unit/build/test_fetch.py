@@ -11,7 +11,7 @@ import pytest
 from builder.build.fetch import fetch_artifact, fetch_package
 from builder.errors import ArtifactError, ChecksumError
 from builder.oci.reference import Digest
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import UrlArtifact
 from builder.runtime.progress import Progress
 from tests.fakes.downloader import FakeDownloader
 from tests.samples.images import ARM64, SampleFile, make_tar
@@ -20,15 +20,15 @@ URL = "https://user:hunter2@mirror.example/envoy.tar.gz?sig=hunter2"
 MEMBER = "usr/local/bin/envoy"
 
 
-def artifact(content: bytes, member: str = MEMBER) -> LockedArtifact:
-    return LockedArtifact(name="envoy", platform=ARM64, url=URL, sha256=Digest.of(content).hex, member=member)
+def artifact(content: bytes, member: str = MEMBER) -> UrlArtifact:
+    return UrlArtifact(name="envoy", platform=ARM64, url=URL, sha256=Digest.of(content).hex, member=member)
 
 
 def archive(*files: SampleFile) -> bytes:
     return gzip.compress(make_tar(files), mtime=0)
 
 
-def fetch(wanted: LockedArtifact, cache: Path, downloader: FakeDownloader) -> tuple[bytes, str]:
+def fetch(wanted: UrlArtifact, cache: Path, downloader: FakeDownloader) -> tuple[bytes, str]:
     """What was fetched, and whether it had to be."""
     with Progress(lambda event: None).task("fetch", "envoy") as task:
         content = fetch_artifact(wanted, cache, downloader, task).read_bytes()
@@ -45,7 +45,7 @@ def test_a_file_is_fetched_once(tmp_path: Path) -> None:
 
 def test_it_is_the_content_that_is_remembered_and_not_where_it_came_from(tmp_path: Path) -> None:
     fetch(artifact(b"envoy", member=""), tmp_path, FakeDownloader({URL: b"envoy"}))
-    elsewhere = LockedArtifact(name="other", platform=ARM64, url="https://x", sha256=Digest.of(b"envoy").hex, member="")
+    elsewhere = UrlArtifact(name="other", platform=ARM64, url="https://x", sha256=Digest.of(b"envoy").hex, member="")
     assert fetch(elsewhere, tmp_path, FakeDownloader()) == (b"envoy", "cached")
     with pytest.raises(ChecksumError):
         fetch(artifact(b"newer", member=""), tmp_path, FakeDownloader({URL: b"envoy"}))

@@ -18,7 +18,7 @@ from builder.host.go_compiler import MachineCompiler
 from builder.images.check import check_integrity, read_layer_of
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference, Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact, UrlArtifact
 from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.publish.release_directory import read_release
@@ -49,11 +49,14 @@ class Site:
     engine: FakeEngine = field(default_factory=FakeEngine)
     downloader: FakeDownloader = field(default_factory=FakeDownloader)
     registry: FakeRegistry = field(default_factory=FakeRegistry)
-    cancellation: Cancellation = field(default_factory=Cancellation)
+    run: Cancellation = field(default_factory=Cancellation)
     events: list[Event] = field(default_factory=list)
     envoy_for: dict[Platform, str] = field(default_factory=lambda: {AMD64: "amd64", ARM64: "arm64"})
     observe: Callable[[Event], None] = lambda event: None
     find_compiler: Callable[[], Compiler] | None = None
+
+    def __post_init__(self) -> None:
+        self.cancellation = self.run.group()
 
     def plan(self, **changes: Any) -> Plan:  # noqa: ANN401 - fields of the request
         """A plan whose Envoys are at hand."""
@@ -63,7 +66,7 @@ class Site:
             url = f"https://mirror.example/envoy-{platform.architecture}"
             self.downloader.files[url] = content
             sha256 = Digest.of(content).hex
-            artifacts.append(LockedArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member=""))
+            artifacts.append(UrlArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member=""))
         return make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)), **changes)
 
     def build(self, plan: Plan, keys: tuple[str, ...] = ()) -> dict[str, Layout]:
@@ -224,14 +227,7 @@ class TestWhatIsDone:
             layout = write_image(site.root / platform.slug, make_config(platform), [BASE_LAYER, make_tar([program])])
             manifest = seed(site.registry, layout, image)
             artifacts.append(
-                LockedArtifact(
-                    name="envoy",
-                    platform=platform,
-                    kind="image",
-                    url=str(image.pinned(manifest.digest)),
-                    sha256=manifest.digest.hex,
-                    member=program.path,
-                )
+                ImageArtifact(name="envoy", platform=platform, reference=image.pinned(manifest.digest), member=program.path)
             )
         plan = make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)))
         layouts = site.build(plan, ("proxyv2-debug",))
@@ -244,7 +240,7 @@ class TestWhatIsDone:
         sha256 = Digest.of(b"\0asm").hex
         url = "https://mirror.example/stats.wasm"
         wasm = tuple(
-            LockedArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member="") for platform in (AMD64, ARM64)
+            UrlArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member="") for platform in (AMD64, ARM64)
         )
         file = ArtifactFile(artifact="envoy", path="/etc/istio/extensions/stats-filter.wasm", mode="0644")
         plan = make_sample_plan(book=change_image(load_book(), "proxyv2", artifacts=(file,)), lock=make_lock(artifacts=wasm))
@@ -280,6 +276,7 @@ class TestFailures:
             site.build(site.plan())
         assert type(raised.value) is {"engine": EngineError, "fetch": ArtifactError, "compile": CompileError}[stage]
         assert site.cancellation.is_set()
+        assert not site.run.is_set()
         assert site.engine.targets == []
 
     def test_what_fails_because_it_was_ended_is_not_what_is_told(self, site: Site) -> None:
@@ -314,7 +311,7 @@ class TestFailures:
 
     def test_ctrl_c_is_told_as_such_whatever_failed_because_of_it(self, site: Site) -> None:
         def answer(call: Call) -> Completed:
-            site.cancellation.set()
+            site.run.set()
             raise ProcessFailed(call.argv, -15, "", "signal: terminated")
 
         site.runner.answer = answer

@@ -16,7 +16,7 @@ from builder.oci.reference import ImageReference, Platform
 from builder.plan.lock import LockedBase, LockedBasePlatform
 from builder.plan.model import AccountsLayer, Plan
 from builder.recipe.schema import ImageUser
-from builder.rootfs.useradd import read_accounts
+from tests.samples.accounts import read_accounts
 from tests.samples.images import (
     AMD64,
     ARM64,

@@ -68,6 +68,7 @@ class TestPrecedence:
             "platform": ("linux/amd64, linux/arm64", "default"),
             "istio": ("1.29.0", "--istio"),
             "git_url": (DEFAULT_GIT_URL, "default"),
+            "engine": ("auto", "default"),
         }
 
     def test_a_flag_replaces_a_list_of_the_file_as_a_whole(self, tmp_path: Path) -> None:

@@ -10,11 +10,16 @@ import pytest
 from builder.engine.bake import bake_definition
 from builder.engine.buildx import Buildx, find_plugin
 from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
+from builder.oci.image_config import AddedConfig
 from builder.oci.reference import Platform
-from builder.ports import AddedConfig, AssemblyTarget, Completed, ProcessFailed
+from builder.ports import AssemblyTarget, Completed, ProcessFailed
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.runner import Call, FakeRunner
 
 INSPECT = "Name:          default\nDriver:        docker\n\nNodes:\nName: default\n"
+
+
+RETRY = RetryPolicy(sleep=lambda _: None)
 
 
 @pytest.fixture
@@ -87,13 +92,13 @@ def bakes(fake: FakeRunner) -> list[Call]:
 
 def explain(fake: FakeRunner, environment: dict[str, str], target: AssemblyTarget) -> BuilderError:
     with pytest.raises(BuilderError) as raised:
-        Buildx(fake, environment, lambda: None, pause=lambda seconds: None).assemble([target], lambda text: None)
+        Buildx(fake, environment, lambda: None, RETRY).assemble([target], lambda text: None)
     return raised.value
 
 
 def test_it_is_fed_the_definition_and_told_which_engine(environment: dict[str, str], target: AssemblyTarget) -> None:
     fake = runner()
-    Buildx(fake, environment, lambda: None, builder="farm").assemble([target], lambda text: None)
+    Buildx(fake, environment, lambda: None, RETRY, builder="farm").assemble([target], lambda text: None)
     [call] = bakes(fake)
     assert call.argv[1:] == ("bake", "--file", "-", "--progress", "rawjson", "--builder", "farm")
     assert json.loads(call.stdin) == bake_definition([target])
@@ -117,7 +122,7 @@ def test_paths_with_commas_and_dollars_reach_buildx_as_they_are(target: Assembly
 def test_it_is_prepared_once_for_many_images(environment: dict[str, str], target: AssemblyTarget) -> None:
     fake = runner()
     asked: list[str] = []
-    engine = Buildx(fake, environment, lambda: asked.append("engine"))
+    engine = Buildx(fake, environment, lambda: asked.append("engine"), RETRY)
     engine.prepare()
     engine.assemble([target], lambda text: None)
     engine.assemble([target], lambda text: None)
@@ -129,7 +134,7 @@ def test_a_builder_of_its_own_driver_needs_no_image_store(environment: dict[str,
     def refuse() -> None:
         raise AssertionError("the engine's image store does not matter here")
 
-    Buildx(runner(inspect="Name: farm\nDriver:        docker-container\n"), environment, refuse, builder="farm").prepare()
+    Buildx(runner(inspect="Name: farm\nDriver:        docker-container\n"), environment, refuse, RETRY, builder="farm").prepare()
 
 
 def test_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +145,7 @@ def test_no_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_plugin_that_is_too_old(environment: dict[str, str]) -> None:
     with pytest.raises(EngineError, match=r"buildx v0\.11\.2 is too old"):
-        Buildx(runner(version="github.com/docker/buildx v0.11.2 9872040"), environment, lambda: None).prepare()
+        Buildx(runner(version="github.com/docker/buildx v0.11.2 9872040"), environment, lambda: None, RETRY).prepare()
 
 
 def test_an_unknown_builder_names_the_known_ones(environment: dict[str, str]) -> None:
@@ -150,7 +155,7 @@ def test_an_unknown_builder_names_the_known_ones(environment: dict[str, str]) ->
         return runner().answer(call)
 
     with pytest.raises(EngineError, match='no builder "nope" found') as raised:
-        Buildx(FakeRunner(answer), environment, lambda: None, builder="nope").prepare()
+        Buildx(FakeRunner(answer), environment, lambda: None, RETRY, builder="nope").prepare()
     assert "Known builders: default, farm" in raised.value.hint
 
 
@@ -158,7 +163,7 @@ class TestFailures:
     def test_a_temporary_one_is_tried_again(self, environment: dict[str, str], target: AssemblyTarget) -> None:
         fake = failing("ERROR: failed to solve: Unavailable: connection reset by peer", times=2)
         waits: list[float] = []
-        Buildx(fake, environment, lambda: None, pause=waits.append).assemble([target], lambda text: None)
+        Buildx(fake, environment, lambda: None, RetryPolicy(attempts=4, sleep=waits.append)).assemble([target], lambda text: None)
         assert len(bakes(fake)) == 3
         assert len(waits) == 2
 
@@ -176,7 +181,7 @@ class TestFailures:
         lines = [json.dumps(vertex), "Dockerfile:2", "ERROR: context canceled", "ERROR: failed to solve: the cause"]
         seen: list[str] = []
         with pytest.raises(AssembleError, match="the cause"):
-            Buildx(failing("\n".join(lines)), environment, lambda: None).assemble([target], seen.append)
+            Buildx(failing("\n".join(lines)), environment, lambda: None, RETRY).assemble([target], seen.append)
         assert seen == ["[1/2] FROM x"]
 
     @pytest.mark.parametrize(

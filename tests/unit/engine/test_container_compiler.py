@@ -16,6 +16,7 @@ from builder.plan.planner import make_plan
 from builder.ports import Completed, GoBuild, ProcessFailed
 from builder.recipe.template import render_dockerfile
 from builder.resolve.toolchain_image import lock_compile_image
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.runner import Call, FakeRunner
 from tests.samples.images import AMD64, config_json, make_config, make_digest
@@ -57,9 +58,9 @@ def compile_in(tmp_path: Path, environment: dict[str, str], runner: FakeRunner) 
     """Compile with these settings of the owner; gives the directory of the Dockerfile."""
     settings = (("GOMODCACHE", "/root/go/pkg/mod"), ("GOPROXY", "https://me:hunter2@proxy.corp.example,direct"))
     into = tmp_path / "programs" / "standard"
-    engine = Buildx(runner, environment, lambda: None, pause=lambda seconds: None)
+    engine = Buildx(runner, environment, lambda: None, RetryPolicy(sleep=lambda _: None))
     compiler = ContainerCompiler(render, settings, environment, engine)
-    build = GoBuild(argv=STEP.argv, env=STEP.env, platform=STEP.platform, tree=Path("/src/${x}"), into=into)
+    build = GoBuild(command=STEP.command, env=STEP.env, platform=STEP.platform, tree=Path("/src/${x}"), into=into)
     compiler.build(build, lambda line: None)
     return into.with_name("standard.image")
 
@@ -68,7 +69,14 @@ class TestTheBuild:
     def test_is_the_plans_own_command_and_environment(self, tmp_path: Path, environment: dict[str, str]) -> None:
         dockerfile = (compile_in(tmp_path, environment, buildx()) / "Dockerfile").read_text()
         command = dockerfile[dockerfile.index('["go"') : dockerfile.index("]\n") + 1]
-        assert json.loads(command) == [*STEP.argv[:2], "-o", "/istio-build/programs/", *STEP.argv[2:]]
+        assert json.loads(command) == [
+            "go",
+            "build",
+            "-o",
+            "/istio-build/programs/",
+            *STEP.command.options,
+            *STEP.command.packages,
+        ]
         # GOENV is off on a machine; here it is the file in which the owner's settings of modules come.
         for name, value in dict(STEP.env).items() - {("GOENV", "off")}:
             assert f'ENV {name}="{value}"\n' in dockerfile

@@ -11,7 +11,7 @@ from builder.images.file import fetch_from_image
 from builder.oci.layout import Layout
 from builder.oci.manifest import CONFIG, MANIFEST, Manifest
 from builder.oci.reference import ImageReference
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import ImageArtifact
 from builder.runtime.progress import Progress
 from tests.fakes.registry import FakeRegistry
 from tests.samples.images import (
@@ -45,14 +45,8 @@ class Bench:
         self.manifest: Manifest = seed(self.registry, layout, REFERENCE)
 
     def fetch(self, path: str = PATH) -> tuple[bytes, str]:
-        artifact = LockedArtifact(
-            name="envoy",
-            platform=ARM64,
-            kind="image",
-            url=str(REFERENCE.pinned(self.manifest.digest)),
-            sha256=self.manifest.digest.hex,
-            member=path,
-        )
+        reference = REFERENCE.pinned(self.manifest.digest)
+        artifact = ImageArtifact(name="envoy", platform=ARM64, reference=reference, member=path)
         with Progress(lambda event: None).task("fetch", "envoy") as task:
             content = fetch_from_image(artifact, self.root / "cache", self.registry, task).read_bytes()
             return content, task.outcome

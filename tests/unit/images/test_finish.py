@@ -13,10 +13,11 @@ from builder.errors import RegistryError
 from builder.images.check import read_layer_of
 from builder.images.compress import compress_layer
 from builder.images.finish import ImageFinisher
+from builder.oci.image_config import AddedConfig, BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, ImageReference
-from builder.ports import AddedConfig, AssemblyTarget, BaseImage, Engine
+from builder.ports import AssemblyTarget, Engine
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import (
     ARM64,
@@ -77,7 +78,8 @@ def finish(wanted: AssemblyTarget, engine: Engine, compression: str = "gzip", ke
 
 @pytest.mark.parametrize("wanted", ["gzip", "zstd"])
 def test_whichever_engine_it_was_and_however_it_gives_layers_the_image_is_the_same(tmp_path: Path, wanted: str) -> None:
-    engines = {"builtin": Builtin(), **{given: FakeEngine(compression=given) for given in ("gzip", "zstd", "uncompressed")}}
+    engines: dict[str, Engine] = {given: FakeEngine(compression=given) for given in ("gzip", "zstd", "uncompressed")}
+    engines["builtin"] = Builtin()
     manifests: set[Manifest] = set()
     for name, engine in engines.items():
         layout = finish(target(tmp_path / name), engine, wanted)

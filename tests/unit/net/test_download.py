@@ -11,7 +11,8 @@ import pytest
 
 from builder.errors import ArtifactError, BuilderError, ChecksumError, Interrupted
 from builder.net.download import HttpDownloader
-from builder.net.retry import RetryPolicy
+from builder.net.session import Waiting
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Received, Reply, Reset, Stall
 from tests.fakes.file_server import CONTENT, SUM, Files
 
@@ -140,7 +141,7 @@ def test_passing_faults(server: FaultServer, downloader: HttpDownloader, into: P
 
 
 def test_a_silent_server(server: FaultServer, into: Path, waits: list[float]) -> None:
-    downloader = HttpDownloader(retry=RetryPolicy(attempts=2, sleep=waits.append), timeouts=(30.0, 0.3))
+    downloader = HttpDownloader(retry=RetryPolicy(attempts=2, sleep=waits.append), waiting=Waiting(timeouts=(30.0, 0.3)))
     server.inject("GET", "/envoy", Stall(), Stall())
     with pytest.raises(ArtifactError, match="it did not answer in time"):
         downloader.download(f"{server.url}/envoy", SUM, into)
@@ -216,7 +217,7 @@ def test_an_interruption_keeps_what_is_there(server: FaultServer, into: Path, wa
         if len(asked) > 3:
             raise Interrupted("interrupted")
 
-    downloader = HttpDownloader(retry=RetryPolicy(sleep=waits.append), check_interrupted=interrupt_in_the_middle)
+    downloader = HttpDownloader(retry=RetryPolicy(sleep=waits.append), waiting=Waiting(check_interrupted=interrupt_in_the_middle))
     with pytest.raises(Interrupted):
         downloader.download(f"{server.url}/envoy", SUM, into)
     left = part_of(into).read_bytes()

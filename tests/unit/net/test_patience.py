@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ import pytest
 from builder.errors import ArtifactError, RegistryError
 from builder.net.download import HttpDownloader
 from builder.net.patience import HostSilent, Patience
-from builder.net.retry import RetryableError, RetryPolicy
+from builder.net.session import Waiting
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.client import HttpRegistry
+from builder.runtime.retry import RetryableError, RetryPolicy
 from tests.fakes.fault_server import FaultServer, Reply, Stall, TinyRegistry
 
 HOST = "registry.test"
@@ -97,8 +99,7 @@ def make_registry(seconds: float) -> HttpRegistry:
         credentials=lambda _: None,
         # Waits are short, as it is the silences that are measured.
         retry=RetryPolicy(sleep=lambda _: time.sleep(0.01)),
-        timeouts=(20.0, seconds),
-        patience=Patience(seconds),
+        waiting=Waiting(timeouts=(20.0, seconds), patience=Patience(seconds)),
     )
 
 
@@ -117,7 +118,9 @@ class TestARegistryThatNeverAnswers:
         blobs = [write_blob(tmp_path, bytes([number])) for number in range(20)]
         started = time.monotonic()
         with ThreadPoolExecutor(6) as pool:
-            futures = [pool.submit(registry.push_blob, repository, blob, tmp_path / blob.digest.hex) for blob in blobs]
+            futures = [
+                pool.submit(registry.push_blob, repository, blob, partial(tmp_path.joinpath, blob.digest.hex)) for blob in blobs
+            ]
             errors = [future.exception() for future in futures]
         assert time.monotonic() - started < 6
         for error in errors:
@@ -132,7 +135,7 @@ class TestARegistryThatNeverAnswers:
         assert registry.get_manifest(repository.at("v1")) is None
         started = time.monotonic()
         with pytest.raises(RegistryError, match=r"has not answered for 1\.5 s"):
-            registry.put_manifest(repository, "v1", Manifest(media_type=INDEX, content=b"{}"))
+            registry.put_tag(repository.at("v1"), Manifest(media_type=INDEX, content=b"{}"))
         assert time.monotonic() - started < 5
         assert len(server.requests("PUT")) == 1
 
@@ -152,7 +155,7 @@ class TestARegistryThatNeverAnswers:
         blob = write_blob(tmp_path, b"x")
         started = time.monotonic()
         with pytest.raises(RegistryError, match="it did not answer in time") as caught:
-            registry.push_blob(repository, blob, tmp_path / blob.digest.hex)
+            registry.push_blob(repository, blob, partial(tmp_path.joinpath, blob.digest.hex))
         took = time.monotonic() - started
         over.set()
         thread.join()
@@ -162,7 +165,9 @@ class TestARegistryThatNeverAnswers:
 
     def test_a_mirror_too(self, server: FaultServer) -> None:
         server.inject("GET", "/file", *[Stall()] * 9)
-        downloader = HttpDownloader(retry=RetryPolicy(sleep=lambda _: None), timeouts=(20.0, 1.0), patience=Patience(1.0))
+        downloader = HttpDownloader(
+            retry=RetryPolicy(sleep=lambda _: None), waiting=Waiting(timeouts=(20.0, 1.0), patience=Patience(1.0))
+        )
         with pytest.raises(ArtifactError, match="has not answered for 1 s; that is how long is waited"):
             downloader.exists(f"{server.url}/file")
         with pytest.raises(ArtifactError, match="has not answered for 1 s; that is how long is waited"):
@@ -215,7 +220,9 @@ class TestWhatIsSlowButSteady:
                 time.sleep(0.3)
                 connection.sendall(b"x")
 
-        downloader = HttpDownloader(retry=RetryPolicy(attempts=1), timeouts=(20.0, 1.0), patience=Patience(1.0))
+        downloader = HttpDownloader(
+            retry=RetryPolicy(attempts=1, sleep=time.sleep), waiting=Waiting(timeouts=(20.0, 1.0), patience=Patience(1.0))
+        )
         with serving(drip) as host:
             downloader.download_unsummed(f"http://{host}/file", tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == b"x" * 8
@@ -226,7 +233,9 @@ class TestWhatIsSlowButSteady:
         content = bytes(10_000_000)
         patience = Patience(3.0)
         registry = HttpRegistry(
-            credentials=lambda _: None, retry=RetryPolicy(attempts=1), timeouts=(20.0, 3.0), patience=patience
+            credentials=lambda _: None,
+            retry=RetryPolicy(attempts=1, sleep=time.sleep),
+            waiting=Waiting(timeouts=(20.0, 3.0), patience=patience),
         )
 
         def sip(connection: socket.socket) -> None:
@@ -247,7 +256,7 @@ class TestWhatIsSlowButSteady:
         blob = write_blob(tmp_path, content)
         started = time.monotonic()
         with serving(sip) as host:
-            outcome = registry.push_blob(Repository(host, "a/b"), blob, tmp_path / blob.digest.hex)
+            outcome = registry.push_blob(Repository(host, "a/b"), blob, partial(tmp_path.joinpath, blob.digest.hex))
             took = time.monotonic() - started
             registry._connections.to(Repository(host, "a/b"))._session.close()
         assert outcome is UploadOutcome.UPLOADED
@@ -261,7 +270,9 @@ def test_a_proxy_hears_for_whom_it_speaks(server: FaultServer, monkeypatch: pyte
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     clock = Clock()
-    downloader = HttpDownloader(retry=RetryPolicy(attempts=1), patience=Patience(100, clock=clock))
+    downloader = HttpDownloader(
+        retry=RetryPolicy(attempts=1, sleep=time.sleep), waiting=Waiting(patience=Patience(100, clock=clock))
+    )
     server.respond = lambda _: Reply(200, b"x")
     for _ in range(3):
         assert downloader.read_text("http://mirror.test/file") == "x"

@@ -171,3 +171,10 @@ class TestComposingAnIndex:
         assert (document["schemaVersion"], document["mediaType"]) == (2, INDEX)
         assert index.is_index
         assert index.annotations() == {"x": "1"}
+
+    def test_tells_the_platforms_that_have_an_image(self) -> None:
+        attestation = Platform("unknown", "unknown")
+        index = compose_index((entry("a", AMD64), entry("b", ARM64), entry("c", attestation)), {})
+        assert index.platforms() == (AMD64, ARM64)
+        assert index.child_for(ARM64) == entry("b", ARM64)
+        assert compose_index((entry("a", AMD64),), {}).child_for(ARM64) is None

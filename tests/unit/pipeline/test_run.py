@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from builder.build.context import BuildContext
 from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, RegistryError, VerifyError
-from builder.images.check import read_layer_of
 from builder.pipeline.report import Report
 from builder.pipeline.run import PublishContext, publish_release
-from builder.ports import Compiler
+from builder.publish.publication import Release
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Progress
-from tests.fakes.downloader import FakeDownloader
-from tests.fakes.engine import FakeEngine
 from tests.fakes.registry import FakeRegistry
-from tests.unit.publish.test_publication import HUB, Release, make_release
+from tests.unit.publish.test_publication import HUB, make_release
 
 TAGS = 6
 
@@ -36,23 +32,16 @@ class Run:
         self.work = work
 
     def publish(self) -> Report:
-        build_context = BuildContext(
-            tree=self.work,
-            work=self.work,
-            downloads=self.work,
-            find_compiler=_no_compiler,
-            downloader=FakeDownloader(),
+        context = PublishContext(
             registry=self.registry,
-            engine=FakeEngine(),
-            read_layer=read_layer_of,
+            rollback_tags=_view(self.old.registry),
+            journals=self.work / "journals",
             progress=Progress(lambda event: None),
-            cancellation=self.cancellation,
-        )
-        publish_context = PublishContext(
-            registry=self.registry, rollback_registry=_view(self.old.registry), journals=self.work / "journals"
+            cancellation=self.cancellation.group(),
         )
         states = {entry.key: "built" for entry in self.new.publications}
-        return publish_release(self.new.publications, states, "1.29", str(HUB), build_context, publish_context, 0.0)
+        built = Release(version="1.29", hub=str(HUB), publications=self.new.publications)
+        return publish_release(built, states, context, 0.0)
 
     def interrupt_at(self, number: int) -> None:
         """Ctrl-C while this call to the registry, counted from 0, is being answered."""
@@ -81,10 +70,6 @@ def _view(registry: FakeRegistry, cancellation: Cancellation | None = None) -> F
     return view
 
 
-def _no_compiler() -> Compiler:
-    pytest.fail("nothing is to be compiled")
-
-
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[[str], Run]:
     return lambda name: Run(tmp_path / name)
@@ -96,10 +81,8 @@ def test_a_release_is_uploaded_read_back_and_tagged_in_this_order(make_run: Call
     assert run.new.tags() == run.new.wanted()
     assert report.traffic is not None
     assert report.traffic.tags_moved == TAGS
-    first_tag = next(
-        number for number, (operation, key) in enumerate(run.registry.log) if operation == "put_manifest" and "@" not in key
-    )
-    assert {operation for operation, _ in run.registry.log[first_tag:]} == {"put_manifest", "get_manifest"}
+    first_tag = next(number for number, (operation, key) in enumerate(run.registry.log) if operation == "put_tag")
+    assert {operation for operation, _ in run.registry.log[first_tag:]} == {"put_tag", "get_manifest"}
     assert "has_blob" in {operation for operation, _ in run.registry.log[:first_tag]}
 
 
@@ -158,14 +141,14 @@ def test_content_that_the_hub_lost_is_found_before_any_tag_moves(make_run: Calla
 def test_a_failed_undo_is_told(make_run: Callable[[str], Run]) -> None:
     """Interrupted, but not every tag could be put back: that is no 130."""
     run = make_run("run")
-    release: Release = run.new
+    release = run.new
     for image in ("istioctl", "pilot", "proxyv2"):
         run.old.registry.manifests[HUB.repository(image)].pop("1.29")
     run.old.registry.can_delete_tags = False
     tags = []
 
     def interrupt(operation: str, key: str) -> None:
-        if operation == "put_manifest" and "@" not in key:
+        if operation == "put_tag":
             tags.append(key)
             if len(tags) == 2:
                 run.cancellation.set()

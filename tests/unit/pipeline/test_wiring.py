@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from builder.engine.buildx import Buildx
+from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
-from builder.errors import ToolchainError
+from builder.engine.either import Either
+from builder.errors import DiskFull, EngineError, RequestError, ToolchainError
 from builder.host.go_compiler import MachineCompiler
 from builder.oci.reference import ImageReference
 from builder.pipeline.wiring import Adapters
+from builder.plan.assembly import assembly_target
 from builder.plan.lock import LockedGo
-from builder.ports import Completed, GoBuild, ProcessFailed
+from builder.ports import Completed, GoBuild, GoCommand, ProcessFailed
 from builder.runtime.cancellation import Cancellation
+from tests.fakes.engine import FakeEngine
 from tests.fakes.runner import Call, FakeRunner
-from tests.samples.images import AMD64, make_digest
-from tests.samples.plans import load_book
+from tests.samples.images import AMD64, make_digest, make_tar
+from tests.samples.plans import image_of, load_book, make_sample_plan
 
 FETCHED = Path("/modules/go1.25.3")
 
@@ -45,7 +50,12 @@ class Machine:
     def program_for(self, go: LockedGo, into: Path) -> str:
         """Which program a `go build` with this Go runs."""
         compiler = self.adapters.compiler_for(go, load_book())
-        compiler.build(GoBuild(argv=("go", "build", "./a"), env=(), platform=AMD64, tree=into, into=into), lambda line: None)
+        compiler.build(
+            GoBuild(
+                command=GoCommand(flags=(), ldflags=(), tags=(), packages=("./a",)), env=(), platform=AMD64, tree=into, into=into
+            ),
+            lambda line: None,
+        )
         return self.runner.calls[-1].argv[0]
 
 
@@ -74,3 +84,50 @@ class TestCompiler:
         image = ImageReference.parse(f"docker.io/library/golang:1.26@{make_digest('golang')}")
         assert isinstance(machine.adapters.compiler_for(LockedGo(version="", image=image), load_book()), ContainerCompiler)
         assert isinstance(machine.adapters.compiler_for(LockedGo(version="1.26.0"), load_book()), MachineCompiler)
+
+
+class TestEngine:
+    """Which engine assembles, and that nothing is asked of Docker before one is needed."""
+
+    def test_one_that_is_named_is_taken(self, machine: Machine) -> None:
+        assert isinstance(machine.adapters.engine_for("builtin", ""), Builtin)
+        assert isinstance(machine.adapters.engine_for("buildx", ""), Buildx)
+        assert machine.runner.calls == []
+
+    def test_what_only_docker_can_do_is_told_of_the_built_in_one(self, machine: Machine) -> None:
+        with pytest.raises(RequestError, match="--compile-in needs Docker, which --engine builtin does without"):
+            machine.adapters.engine_for("builtin", "--compile-in")
+
+    def test_what_only_docker_can_do_is_not_tried_without_it(self, machine: Machine) -> None:
+        assert isinstance(machine.adapters.engine_for("auto", "--load"), Buildx)
+
+    def test_where_no_docker_answers_the_built_in_one_assembles_and_the_run_says_so(self) -> None:
+        told: list[str] = []
+        docker = FakeEngine(ready=no_docker)
+        either = Either(docker, Builtin(), told.append)
+        either.prepare()
+        either.assemble([], lambda text: None)
+        assert told == ["Images are assembled without Docker: no Docker engine answers."]
+
+    def test_where_docker_answers_it_assembles(self, tmp_path: Path) -> None:
+        told: list[str] = []
+        docker = FakeEngine()
+        image = image_of(make_sample_plan(), "pilot-debug")
+        target = assembly_target(image, image.platforms[0], tmp_path, 0)
+        target.context.mkdir(parents=True)
+        for name in target.layers:
+            (target.context / name).write_bytes(make_tar([]))
+        Either(docker, Builtin(), told.append).assemble([target], lambda text: None)
+        assert docker.targets == [target]
+        assert told == ["Images are assembled by Docker's buildx, which answers."]
+
+    def test_another_failure_than_that_of_an_engine_is_no_reason_to_do_without(self) -> None:
+        def fail() -> None:
+            raise DiskFull("full")
+
+        with pytest.raises(DiskFull):
+            Either(FakeEngine(ready=fail), Builtin(), lambda text: None).prepare()
+
+
+def no_docker() -> None:
+    raise EngineError("no Docker engine answers")

@@ -1,6 +1,7 @@
 """Where files are kept, and that a job's directory is one run's alone."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_job_is_a_tree_and_a_hub(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     found = set()
     for tree, hub in [("a", "h"), ("a", "i"), ("b", "h"), ("a", "h")]:
-        with workspace.job(tmp_path / tree, hub, lambda: pytest.fail("waited")) as directory:
+        with workspace.job(tmp_path / tree, hub, lambda: pytest.fail("waited"), time.sleep) as directory:
             found.add(directory)
     assert len(found) == 3
 
@@ -41,11 +42,11 @@ def test_a_second_run_of_a_job_says_that_it_waits_and_then_goes_on(tmp_path: Pat
     order: list[str] = []
 
     def second() -> None:
-        with workspace.job(tmp_path, "hub", waiting.set):
+        with workspace.job(tmp_path, "hub", waiting.set, time.sleep):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with workspace.job(tmp_path, "hub", lambda: pytest.fail("waited")):
+    with workspace.job(tmp_path, "hub", lambda: pytest.fail("waited"), time.sleep):
         thread.start()
         assert waiting.wait(10)
         order.append("first")

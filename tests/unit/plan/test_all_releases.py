@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from builder.oci.reference import ImageReference
-from builder.plan.lock import ListedDirectory, Lock, LockedArtifact, LockedGo, LockedMirror
+from builder.plan.lock import ListedDirectory, Lock, LockedGo, LockedMirror, UrlArtifact
 from builder.plan.model import FilesLayer, Plan
 from builder.plan.planner import make_plan
 from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
+from builder.recipe.schema import Mirror
 from tests.samples.images import AMD64, ARM64, make_digest
 from tests.samples.plans import built_in, image_of, make_base, make_request, make_source, make_state
 
@@ -18,11 +19,11 @@ PLATFORMS = (AMD64, ARM64)
 ALL = make_request(images=("all",))
 
 
-def everything(book: RecipeBook) -> Iterator[LockedArtifact]:
+def everything(book: RecipeBook) -> Iterator[UrlArtifact]:
     for name in book.release.artifacts:
         for platform in PLATFORMS:
             sha256 = make_digest(f"{name} {platform}").hex
-            yield LockedArtifact(name=name, platform=platform, url=f"https://a.example/{name}", sha256=sha256, member="")
+            yield UrlArtifact(name=name, platform=platform, url=f"https://a.example/{name}", sha256=sha256, member="")
 
 
 def lock_of(book: RecipeBook) -> Lock:
@@ -31,7 +32,7 @@ def lock_of(book: RecipeBook) -> Lock:
         release=book.istio,
         pins=(("proxyv2", str(make_digest("proxy"))), ("install-cni", str(make_digest("cni")))),
     )
-    mirrors = [recipe.image for recipe in book.images if recipe.mirror]
+    mirrors = [recipe.image for recipe in book.images if isinstance(recipe, Mirror)]
     return Lock(
         source=source,
         go=LockedGo(version="1.99.0"),
@@ -72,7 +73,7 @@ def test_every_image_can_be_planned(release: IstioRelease) -> None:
 @pytest.mark.parametrize("release", RELEASES, ids=str)
 def test_istioctl_is_stamped_where_this_release_looks(release: IstioRelease) -> None:
     step = next(step for step in plan_at(release).compiles if step.key == "linux_arm64/standard")
-    flags = step.argv[step.argv.index("-ldflags") + 1]
+    flags = " ".join(step.command.ldflags)
     package = "istio.io/pkg/version" if release < IstioRelease(1, 19, 0) else "istio.io/istio/pkg/version"
     assert f"-X {package}.buildHub=registry.corp.example/istio" in flags
     assert (f"-X {package}.buildArch=arm64" in flags) == (release >= IstioRelease(1, 17, 0))

@@ -24,6 +24,7 @@ from tests.samples.golden import GOLDEN, check_golden
 from tests.samples.images import AMD64, ARM64, make_digest
 from tests.samples.plans import (
     COMMIT,
+    built_images,
     change_go,
     change_image,
     change_template,
@@ -94,7 +95,7 @@ def other_source(**changes: object) -> Change:
 
 
 def binaries(image: str, **changes: str) -> Change:
-    [binary] = BOOK.image(image).binaries
+    [binary] = built_images(BOOK)[image].binaries
     return with_book(lambda book: change_image(book, image, binaries=(binary.model_copy(update=changes),)))
 
 
@@ -274,7 +275,7 @@ class TestVersion:
     def test_a_changed_tree_says_so_in_the_stamp(self) -> None:
         plan = make_sample_plan(lock=make_lock(make_source(make_state(dirty=True, modified=True))), tags=("x",))
         for step in plan.compiles:
-            stamp = step.argv[step.argv.index("-ldflags") + 1]
+            stamp = " ".join(step.command.ldflags)
             assert f"buildGitRevision={COMMIT}-dirty" in stamp
             assert "buildStatus=Modified" in stamp
 
@@ -285,7 +286,7 @@ class TestStamp:
         plan = make_sample_plan(hubs=hubs, tags=("1.29.0-corp", "latest"))
         assert len(plan.compiles) == 4
         for step in plan.compiles:
-            stamp = step.argv[step.argv.index("-ldflags") + 1].split()
+            stamp = " ".join(step.command.ldflags).split()
             assert "istio.io/istio/pkg/version.buildHub=docker.io/me" in stamp
             assert "istio.io/istio/pkg/version.buildVersion=1.29.0-corp" in stamp
             assert f"istio.io/istio/pkg/version.buildGitRevision={COMMIT}" in stamp
@@ -298,14 +299,14 @@ class TestCompiling:
         steps = {step.key: step for step in make_sample_plan().compiles}
         assert set(steps) == {f"linux_{arch}/{tags}" for arch in ("amd64", "arm64") for tags in ("agent", "standard")}
         assert steps["linux_arm64/standard"].programs == ("istioctl", "pilot-discovery")
-        assert steps["linux_arm64/agent"].argv[-2:] == (
+        assert steps["linux_arm64/agent"].command.argv()[-2:] == (
             "-tags=agent,disable_pgv,grpcnotrace,retrynotrace",
             "./pilot/cmd/pilot-agent",
         )
 
     def test_only_the_programs_of_the_chosen_images_are_compiled(self) -> None:
         plan = make_sample_plan(images=("pilot",), platforms=(ARM64,))
-        assert [step.packages for step in plan.compiles] == [("./pilot/cmd/pilot-discovery",)]
+        assert [step.command.packages for step in plan.compiles] == [("./pilot/cmd/pilot-discovery",)]
 
     def test_no_setting_of_the_machine_is_left_to_decide(self) -> None:
         for step in make_sample_plan().compiles:

@@ -13,11 +13,13 @@ from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.manifest import CONFIG, MANIFEST, Descriptor
 from builder.oci.reference import Digest, Hub, Platform
+from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.publication import Publication, Traffic
 from builder.publish.tags import TagMover
 from builder.publish.upload import upload
 from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message, Progress
 from tests.fakes.registry import FakeRegistry
 
@@ -46,10 +48,11 @@ class Release:
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         repositories = [reference.repository for entry in self.publications for reference in entry.references]
         progress = Progress(self._observe)
-        traffic = upload(self.publications, self.registry, progress)
+        traffic = upload(self.publications, self.registry, progress, Cancellation().group())
         mover = TagMover(
-            registry=self.registry,
-            rollback_registry=undoing or self.registry,
+            images=self.registry,
+            tags=self.registry,
+            rollback_tags=undoing or self.registry,
             journal=Journal(self.cache / "journal", repositories),
             progress=progress,
             pause=self.pause,
@@ -92,7 +95,7 @@ def make_release(
             key=image,
             index=(layout := make_layout(work / content / image, f"{image} {content}", platforms)).index(),
             references=tuple(HUB.repository(image).at(tag) for tag in tags),
-            layout=layout,
+            content=LayoutContent(layout),
         )
         for image in IMAGES
     )
@@ -141,10 +144,9 @@ class TestOrder:
         start = len(new.registry.log)
         new.publish()
         log = new.registry.log[start:]
-        puts = [key for operation, key in log if operation == "put_manifest"]
-        tag_puts = [key for key in puts if "@sha256:" not in key]
-        assert len(tag_puts) == 6
-        assert puts[-6:] == tag_puts
+        puts = [operation for operation, _ in log if operation in ("put_manifest", "put_tag")]
+        assert puts.count("put_tag") == 6
+        assert puts[-6:] == ["put_tag"] * 6
         for image in IMAGES:
             mine = [operation for operation, key in log if f"/{image}@sha256:" in key and operation != "get_manifest"]
             assert mine == ["push_blob"] * 4 + ["put_manifest"] * 3
@@ -167,12 +169,13 @@ class TestOrder:
         release = make_release(tmp_path, "mounted", registry)
         base = Hub.parse("hub.test/bases").repository("base")
         for entry in release.publications:
-            assert entry.layout is not None
-            for path in (entry.layout.root / "blobs" / "sha256").iterdir():
+            assert isinstance(entry.content, LayoutContent)
+            for path in (entry.content.layout.root / "blobs" / "sha256").iterdir():
                 registry.blobs[base][Digest(f"sha256:{path.name}")] = path.read_bytes()
         release.publications = tuple(
-            Publication(key=e.key, index=e.index, references=e.references, layout=e.layout, mount_from=(base,))
-            for e in release.publications
+            dataclasses.replace(entry, content=LayoutContent(entry.content.layout, (base,)))
+            for entry in release.publications
+            if isinstance(entry.content, LayoutContent)
         )
         assert release.publish().mounted == 12
 
@@ -248,7 +251,7 @@ class TestAllOrNothing:
         before = new.tags()
 
         def interrupt_after_three(seconds: float) -> None:
-            if len([key for key in new.registry.operations("put_manifest")[-3:] if "@" not in key]) == 3:
+            if len(new.registry.operations("put_tag")) == 3:
                 raise Interrupted("interrupted")
 
         new.pause = interrupt_after_three
@@ -329,8 +332,8 @@ class TestVerify:
     def test_a_lost_layer_is_told(self, new: Release) -> None:
         new.publish()
         entry = new.publications[0]
-        assert entry.layout is not None
-        layer = entry.layout.manifest(entry.index.children()[0]).layers()[0]
+        assert entry.content is not None
+        layer = entry.content.manifest(entry.index.children()[0]).layers()[0]
         del new.registry.blobs[HUB.repository("istioctl")][layer.digest]
         with pytest.raises(VerifyError, match=f"linux/amd64: layer {layer.digest} is missing"):
             verify_content(new.publications, new.registry)
@@ -341,7 +344,7 @@ def _kill_after(release: Release, moved: int) -> None:
     tags: list[str] = []
 
     def hook(operation: str, key: str) -> Exception | None:
-        if operation == "put_manifest" and "@" not in key:
+        if operation == "put_tag":
             tags.append(key)
             if len(tags) == moved:
                 raise Killed
@@ -356,7 +359,7 @@ def _kill_after(release: Release, moved: int) -> None:
 def _fail_tag(name: str, status: int = 500) -> Callable[[str, str], Exception | None]:
     """Fail the request that moves this tag."""
     return lambda operation, key: (
-        RegistryError("injected", status=status) if (operation, key) == ("put_manifest", f"{HUB}/{name}") else None
+        RegistryError("injected", status=status) if (operation, key) == ("put_tag", f"{HUB}/{name}") else None
     )
 
 
@@ -375,7 +378,7 @@ class TestOthersAtWork:
         other = make_release(new.work / "theirs", "theirs", _view(new.registry)).elsewhere()
 
         def fail_late(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/proxyv2:1.29-debug"):
+            if (operation, key) == ("put_tag", f"{HUB}/proxyv2:1.29-debug"):
                 other.publish()
                 return RegistryError("injected", status=403)
             return None
@@ -394,7 +397,7 @@ class TestOthersAtWork:
         theirs = make_release(new.work / "theirs", "theirs", new.registry).publications[1].index
 
         def move_theirs(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/istioctl:1.29"):
+            if (operation, key) == ("put_tag", f"{HUB}/istioctl:1.29"):
                 new.registry.manifests[HUB.repository("pilot")]["1.29"] = theirs
             return None
 
@@ -408,7 +411,7 @@ class TestOthersAtWork:
         other = new.elsewhere()
 
         def fail_late(operation: str, key: str) -> Exception | None:
-            if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29-debug"):
+            if (operation, key) == ("put_tag", f"{HUB}/pilot:1.29-debug"):
                 other.publish()
                 return RegistryError("injected", status=500)
             return None
@@ -470,7 +473,7 @@ class TestOthersAtWork:
         def lose(operation: str, key: str) -> Exception | None:
             return (
                 RegistryError("it did not answer", status=status)
-                if (operation, key) == ("put_manifest", f"{HUB}/pilot:1.29")
+                if (operation, key) == ("put_tag", f"{HUB}/pilot:1.29")
                 else None
             )
 

@@ -15,7 +15,9 @@ from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout
 from builder.oci.reference import Hub, ImageReference
 from builder.plan.model import Plan
-from builder.publish.release_directory import WHOLE, BuiltRelease, ReleasePart, read_release
+from builder.publish.content import LayoutContent
+from builder.publish.publication import Release
+from builder.publish.release_directory import WHOLE, ReleasePart, read_release
 from builder.publish.release_file import RELEASE_FILE, ListedImage, ReleaseFile, note_release
 from tests.samples.images import (
     AMD64,
@@ -66,11 +68,11 @@ def note(directory: Path, *keys: str) -> None:
     release_file(directory, *keys).write(directory)
 
 
-def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = (), part: ReleasePart = WHOLE) -> BuiltRelease:
+def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = (), part: ReleasePart = WHOLE) -> Release:
     return read_release(directory, tuple(Hub.parse(hub) for hub in hubs), tags, read_layer_of, part)
 
 
-def chosen(release: BuiltRelease) -> list[str]:
+def chosen(release: Release) -> list[str]:
     return [entry.key for entry in release.publications]
 
 
@@ -99,9 +101,9 @@ def test_layouts_go_where_they_were_built_for(release: Path) -> None:
         "pilot-distroless": [f"registry.corp.example/istio/pilot:{tag}-distroless" for tag in ("1.29.0", "1.29")],
     }
     for entry in found.publications:
-        assert entry.layout is not None
-        assert entry.layout.root == release / entry.key
-        assert entry.index == entry.layout.index()
+        assert isinstance(entry.content, LayoutContent)
+        assert entry.content.layout.root == release / entry.key
+        assert entry.index == entry.content.layout.index()
 
 
 @pytest.mark.parametrize(

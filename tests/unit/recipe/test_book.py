@@ -1,5 +1,6 @@
 """Recipes: the built-in ones, a user's on top, their mistakes, their schema, and their documentation."""
 
+import inspect
 import json
 import re
 import shutil
@@ -11,21 +12,26 @@ import pytest
 import yaml
 
 from builder.errors import RecipeError, RequestError
-from builder.plan.compile import platform_values
 from builder.plan.planner import make_plan
-from builder.plan.selection import recipe_values
+from builder.plan.selection import platform_values, recipe_values
 from builder.recipe.istio_release import IstioRelease
+from builder.recipe.loader import load_recipes
 from builder.recipe.rootfs_schema import Account, Archive, Content, Distribution, Rootfs
 from builder.recipe.schema import (
+    AnyImage,
     ArchiveTarget,
     Artifact,
     ArtifactFile,
+    AssembledImage,
     Binary,
+    BuiltImage,
     Go,
-    ImageRecipe,
     ImageUser,
+    Mirror,
+    MirrorVariant,
     ProgramArchive,
     ReleaseRecipe,
+    RootfsImage,
     TreeDirectory,
     TreeFile,
     Variant,
@@ -34,9 +40,10 @@ from builder.recipe.schema import (
 from builder.recipe.yaml_file import Schema
 from tests import ROOT
 from tests.samples.images import AMD64
-from tests.samples.plans import image_of, load_book, make_lock, make_request, make_source
+from tests.samples.plans import built_images, image_of, load_book, make_lock, make_request, make_source
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+BASES = sorted((ROOT / "recipes" / "built-bases").glob("*.yaml"))
 EXAMPLE = ROOT / "examples" / "recipes"
 DOCUMENT = (ROOT / "docs" / "recipes.md").read_text()
 
@@ -66,11 +73,12 @@ class TestBuiltIn:
     def test_without_a_name_the_three_images_are_built_that_istioctl_install_needs(self) -> None:
         book = load_book()
         assert [recipe.image for recipe in book.core_images] == ["istioctl", "pilot", "proxyv2"]
-        assert all(set(recipe.variants) == {"debug", "distroless"} for recipe in book.core_images)
+        assert all(set(recipe.variant_names) == {"debug", "distroless"} for recipe in book.core_images)
         assert book.release.default_variant == "debug"
 
     def test_users_and_entrypoints_are_those_of_istios_dockerfiles(self) -> None:
-        found = {recipe.image: (recipe.user, recipe.entrypoint) for recipe in load_book().core_images}
+        images = built_images(load_book())
+        found = {name: (images[name].user, images[name].entrypoint) for name in ("istioctl", "pilot", "proxyv2")}
         # istioctl/docker/Dockerfile.istioctl, pilot/docker/Dockerfile.pilot, pilot/docker/Dockerfile.proxyv2
         assert found == {
             "istioctl": ("1000:1000", ("/usr/local/bin/istioctl",)),
@@ -82,8 +90,8 @@ class TestBuiltIn:
         """pkg/test/echo/docker/Dockerfile.app, and no user of any other image."""
         found = {
             str(release): {
-                recipe.image: [(user.name, user.uid) for user in recipe.users]
-                for recipe in load_book(release=release).images
+                name: [(user.name, user.uid) for user in recipe.users]
+                for name, recipe in built_images(load_book(release=release)).items()
                 if recipe.users
             }
             for release in (IstioRelease(1, 20, 0), IstioRelease(1, 20, 1), IstioRelease(1, 29, 0))
@@ -98,6 +106,13 @@ class TestBuiltIn:
             load_book().image("istiocl")
         assert raised.value.hint.startswith("Did you mean istioctl? ")
 
+    @pytest.mark.parametrize("build_bases", [False, True])
+    def test_recipes_hold_for_every_release(self, build_bases: bool) -> None:
+        """Not looked at when a run starts, as recipes of the user are."""
+        recipes = load_recipes(build_bases=build_bases)
+        names = {recipe.image for istio in recipes.turning_points() for recipe in recipes.at(istio).images}
+        assert names == {name for name, _ in recipes.images}
+
 
 class TestOfTheUser:
     def test_a_directory_adds_an_image(self, tmp_path: Path) -> None:
@@ -108,7 +123,7 @@ class TestOfTheUser:
     def test_a_directory_replaces_an_image_whatever_its_file_is_called(self, tmp_path: Path) -> None:
         book = load_book(write_recipe(tmp_path / "own", RECIPE.replace("image: fourth", "image: pilot")))
         assert [recipe.image for recipe in book.core_images] == ["istioctl", "pilot", "proxyv2"]
-        assert book.image("pilot").template == "fourth.Dockerfile.j2"
+        assert built_images(book)["pilot"].template == "fourth.Dockerfile.j2"
 
     def test_a_directory_replaces_a_template(self, tmp_path: Path) -> None:
         (tmp_path / "pilot.Dockerfile.j2").write_text("FROM scratch\n")
@@ -217,6 +232,28 @@ class TestMistakes:
         with pytest.raises(RecipeError, match=rf"/own/fourth\.yaml{told}"):
             load_book(own)
 
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ("image: own\nvariants: {}\n", r":1: template: Field required, where there is neither a 'mirror' nor a 'rootfs'"),
+            ("image: own\nrootfs: {}\ntags: ['1']\n", r":1: template: Field required, where there is a 'rootfs'"),
+            ("image: own\nrootfs: {}\ntemplate: base.Dockerfile.j2\n", r":1: tags: Field required, where there is a 'rootfs'"),
+            (
+                "image: own\nrootfs: {}\ntags: ['1']\ntemplate: base.Dockerfile.j2\nusers: []\nvariants: {}\n",
+                r":5: an image with a 'rootfs' has no 'users'\n.*:6: an image with a 'rootfs' has no 'variants'$",
+            ),
+            ("image: own\nrootfs: {}\ntags: ['1']\ntemplate: b.j2\n", r":4: there is no template 'b\.j2'"),
+            ("image: own\nmirror: a/b:1\nrootfs: {}\n", r":3: a mirror is copied as it is, so it has no 'rootfs'"),
+            ("image: own\nmirror: a/b:1\nvariant: {}\n", r":3: unknown key 'variant'; did you mean 'variants'\?"),
+            ("image: own\nmirror: ''\n", r":2: mirror: String should have at least 1 character"),
+            ("mirror: a/b:1\n", r"fourth\.yaml:1: image: Field required$"),
+            ("- image\n", r"fourth\.yaml:1: the file: Input should be"),
+        ],
+    )
+    def test_of_a_kind_of_image_are_told_with_file_and_line(self, tmp_path: Path, text: str, told: str) -> None:
+        with pytest.raises(RecipeError, match=told):
+            load_book(write_recipe(tmp_path / "own", text))
+
     def test_a_file_of_the_tree_cannot_be_outside_of_it(self, tmp_path: Path) -> None:
         for source in ("/etc/passwd", "../secret", "a/../../secret", ".git/config"):
             own = write_recipe(tmp_path / "own", f"{RECIPE}files:\n  - source: {source}\n    path: /a\n")
@@ -228,7 +265,7 @@ class TestSchema:
     def test_is_a_json_schema(self) -> None:
         jsonschema_rs.meta.validate(json_schema())
 
-    @pytest.mark.parametrize("path", [*RECIPES, *sorted(EXAMPLE.glob("*.yaml"))], ids=lambda path: path.name)
+    @pytest.mark.parametrize("path", [*RECIPES, *BASES, *sorted(EXAMPLE.glob("*.yaml"))], ids=str)
     def test_takes_every_recipe_that_we_ship(self, path: Path) -> None:
         jsonschema_rs.validate(json_schema(), yaml.safe_load(path.read_text()))
 
@@ -243,6 +280,9 @@ class TestSchema:
             {"user": 1337},
             {"users": [{"name": "a"}]},
             {"template": None},
+            {"mirror": "a/b:1"},
+            {"rootfs": {}, "tags": ["1"]},
+            {"tags": ["1"]},
         ],
     )
     def test_refuses_what_we_refuse(self, change: dict[str, Any]) -> None:
@@ -257,7 +297,12 @@ class TestSchema:
 
 class TestDocumentation:
     SECTIONS: tuple[tuple[str, type[Schema]], ...] = (
-        ("## An image", ImageRecipe),
+        ("## An image", AnyImage),
+        ("### What is assembled", AssembledImage),
+        ("### A built image", BuiltImage),
+        ("### A mirror", Mirror),
+        ("#### A variant of a mirror", MirrorVariant),
+        ("### An image of packages", RootfsImage),
         ("### A Go program", Binary),
         ("### A file of the source", TreeFile),
         ("### A directory of the source", TreeDirectory),
@@ -286,11 +331,13 @@ class TestDocumentation:
 
     @pytest.mark.parametrize(("heading", "model"), SECTIONS)
     def test_has_every_key_and_no_other(self, heading: str, model: type[Schema]) -> None:
-        assert self.keys(heading) == list(model.model_fields)
+        assert self.keys(heading) == list(inspect.get_annotations(model))
 
     def test_has_a_section_for_every_part_of_the_schema(self) -> None:
         titles = {definition["title"] for definition in json_schema()["$defs"].values()}
-        assert titles | {"ImageRecipe", "ReleaseRecipe"} == {model.__name__ for _, model in self.SECTIONS}
+        files = {model.__name__ for model in (BuiltImage, Mirror, RootfsImage, ReleaseRecipe)}
+        shared = {model.__name__ for model in (AnyImage, AssembledImage)}
+        assert titles | files | shared == {model.__name__ for _, model in self.SECTIONS}
 
     @pytest.mark.parametrize(("_heading", "model"), SECTIONS)
     def test_the_schema_describes_every_key_for_editors(self, _heading: str, model: type[Schema]) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from builder.errors import AccessDenied, RegistryError
-from builder.net.retry import RetryPolicy
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import Authorizer, Challenge, Credential, parse_challenges
 from builder.registry.client import HttpRegistry
 from builder.registry.response import Answer
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Received, Reply, TinyRegistry, TokenService, error_reply
 
 SECRET = "correct-horse"
@@ -72,14 +72,14 @@ def push(
     path = tmp_path / "blob"
     path.write_bytes(b"blob")
     blob = Descriptor(media_type="application/octet-stream", digest=DIGEST, size=4)
-    return client.push_blob(repository, blob, path, mount_from=mount_from, on_bytes=on_bytes)
+    return client.push_blob(repository, blob, lambda: path, mount_from=mount_from, on_bytes=on_bytes)
 
 
 def test_one_token_serves_all_pushes_to_a_repository(server: FaultServer, tmp_path: Path) -> None:
     put_tokens_before(server, user="alice", password=SECRET)
     client = make_client(ALICE)
     assert push(client, repository_at(server), tmp_path) is UploadOutcome.UPLOADED
-    client.put_manifest(repository_at(server), "v1", Manifest(media_type=INDEX, content=b"{}"))
+    client.put_tag(repository_at(server).at("v1"), Manifest(media_type=INDEX, content=b"{}"))
 
     (asked,) = server.requests("GET", "/token")
     assert b64decode(asked.authorization.removeprefix("Basic ")).decode() == f"alice:{SECRET}"

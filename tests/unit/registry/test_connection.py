@@ -1,17 +1,18 @@
 """How registries are reached: plain or TLS, whose certificates are trusted, and what is said where that goes wrong."""
 
 import socket
+import time
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from builder.errors import RegistryError, RequestError
-from builder.net.retry import RetryPolicy
-from builder.net.session import is_loopback, origin
+from builder.net.session import Waiting, is_loopback, origin
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.registry.client import HttpRegistry
 from builder.registry.connection import Call, RegistryConnection, RegistryConnections
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Reply, TinyRegistry
 
 CALL = Call(act="read a/b:v1", method="GET", url="a/b/manifests/v1", scopes=())
@@ -27,9 +28,8 @@ def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -
         plain=plain,
         credentials=lambda _: None,
         certificates=certificates,
-        check_interrupted=go_on,
+        waiting=Waiting(check_interrupted=go_on, timeouts=(30.0, 30.0)),
         clock=lambda: 0.0,
-        timeouts=(30.0, 30.0),
     )
 
 
@@ -79,7 +79,7 @@ def test_plain_http_to_a_server_that_answers_with_a_tls_alert() -> None:
 
         thread = Thread(target=alert)
         thread.start()
-        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
         with pytest.raises(RegistryError, match="it answered plain HTTP with TLS") as caught:
             client.get_manifest(ImageReference.parse(f"127.0.0.1:{server.getsockname()[1]}/a/b:v1"))
         thread.join()
@@ -106,7 +106,7 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
 def test_a_go_server_that_wants_tls_says_so() -> None:
     reply = Reply(400, b"Client sent an HTTP request to an HTTPS server.\n")
     with FaultServer(lambda _: reply).running() as server:
-        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1))
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
         with pytest.raises(RegistryError) as caught:
             client.get_manifest(Repository(server.host, "a/b").at(Digest.of(b"")))
     assert "leave it out of --insecure-registry" in caught.value.hint

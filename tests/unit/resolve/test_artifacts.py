@@ -10,13 +10,14 @@ from builder.config.request import ArtifactOverride, Request
 from builder.errors import AccessDenied, ArtifactError, ChecksumError, RequestError
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference, Platform
-from builder.plan.lock import LockedArtifact
+from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
 from builder.plan.selection import recipe_values
 from builder.recipe.schema import ReleaseRecipe
 from builder.resolve.artifacts import ArtifactFinder
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.registry import FakeRegistry
 from tests.samples.images import AMD64, ARM64, BASE_LAYER, add_image, make_config, make_digest, write_image, write_image_index
+from tests.samples.lookups import make_lookups
 from tests.samples.plans import PROXY_SHA, load_book, make_request, make_source
 from tests.samples.seeding import seed
 
@@ -60,7 +61,8 @@ class World:
         request: Request = make_request(**changes)
         recipe = release or load_book().release
         values = recipe_values(request, recipe, make_source())
-        finder = ArtifactFinder(request, recipe, values, self.downloader, self.registry, self.root / "cache", self.notes.append)
+        lookups = make_lookups(self.root / "cache", self.registry, self.downloader, self.notes.append)
+        finder = ArtifactFinder(request=request, release=recipe, values=values, lookups=lookups)
         return finder.find(name, platform)
 
 
@@ -74,22 +76,22 @@ class TestTheOrder:
         world.publish(archive(FIRST))
         world.publish_image()
         found = world.find()
-        assert (found.kind, found.url, found.sha256, world.notes) == ("url", archive(FIRST), SHA, [])
+        assert (type(found), found.location, found.sha256, world.notes) == (UrlArtifact, archive(FIRST), SHA, [])
         assert world.registry.operations("get_manifest") == []
 
     def test_a_file_of_ones_own_comes_before_all(self, world: World, tmp_path: Path) -> None:
         (tmp_path / "envoy").write_bytes(b"own")
         own = (ArtifactOverride(artifact="envoy", platform=AMD64, location=f"{tmp_path}/envoy"),)
         world.publish(archive(FIRST))
-        assert world.find(artifact_overrides=own).kind == "file"
-        assert world.find(artifact_overrides=own, artifact_sources=(("envoy", ("url", "file")),)).kind == "url"
+        assert isinstance(world.find(artifact_overrides=own), FileArtifact)
+        assert isinstance(world.find(artifact_overrides=own, artifact_sources=(("envoy", ("url", "file")),)), UrlArtifact)
         world.downloader.files.clear()
-        assert world.find(artifact_overrides=own, artifact_sources=(("envoy", ("url", "file")),)).kind == "file"
+        assert isinstance(world.find(artifact_overrides=own, artifact_sources=(("envoy", ("url", "file")),)), FileArtifact)
         assert "is not there" in world.notes[0]
 
     def test_the_next_host_is_told(self, world: World) -> None:
         world.publish(archive(SECOND))
-        assert world.find().url == archive(SECOND)
+        assert world.find().location == archive(SECOND)
         [note] = world.notes
         assert note.startswith(f"envoy for linux/amd64 is taken from {archive(SECOND)}, for {FIRST}/")
 
@@ -98,8 +100,8 @@ class TestTheOrder:
         del world.downloader.files[archive(FIRST)]
         digests = world.publish_image()
         found = world.find()
-        assert (found.kind, found.sha256, found.member) == ("image", digests[AMD64].hex, "/usr/local/bin/envoy")
-        assert found.url == f"{IMAGE}@{digests[AMD64]}"
+        assert (type(found), found.sha256, found.member) == (ImageArtifact, digests[AMD64].hex, "/usr/local/bin/envoy")
+        assert found.location == f"{IMAGE}@{digests[AMD64]}"
         assert f"{archive(FIRST)} is not there" in world.notes[0]
 
     def test_an_archive_that_is_gone_but_was_fetched_before_is_still_good(self, world: World) -> None:
@@ -107,7 +109,7 @@ class TestTheOrder:
         del world.downloader.files[archive(FIRST)]
         (world.root / "cache").mkdir()
         (world.root / "cache" / SHA).touch()
-        assert world.find().url == archive(FIRST)
+        assert world.find().location == archive(FIRST)
         assert world.downloader.probed == []
 
     @pytest.mark.parametrize("act", ["read_text", "exists"])
@@ -122,13 +124,13 @@ class TestTheOrder:
             return answer(url)
 
         setattr(world.downloader, act, refuse)
-        assert world.find().url == archive(SECOND)
+        assert world.find().location == archive(SECOND)
         assert "is not known" in world.notes[0]
 
     def test_the_image_can_be_the_first(self, world: World) -> None:
         world.publish(archive(FIRST))
         world.publish_image()
-        assert world.find(artifact_sources=(("envoy", ("image", "url")),)).kind == "image"
+        assert isinstance(world.find(artifact_sources=(("envoy", ("image", "url")),)), ImageArtifact)
         assert (world.notes, world.downloader.asked) == ([], [])
 
     def test_the_image_can_be_left_out(self, world: World) -> None:
@@ -139,7 +141,7 @@ class TestTheOrder:
     def test_a_mirror_stands_in_for_both_hosts(self, world: World) -> None:
         world.publish(archive(FIRST))
         world.publish(archive("https://mirror.example/x"))
-        assert world.find(artifact_urls=(("envoy", "https://mirror.example/x/"),)).url == archive("https://mirror.example/x")
+        assert world.find(artifact_urls=(("envoy", "https://mirror.example/x/"),)).location == archive("https://mirror.example/x")
 
     def test_no_secret_is_told(self, world: World) -> None:
         world.publish_image()
@@ -190,7 +192,7 @@ class TestWithoutAPublishedChecksum:
     def test_it_is_fetched_and_its_sum_remembered(self, world: World) -> None:
         world.downloader.files[self.url()] = b"ztunnel"
         found = world.find("ztunnel")
-        assert (found.kind, found.url, found.sha256) == ("url", self.url(), Digest.of(b"ztunnel").hex)
+        assert (type(found), found.location, found.sha256) == (UrlArtifact, self.url(), Digest.of(b"ztunnel").hex)
         assert (world.root / "cache" / found.sha256).read_bytes() == b"ztunnel"
         assert "no checksum of" in world.notes[0]
         world.downloader.files[self.url()] = b"another one"
@@ -200,7 +202,7 @@ class TestWithoutAPublishedChecksum:
     def test_where_it_is_not_there_the_next_place_is_looked_at(self, world: World) -> None:
         second = self.url().replace("storage.googleapis.com", "blob.istio.io")
         world.downloader.files[second] = b"ztunnel"
-        assert world.find("ztunnel").url == second
+        assert world.find("ztunnel").location == second
         assert f"{self.url()} is not there" in world.notes[-1]
 
     def test_one_of_ones_own(self, world: World, tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ class TestDebug:
         world.publish(archive(FIRST))
         world.publish(archive(FIRST, ARM64, "debug"), make_digest("debug").hex)
         found = world.find(platform=ARM64, debug_artifacts=("envoy",))
-        assert (found.url, found.sha256) == (archive(FIRST, ARM64, "debug"), make_digest("debug").hex)
+        assert (found.location, found.sha256) == (archive(FIRST, ARM64, "debug"), make_digest("debug").hex)
         assert found.member == "usr/local/bin/envoy"
 
     def test_is_not_in_the_published_image_but_may_be_in_ones_own(self, world: World) -> None:
@@ -226,7 +228,7 @@ class TestDebug:
             world.find(debug_artifacts=("envoy",))
         world.publish_image("mirror.example/debug:1")
         found = world.find(debug_artifacts=("envoy",), artifact_images=(("envoy", "mirror.example/debug:1"),))
-        assert found.kind == "image"
+        assert isinstance(found, ImageArtifact)
 
     def test_that_there_is_none_of_is_told(self, world: World) -> None:
         with pytest.raises(RequestError, match="there is no debug build of ztunnel"):
@@ -252,10 +254,10 @@ class TestBeside:
         world.downloader.files = {"https://m.example/stats.wasm": b"", "https://m.example/stats.wasm.sha256": SHA.encode()}
         urls = (("envoy", "https://m.example"),)
         both = [world.find("wasm", platform, self.release(), artifact_urls=urls) for platform in (AMD64, ARM64)]
-        assert {(found.url, found.sha256, found.member) for found in both} == {("https://m.example/stats.wasm", SHA, "")}
+        assert {(found.location, found.sha256, found.member) for found in both} == {("https://m.example/stats.wasm", SHA, "")}
         world.publish_image()
         found = world.find("wasm", release=self.release(), artifact_sources=(("envoy", ("image",)),))
-        assert (found.kind, found.member) == ("image", "/etc/stats.wasm")
+        assert (type(found), found.member) == (ImageArtifact, "/etc/stats.wasm")
 
     def test_no_flag_is_named_that_there_is_not(self, world: World) -> None:
         with pytest.raises(ArtifactError) as raised:

@@ -11,6 +11,7 @@ from builder.plan.model import ImagePlan
 from builder.plan.planner import make_plan
 from builder.ports import FoundPackage, PackageSources, PackageWishes
 from builder.recipe.loader import load_recipes
+from builder.recipe.schema import RootfsImage
 from builder.resolve.packages import resolve_packages
 from tests.samples.images import AMD64, ARM64
 from tests.samples.plans import RELEASE, image_of, make_lock, make_request, make_source, make_state
@@ -34,7 +35,9 @@ class FakeArchive:
 
 def resolve(archive: FakeArchive, **changes: Any) -> tuple[LockedPackages, ...]:  # noqa: ANN401 - fields of the request
     request = make_request(images=("base",), **changes)
-    return tuple(resolve_packages(BOOK.image("base"), platform, request, BOOK, archive) for platform in PLATFORMS)
+    recipe = BOOK.image("base")
+    assert isinstance(recipe, RootfsImage)
+    return tuple(resolve_packages(recipe, platform, request, BOOK, archive) for platform in PLATFORMS)
 
 
 def plan(archive: FakeArchive, commit: str = "", **changes: Any) -> ImagePlan:  # noqa: ANN401 - fields of the request

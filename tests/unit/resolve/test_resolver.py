@@ -4,20 +4,25 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from builder.config.request import ArtifactOverride, Request
-from builder.errors import ArtifactError, BaseImageError, ChecksumError, RequestError, ToolchainError
+from builder.errors import ArtifactError, BaseImageError, ChecksumError, RequestError, SourceError, ToolchainError
 from builder.oci.manifest import CONFIG, DOCKER_MANIFEST, MANIFEST, Descriptor, Manifest, compose_index
 from builder.oci.reference import Digest, ImageReference, Platform
-from builder.plan.lock import ListedDirectory, Lock, LockedGo
+from builder.plan.lock import Lock, LockedGo
 from builder.recipe.book import RecipeBook
 from builder.resolve.resolver import resolve
+from builder.resolve.source import list_directory
+from builder.runtime.tree_links import find_file
+from tests import ROOT
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.registry import FakeRegistry
 from tests.samples.images import AMD64, ARM64, config_json, make_config, make_digest
+from tests.samples.lookups import make_lookups
 from tests.samples.plans import PROXY_SHA, change_image, load_book, make_request, make_source
 
 BASE_TAG = "1.29-2026-02-01T19-01-00"
@@ -74,17 +79,14 @@ def look_up(registry: FakeRegistry, downloader: FakeDownloader, notes: list[str]
     """Resolves a request for all images, or for what the test asks for."""
 
     def run(request: Request | None = None, book: RecipeBook | None = None, go: Callable[[], str] = lambda: "1.26.0") -> Lock:
-        return resolve(
-            request or make_request(),
-            book or load_book(),
-            make_source(),
-            lambda: LockedGo(version=go(), reason="go.mod says so"),
+        lookups = make_lookups(
+            tmp_path / "cache",
             registry,
             downloader,
-            lambda name: ListedDirectory(source=name, files=()),
-            cache=tmp_path / "cache",
-            note=notes.append,
+            notes.append,
+            lambda: LockedGo(version=go(), reason="go.mod says so"),
         )
+        return resolve(request or make_request(), book or load_book(), make_source(), lookups)
 
     return run
 
@@ -181,7 +183,7 @@ class TestArtifacts:
     def test_are_bound_to_the_sum_that_is_published(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         lock = look_up()
         assert {artifact.platform: artifact.sha256 for artifact in lock.artifacts} == SUMS
-        assert lock.artifact("envoy", ARM64).url == f"{FIRST}/{envoy(ARM64)}.tar.gz"
+        assert lock.artifact("envoy", ARM64).location == f"{FIRST}/{envoy(ARM64)}.tar.gz"
         assert lock.artifact("envoy", ARM64).member == "usr/local/bin/envoy"
         # The sums alone were read: nothing has been downloaded yet.
         assert all(url.endswith(".sha256") for url in downloader.asked)
@@ -200,7 +202,7 @@ class TestArtifacts:
         self, look_up: Callable[..., Lock], downloader: FakeDownloader
     ) -> None:
         downloader.files = {url.replace(FIRST, SECOND): text for url, text in downloader.files.items()}
-        assert look_up().artifact("envoy", AMD64).url == f"{SECOND}/{envoy(AMD64)}.tar.gz"
+        assert look_up().artifact("envoy", AMD64).location == f"{SECOND}/{envoy(AMD64)}.tar.gz"
 
     def test_of_a_mirror_are_looked_for_nowhere_else(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         request = make_request(
@@ -258,7 +260,7 @@ class TestArtifactsOfOnesOwn:
         (tmp_path / "envoy").write_bytes(b"envoy")
         artifact = look_up(self.own(f"{tmp_path}/envoy")).artifact("envoy", ARM64)
         assert artifact.sha256 == hashlib.sha256(b"envoy").hexdigest()
-        assert (artifact.url, artifact.member) == (f"{tmp_path}/envoy", "")
+        assert (artifact.location, artifact.member) == (f"{tmp_path}/envoy", "")
 
     def test_the_other_platform_is_looked_up_as_ever(self, look_up: Callable[..., Lock], tmp_path: Path) -> None:
         (tmp_path / "envoy").touch()
@@ -289,7 +291,7 @@ class TestArtifactsOfOnesOwn:
 
     def test_a_url_may_say_its_sum(self, look_up: Callable[..., Lock], downloader: FakeDownloader) -> None:
         artifact = look_up(self.own(f"https://mirror.example/envoy#sha256={'AB' * 32}")).artifact("envoy", ARM64)
-        assert (artifact.url, artifact.sha256, artifact.member) == ("https://mirror.example/envoy", "ab" * 32, "")
+        assert (artifact.location, artifact.sha256, artifact.member) == ("https://mirror.example/envoy", "ab" * 32, "")
         assert not any("mirror" in url for url in downloader.asked)
 
     @pytest.mark.parametrize(
@@ -307,7 +309,7 @@ class TestArtifactsOfOnesOwn:
     ) -> None:
         downloader.files[sum_url] = f"{'a' * 64}  envoy".encode()
         artifact = look_up(self.own(location)).artifact("envoy", ARM64)
-        assert (artifact.url, artifact.sha256, artifact.member) == (location, "a" * 64, member)
+        assert (artifact.location, artifact.sha256, artifact.member) == (location, "a" * 64, member)
 
     def test_a_url_without_any_sum_says_how_to_give_one(self, look_up: Callable[..., Lock]) -> None:
         with pytest.raises(ArtifactError, match=r"no checksum is published beside https://m\.example/envoy$") as raised:
@@ -331,6 +333,60 @@ class TestGo:
 
         with pytest.raises(ToolchainError):
             look_up(go=missing)
+
+
+HOLDS_FILES = """\
+image: own
+template: istioctl.Dockerfile.j2
+files:
+  - source: a/there
+    path: /there
+  - source: a/gone
+    path: /gone
+directories:
+  - source: charts
+    path: /charts
+variants:
+  debug: { base: base }
+"""
+
+
+class TestTheTree:
+    def resolve(self, tree: Path, registry: FakeRegistry, downloader: FakeDownloader, *images: str) -> Lock:
+        """Resolve with a tree that is there, of which an image of one's own holds two files and a directory."""
+        (tree / "own").mkdir()
+        (tree / "own" / "own.yaml").write_text(HOLDS_FILES)
+        (tree / "a").mkdir()
+        (tree / "a" / "there").touch()
+        lookups = make_lookups(tree / "cache", registry, downloader, check_file=partial(find_file, tree))
+        lookups = replace(lookups, list_directory=partial(list_directory, tree))
+        return resolve(make_request(images=images), load_book(tree / "own"), make_source(), lookups)
+
+    def test_that_lacks_what_images_need_is_told_at_once_and_in_one_message(
+        self, tmp_path: Path, registry: FakeRegistry, downloader: FakeDownloader
+    ) -> None:
+        with pytest.raises(SourceError) as raised:
+            self.resolve(tmp_path, registry, downloader, "own", "proxyv2")
+        bootstrap = f"{tmp_path}/tools/packaging/common/envoy_bootstrap.json"
+        assert raised.value.message.splitlines() == [
+            "the source does not have all that images need:",
+            f"  the source lacks {tmp_path}/a/gone, which an image needs: own ({tmp_path}/own/own.yaml:6)",
+            f"  {tmp_path}/charts is not there, or empty, and an image needs it: own ({tmp_path}/own/own.yaml:9)",
+            f"  the source lacks {bootstrap}, which an image needs: proxyv2 ({ROOT}/recipes/proxyv2.yaml:10)",
+        ]
+        assert "leave the image out with --image" in raised.value.hint
+        assert (downloader.asked, registry.operations("get_manifest")) == ([], [])
+
+    def test_that_lacks_a_single_file_is_told_in_a_line(
+        self, tmp_path: Path, registry: FakeRegistry, downloader: FakeDownloader
+    ) -> None:
+        with pytest.raises(SourceError, match=r"^the source lacks .*/envoy_bootstrap\.json, .*: proxyv2 \(.*\)$"):
+            self.resolve(tmp_path, registry, downloader, "proxyv2")
+
+    def test_need_not_have_what_only_images_hold_that_are_not_chosen(
+        self, tmp_path: Path, registry: FakeRegistry, downloader: FakeDownloader
+    ) -> None:
+        assert self.resolve(tmp_path, registry, downloader, "pilot", "istioctl").source == make_source()
 
 
 def test_equal_worlds_give_equal_locks(look_up: Callable[..., Lock]) -> None:

@@ -1,7 +1,7 @@
 """Root file systems: packages in, an archive out in which everything is set, and nothing of them run."""
 
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from builder.errors import ArtifactError, BaseImageError, RecipeError
 from builder.plan.rootfs_step import RootfsStep
 from builder.recipe.loader import load_recipes
 from builder.recipe.rootfs_schema import Rootfs
+from builder.recipe.schema import RootfsImage
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from tests.samples.debs import control_of, make_deb
 from tests.samples.images import ARM64, COMMITTED_AT, SampleFile
@@ -20,8 +21,6 @@ from tests.samples.programs import make_elf
 TOOL = SampleFile(path="./bin/tool", content=make_elf("arm64"))
 PASSWD = SampleFile(path="./usr/share/base-passwd/passwd.master", content=b"root:*:0:0:root:/root:/bin/sh\n", mode=0o644)
 GROUP = SampleFile(path="./usr/share/base-passwd/group.master", content=b"root:*:0:\n", mode=0o644)
-
-Make = Callable[..., dict[str, tarfile.TarInfo]]
 
 
 def step_of(**rootfs: Any) -> RootfsStep:  # noqa: ANN401 - fields of the recipe
@@ -186,5 +185,7 @@ def test_scanners_find_packages_where_there_is_no_dpkg(tmp_path: Path) -> None:
 
 def test_the_built_in_bases_take_the_place_of_those_that_are_copied() -> None:
     built = {recipe.image: recipe for recipe in load_recipes(build_bases=True).at(RELEASE).images}
-    assert all(built[name].rootfs and built[name].group == "bases" for name in ("base", "distroless", "iptables"))
-    assert not any(recipe.rootfs for recipe in load_recipes().at(RELEASE).images)
+    assert all(
+        isinstance(built[name], RootfsImage) and built[name].group == "bases" for name in ("base", "distroless", "iptables")
+    )
+    assert not any(isinstance(recipe, RootfsImage) for recipe in load_recipes().at(RELEASE).images)

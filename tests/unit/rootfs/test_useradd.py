@@ -9,7 +9,8 @@ import pytest
 from builder.errors import BaseImageError, CheckError
 from builder.oci.layer import read_layer
 from builder.plan.user import User
-from builder.rootfs.useradd import read_accounts, write_users_layer
+from builder.rootfs.useradd import write_users_layer
+from tests.samples.accounts import read_accounts
 from tests.samples.images import SampleFile, compress, make_tar
 
 APPLICATION = User(name="application", uid=1338, gid=1338, home="/home/application", shell="/bin/sh")

@@ -10,12 +10,13 @@ import pytest
 
 from builder.errors import Interrupted
 from builder.net.download import HttpDownloader
-from builder.net.retry import RetryPolicy
+from builder.net.session import Waiting
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Repository
 from builder.registry.client import HttpRegistry
 from builder.registry.connection import Call, RegistryConnection
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Stall, TinyRegistry
 
 # Interrupting takes milliseconds; without it, these tests last as long as the patience, 120 s.
@@ -90,7 +91,7 @@ def interrupted_after(seconds: float, cancellation: Cancellation, act: Callable[
 
 def make_registry(cancellation: Cancellation) -> HttpRegistry:
     retry = RetryPolicy(sleep=cancellation.wait)
-    registry = HttpRegistry(credentials=lambda _: None, retry=retry, check_interrupted=cancellation.check)
+    registry = HttpRegistry(credentials=lambda _: None, retry=retry, waiting=Waiting(check_interrupted=cancellation.check))
     cancellation.on_set(registry.abort)
     return registry
 
@@ -105,7 +106,7 @@ class TestWaitingForARegistry:
             server.inject(method, "/blobs/", Stall(), Stall())
             registry = make_registry(cancellation)
             repository = Repository(server.host, "a/b")
-            took = interrupted_after(0.4, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(0.4, cancellation, lambda: registry.push_blob(repository, blob, lambda: tmp_path / "blob"))
         assert took < SOON
 
     def test_that_takes_nothing_of_a_long_body(self, tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ class TestWaitingForARegistry:
             thread.start()
             registry = make_registry(cancellation)
             repository = Repository(f"127.0.0.1:{server.getsockname()[1]}", "a/b")
-            took = interrupted_after(1.0, cancellation, lambda: registry.push_blob(repository, blob, tmp_path / "blob"))
+            took = interrupted_after(1.0, cancellation, lambda: registry.push_blob(repository, blob, lambda: tmp_path / "blob"))
             release.set()
             thread.join()
         assert took < SOON
@@ -142,7 +143,7 @@ class TestWaitingForARegistry:
                 plain=False,
                 credentials=lambda _: None,
                 certificates=Path("/nonexistent"),
-                check_interrupted=cancellation.check,
+                waiting=Waiting(check_interrupted=cancellation.check),
                 clock=time.monotonic,
             )
             cancellation.on_set(connection.abort)
@@ -180,7 +181,9 @@ class TestWaitingForADownload:
 
     @pytest.fixture
     def downloader(self, cancellation: Cancellation) -> HttpDownloader:
-        downloader = HttpDownloader(retry=RetryPolicy(sleep=cancellation.wait), check_interrupted=cancellation.check)
+        downloader = HttpDownloader(
+            retry=RetryPolicy(sleep=cancellation.wait), waiting=Waiting(check_interrupted=cancellation.check)
+        )
         cancellation.on_set(downloader.abort)
         return downloader
 

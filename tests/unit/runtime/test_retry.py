@@ -1,11 +1,9 @@
 """When we try again, how long we wait, and when we give up."""
 
-from email.utils import formatdate
-
 import pytest
 
 from builder.errors import RegistryError
-from builder.net.retry import RetryableError, RetryPolicy, is_temporary_status, retry_after_seconds
+from builder.runtime.retry import RetryableError, RetryPolicy
 
 
 def failing(times: int, *, retry_after: float = 0.0) -> tuple[RetryPolicy, list[float], list[str]]:
@@ -63,30 +61,3 @@ def test_gives_what_the_attempt_gives() -> None:
         return "yes"
 
     assert RetryPolicy(sleep=lambda _: None).run(attempt) == "yes"
-
-
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])
-def test_temporary(status: int) -> None:
-    assert is_temporary_status(status)
-
-
-@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 405, 413, 501, 505, 507, 511])
-def test_lasting(status: int) -> None:
-    assert not is_temporary_status(status)
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("", 0),
-        ("120", 120),
-        (" 7 ", 7),
-        ("-5", 0),
-        ("soon", 0),
-        (formatdate(1_000_090, usegmt=True), 90),
-        (formatdate(1_000_090), 90),
-        (formatdate(999_000, usegmt=True), 0),
-    ],
-)
-def test_reads_retry_after(header: str, seconds: float) -> None:
-    assert retry_after_seconds(header, now=1_000_000) == seconds

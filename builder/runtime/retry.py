@@ -1,14 +1,11 @@
-"""When to try again: the one policy of everything that talks HTTP, on tenacity.
+"""When to try again: the one policy of all that asks others, be it by HTTP, git or Docker, on tenacity.
 
-An attempt that fails in a way that may pass raises `RetryableError`; anything else it raises ends the run at once. Attempts
-must not retry inside: two layers of retries multiply.
+What may pass is for each adapter to say: an attempt that fails so raises `RetryableError`; anything else it raises ends it
+at once. Attempts must not retry inside: two layers of retries multiply.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
@@ -16,13 +13,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from builder.errors import BuilderError
 
 Result = TypeVar("Result")
-
-# 501 and 505 are about the request, 507 about a disk that is full, 511 about a login to the network.
-_LASTING_SERVER_ERRORS = (501, 505, 507, 508, 511)
-_TEMPORARY_CLIENT_ERRORS = (408, 425, 429)
-# Of a Retry-After: more digits are more than a lifetime all the same.
-_LONGEST_SECONDS = 12
-_LONGEST_DATE = 64
 
 # One connection may have died without a word. A second silence is the server's, though it may answer others.
 _MOST_SILENCES = 2
@@ -41,35 +31,6 @@ class RetryableError(Exception):
         self.silent = silent
 
 
-def is_temporary_status(status: int) -> bool:
-    """Whether the same request may succeed later (RFC 9110 section 15, RFC 6585)."""
-    return status in _TEMPORARY_CLIENT_ERRORS or (500 <= status < 600 and status not in _LASTING_SERVER_ERRORS)
-
-
-def retry_after_seconds(header: str, now: float) -> float:
-    """What a Retry-After header asks for, in seconds or as a date (RFC 9110 section 10.2.3); 0 where it says nothing.
-
-    `now` is in seconds since 1970.
-    """
-    text = header.strip()
-    # Of `str.isdigit` also ² is a digit, and of `float` none.
-    if text.isascii() and text.isdigit():
-        return float(text[:_LONGEST_SECONDS])
-    try:
-        moment = parsedate_to_datetime(text[:_LONGEST_DATE])
-        # A date that says "-0000" for its zone parses without one; HTTP dates are always in UTC.
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    # The parser's own are ValueErrors in its documentation, and others for years and zones that there cannot be.
-    except (ValueError, ArithmeticError, TypeError, LookupError, AttributeError):
-        return 0.0
-    return max(0.0, seconds - now)
-
-
-def now_utc() -> float:
-    """Seconds since 1970."""
-    return datetime.now(UTC).timestamp()
-
-
 def _say_nothing(_: str) -> None:
     """Announce nothing."""
 
@@ -78,16 +39,17 @@ def _say_nothing(_: str) -> None:
 class RetryPolicy:
     """How often, and for how long, to try again. Waits double from `first_wait` to `longest_wait`, with jitter.
 
+    `sleep(seconds)` has to end with the run, and raise Interrupted then.
     A server's Retry-After is a floor. All times are in seconds; `total_wait` bounds the waiting and not the work, so
     that an upload cut off after ten minutes is still tried again. Where a server asks for a longer wait than is left,
     we give up: asking again earlier than it allows only prolongs the refusal. `announce` is told of each wait.
     """
 
+    sleep: Callable[[float], None]
     attempts: int = 7
     total_wait: float = 120.0
     first_wait: float = 0.5
     longest_wait: float = 20.0
-    sleep: Callable[[float], None] = time.sleep
     announce: Callable[[str], None] = _say_nothing
 
     def run(self, attempt: Callable[[], Result]) -> Result:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from builder.build.context import BuildContext
 from builder.images.layers import fetch_layer
+from builder.oci.image_config import BaseImage
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest
-from builder.ports import BaseImage
 from builder.runtime.atomic_file import has_sha256
 
 
