@@ -93,8 +93,9 @@ def test_nothing_is_done_while_the_packages_are_the_same(built_bases: Bases) -> 
     assert again.digests() == built_bases.pushed.digests()
 
 
-def test_another_machine_gives_the_same_digests(built_bases: Bases, tmp_path: Path) -> None:
-    again = built_bases.push("--rebuild", images="iptables", cache=tmp_path)
+@pytest.mark.parametrize("engine", ["buildx", "builtin"])
+def test_another_machine_and_engine_give_the_same_digests(built_bases: Bases, tmp_path: Path, engine: str) -> None:
+    again = built_bases.push("--rebuild", "--engine", engine, images="iptables", cache=tmp_path)
     assert {image["state"] for image in again.report()["images"]} == {"built"}
     assert again.digests().items() <= built_bases.pushed.digests().items()
 
