@@ -58,6 +58,7 @@ class Assembler:
     work: Path
     compression: str
     read_layer: ReadLayer
+    whole: bool = True
 
     def assemble(
         self, plans: Sequence[ImagePlan], platform: Platform, source_date_epoch: int, on_progress: Callable[[str], None]
@@ -75,7 +76,7 @@ class Assembler:
         self.engine.assemble(targets, on_progress)
         on_progress("compressing")
         kept = self.work / "compressed" / platform.slug / plans[0].image
-        finisher = ImageFinisher(self.compression, kept, self.material.base_layer)
+        finisher = ImageFinisher(self.compression, kept, self.material.base_layer if self.whole else None)
         for plan, image, target, expected in zip(plans, images, targets, files, strict=True):
             layout = Layout(target.destination)
             check_platform(plan, image, layout, expected, self.read_layer)

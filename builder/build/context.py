@@ -26,10 +26,14 @@ class CompileContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext(CompileContext):
-    """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256."""
+    """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256.
+
+    `whole` layouts hold the layers of their bases, too. What only goes to a registry need not: it may have them already.
+    """
 
     downloads: Path
     downloader: Downloader
     registry: RegistryReader
     engine: Engine
     read_layer: ReadLayer
+    whole: bool = True

@@ -5,10 +5,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from builder.build.context import BuildContext
-from builder.images.layers import fetch_layer
-from builder.oci.image_config import BaseImage
+from builder.images.layers import fetch_blob
 from builder.oci.manifest import Descriptor
-from builder.oci.reference import Digest
+from builder.oci.reference import Digest, Repository
 from builder.runtime.atomic_file import has_sha256
 
 
@@ -20,7 +19,7 @@ class BaseLayers:
         self._lock = threading.Lock()
         self._locks: defaultdict[Digest, threading.Lock] = defaultdict(threading.Lock)
 
-    def fetch(self, base: BaseImage, layer: Descriptor) -> Path:
+    def fetch(self, repository: Repository, layer: Descriptor) -> Path:
         """The blob of a layer. Raises what the registry raises."""
         cached = self._context.downloads / layer.digest.hex
         with self._lock:
@@ -28,5 +27,8 @@ class BaseLayers:
         with lock:
             if has_sha256(cached, layer.digest.hex):
                 return cached
-            with self._context.progress.task("fetch", f"layer {layer.digest.short} of {base.reference.repository}") as task:
-                return fetch_layer(base.reference, layer, self._context.downloads, self._context.registry, task)
+            with self._context.progress.task("fetch", f"layer {layer.digest.short} of {repository}") as task:
+                size = layer.size
+                return fetch_blob(
+                    repository, layer, self._context.downloads, self._context.registry, lambda n: task.advance(n, size)
+                )

@@ -67,7 +67,7 @@ class _Underway:
 
     def base_layer(self, base: BaseImage, layer: Descriptor) -> Path:
         """See `Material.base_layer`."""
-        return self.bases.fetch(base, layer)
+        return self.bases.fetch(base.reference.repository, layer)
 
     def futures(self) -> list[Future[Any]]:
         """All of it."""
@@ -231,6 +231,7 @@ def _assemble(
         work=context.work,
         compression=plan.compression,
         read_layer=context.read_layer,
+        whole=context.whole,
     )
     with context.progress.task("assemble", f"{group[0].image} {platform}") as task:
         return assembler.assemble(group, platform, newest[0] if newest else plan.source_date_epoch, task.detail)

@@ -58,7 +58,7 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, r
             report = push_plan(
                 resolved.plan,
                 work / "layouts",
-                build_context(resolved, work, engine, adapters),
+                build_context(resolved, work, engine, adapters, whole=False),
                 adapters.publish_context(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
@@ -90,7 +90,9 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
         resolved = resolve_job(job, adapters)
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            report = build_plan(resolved.plan, Path(output), build_context(resolved, work, engine, adapters), started=started)
+            report = build_plan(
+                resolved.plan, Path(output), build_context(resolved, work, engine, adapters, whole=True), started=started
+            )
             if load_platform:
                 _load(adapters, report, load_platform)
     _print_report(context, report, installable=False)

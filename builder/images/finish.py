@@ -37,10 +37,11 @@ class ImageFinisher:
     """Finishes images that share layers, as the variants of one image do: each layer is compressed once.
 
     `kept` is a directory of its own for what it has compressed, so that a layer which is the same the next time, as Envoy's
-    mostly is, is not compressed again. What is kept is summed before it is used.
+    mostly is, is not compressed again. What is kept is summed before it is used. Without `fetch_layer` the image lacks those of
+    its base's layers that the engine has not given.
     """
 
-    def __init__(self, compression: str, kept: Path, fetch_layer: FetchLayer) -> None:
+    def __init__(self, compression: str, kept: Path, fetch_layer: FetchLayer | None) -> None:
         self._compression = compression
         self._kept = kept
         self._fetch_layer = fetch_layer
@@ -61,7 +62,9 @@ class ImageFinisher:
             assert target.base is not None
             # The engine may hold it in another compression, or damaged.
             if not has_sha256(layout.blob(layer.digest), layer.digest.hex):
-                files[layer.digest] = self._fetch_layer(target.base, layer)
+                layout.blob(layer.digest).unlink(missing_ok=True)
+                if self._fetch_layer:
+                    files[layer.digest] = self._fetch_layer(target.base, layer)
         layers = [*(replace(layer, media_type=oci_media_type(layer.media_type)) for layer in base), *(one.blob for one in own)]
         replace_image(layout, _write_manifest(content, layers), content, files)
 

@@ -70,8 +70,8 @@ def compose_layout(
 
     A layout that is there already is replaced.
 
-    The index holds the given platforms and nothing else. `notes` annotate the entry of index.json, so they are no part
-    of the image and its digest. Raises CheckError where a part is not one image.
+    The index holds the given platforms and nothing else; a layer that a part names and lacks is lacking in the whole. `notes`
+    annotate the entry of index.json, so they are no part of the image and its digest. Raises CheckError where a part is not one image.
     """
     layout = Layout(into)
     if (into / "oci-layout").exists():
@@ -84,7 +84,7 @@ def compose_layout(
         manifest = part.manifest(descriptor)
         if manifest.is_index:
             raise CheckError(f"{part.root} holds an index where the image for {platform} should be")
-        for blob in (descriptor, manifest.config(), *manifest.layers()):
+        for blob in (descriptor, manifest.config(), *(layer for layer in manifest.layers() if part.blob(layer.digest).exists())):
             link_blob(part.blob(blob.digest), layout.blob(blob.digest))
         children.append(
             Descriptor(media_type=descriptor.media_type, digest=descriptor.digest, size=descriptor.size, platform=platform)

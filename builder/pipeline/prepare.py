@@ -92,10 +92,10 @@ def choose_engine(job: Job, resolved: Resolved, adapters: Adapters, *, loads: bo
     return adapters.engine_for(job.engine, "--load" if loads else _what_needs_docker(resolved))
 
 
-def build_context(resolved: Resolved, work: Path, engine: Engine, adapters: Adapters) -> BuildContext:
-    """All that building this job needs of the world; `work` is the job's directory."""
+def build_context(resolved: Resolved, work: Path, engine: Engine, adapters: Adapters, *, whole: bool) -> BuildContext:
+    """All that building this job needs of the world; `work` is the job's directory, `whole` layouts hold their bases' layers."""
     find_compiler = partial(adapters.compiler_for, resolved.lock.go, resolved.book)
-    return adapters.build_context(resolved.tree, work, engine, find_compiler)
+    return adapters.build_context(resolved.tree, work, engine, find_compiler, whole=whole)
 
 
 def _what_needs_docker(resolved: Resolved) -> str:

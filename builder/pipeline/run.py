@@ -1,17 +1,19 @@
 """The spine: what a run does, stage by stage, from a plan to a report."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from builder.build.context import BuildContext
+from builder.build.layer_fetch import BaseLayers
 from builder.build.scheduler import build_images
 from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
-from builder.oci.manifest import ImageConfig, Manifest
+from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
@@ -58,7 +60,8 @@ def push_plan(
             _refuse_platform_loss(missing, publish_context.registry)
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
         built = build_images(plan, missing, layouts, build_context, mirrors)
-    publications = tuple(_publication(image, found.get(image.key), built.get(image.key)) for image in plan.everything)
+    bases = BaseLayers(build_context)
+    publications = tuple(_publication(image, found.get(image.key), built.get(image.key), bases) for image in plan.everything)
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
     release = Release(version=plan.version, hub=plan.hub, publications=publications)
     return publish_release(release, states, publish_context, started)
@@ -198,7 +201,7 @@ def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> Manifest |
     return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
 
 
-def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None) -> Publication:
+def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None, bases: BaseLayers) -> Publication:
     if found:
         return Publication(key=image.key, index=found, references=image.references, content=None)
     assert layout is not None
@@ -206,8 +209,15 @@ def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: 
         key=image.key,
         index=layout.index(),
         references=image.references,
-        content=LayoutContent(layout, _made_from(image)),
+        content=LayoutContent(layout, _made_from(image), _fetch_from(image, bases)),
     )
+
+
+def _fetch_from(image: ImagePlan | MirrorPlan, bases: BaseLayers) -> Callable[[Descriptor], Path] | None:
+    """What gets a layer of the image's base, where it has one."""
+    if isinstance(image, MirrorPlan) or not image.base:
+        return None
+    return partial(bases.fetch, image.base.reference.repository)
 
 
 def _made_from(image: ImagePlan | MirrorPlan) -> tuple[Repository, ...]:

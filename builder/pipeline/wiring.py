@@ -150,7 +150,9 @@ class Adapters:
             return Builtin()
         return self.buildx if kind == "buildx" or needs_docker else Either(self.buildx, Builtin(), self.progress.note)
 
-    def build_context(self, tree: Path, work: Path, engine: Engine, find_compiler: Callable[[], Compiler]) -> BuildContext:
+    def build_context(
+        self, tree: Path, work: Path, engine: Engine, find_compiler: Callable[[], Compiler], *, whole: bool
+    ) -> BuildContext:
         """All that building needs of the world."""
         return BuildContext(
             tree=tree,
@@ -161,6 +163,7 @@ class Adapters:
             registry=self.registry,
             engine=engine,
             read_layer=self.layer_cache,
+            whole=whole,
             progress=self.progress,
             cancellation=self.cancellation,
         )

@@ -1,5 +1,6 @@
 """Where the content of what is published comes from: a layout on disk, or a repository at a registry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,10 +32,14 @@ class ContentSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LayoutContent:
-    """A layout on disk. `mount_from` are repositories that may hold what it was made from, such as its base layers."""
+    """A layout on disk. `mount_from` are repositories that may hold what it was made from, such as its base layers.
+
+    `fetch` gets blobs that it names and lacks: those of its base, which most often need not be sent.
+    """
 
     layout: Layout
     mount_from: tuple[Repository, ...] = ()
+    fetch: Callable[[Descriptor], Path] | None = None
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """See `ContentSource.manifest`."""
@@ -42,7 +47,8 @@ class LayoutContent:
 
     def blob(self, descriptor: Descriptor) -> Path:
         """See `ContentSource.blob`."""
-        return self.layout.blob(descriptor.digest)
+        path = self.layout.blob(descriptor.digest)
+        return path if self.fetch is None or path.exists() else self.fetch(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The same push with either engine: the same digests, and nothing of Docker is asked for the one that does without."""
 
+import json
 import uuid
 from pathlib import Path
 
@@ -41,6 +42,27 @@ def test_all_images_have_the_same_digests(site: Site, compression: str) -> None:
     assert {image["state"] for image in builtin.report()["images"]} == {"built"}
     # The hub had it all already, to the last blob.
     assert builtin.report()["traffic"]["bytes_sent"] == 0
+
+
+def test_a_push_fetches_no_layer_of_a_base_that_the_registry_can_mount(site: Site) -> None:
+    ended = site.run(
+        "push",
+        "mounts",
+        "--engine",
+        "builtin",
+        "--tag",
+        "mounts",
+        "--hub",
+        f"{site.hub}/second",
+        "--progress",
+        "json",
+        **NO_DOCKER,
+    )
+    assert ended.code == 0, ended.stderr
+    fetched = [event["subject"] for event in map(json.loads, ended.stderr.splitlines()) if event.get("stage") == "fetch"]
+    assert fetched
+    assert not [subject for subject in fetched if subject.startswith("layer ")]
+    assert ended.report()["traffic"]["blobs_mounted"] > 0
 
 
 def test_without_docker_auto_does_without_and_says_so(site: Site) -> None:
