@@ -71,7 +71,8 @@ def compose_layout(
     A layout that is there already is replaced.
 
     The index holds the given platforms and nothing else; a layer that a part names and lacks is lacking in the whole. `notes`
-    annotate the entry of index.json, so they are no part of the image and its digest. Raises CheckError where a part is not one image.
+    annotate the entry of index.json, so they are no part of the image and its digest. Raises CheckError where a part is
+    not one image.
     """
     layout = Layout(into)
     if (into / "oci-layout").exists():
