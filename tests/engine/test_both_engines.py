@@ -71,6 +71,13 @@ def test_without_docker_auto_does_without_and_says_so(site: Site) -> None:
     assert "Images are assembled without Docker: no Docker engine answers" in ended.stderr
 
 
+def test_where_the_named_builder_is_not_there_auto_does_without_and_says_so(site: Site) -> None:
+    ended = site.run("push", "auto", "--rebuild", "--image", "istioctl", "--progress", "plain", "--builder", "nobody")
+    assert ended.code == 0, ended.stderr
+    assert "Images are assembled without Docker: " in ended.stderr
+    assert "nobody" in ended.stderr
+
+
 def test_with_docker_auto_takes_buildx_and_says_so(site: Site) -> None:
     ended = site.run("push", "auto", "--rebuild", "--image", "istioctl", "--progress", "plain")
     assert ended.code == 0, ended.stderr

@@ -447,14 +447,14 @@ class TestWhatGoesWrong:
         assert site.tags("broken/istioctl") == []
 
     def test_an_unknown_builder_is_named_before_anything_is_compiled(self, site: Site, tmp_path: Path) -> None:
-        ended = site.push("builder", "--builder", "nobody", cache=tmp_path)
+        ended = site.push("builder", "--engine", "buildx", "--builder", "nobody", cache=tmp_path)
         assert ended.code == 6
         assert "nobody" in ended.stderr
         assert "Known builders: default" in ended.stderr
 
     def test_no_engine_says_so(self, site: Site, tmp_path: Path) -> None:
         env = {"ISTIO_BUILD_CACHE": str(tmp_path), "DOCKER_HOST": "unix:///nowhere/docker.sock"}
-        ended = istio_build("push", *site.settings("no-engine"), env=env)
+        ended = istio_build("push", *site.settings("no-engine"), "--engine", "buildx", env=env)
         assert ended.code == 6
         assert "no Docker engine answers" in ended.stderr
         assert site.tags("no-engine/pilot") == []
