@@ -27,20 +27,20 @@ _ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(slots=True)
 class Timings:
-    """Seconds of one phase, by contestant, a figure a round."""
+    """Seconds of one phase, by contestant, a figure a round: our push with either engine, the bare compiler, plain buildx."""
 
     phase: str
-    push: list[float] = field(default_factory=list)
+    builtin: list[float] = field(default_factory=list)
+    buildx: list[float] = field(default_factory=list)
     go_build: list[float] = field(default_factory=list)
     bake: list[float] = field(default_factory=list)
 
     def row(self) -> tuple[str, ...]:
-        """Medians, then the ratio to the bare compiler and to doing both steps by hand, each round against itself."""
-        to_go = statistics.median(a / b for a, b in zip(self.push, self.go_build, strict=True))
-        by_hand = [a + b for a, b in zip(self.go_build, self.bake, strict=True)]
-        to_hand = statistics.median(a / b for a, b in zip(self.push, by_hand, strict=True))
-        seconds = [f"{statistics.median(values):.2f}" for values in (self.push, self.go_build, self.bake)]
-        return (self.phase, *seconds, f"{to_go:.2f}", f"{to_hand:.2f}", str(len(self.push)))
+        """Medians, then each engine's ratio to the bare compiler, each round against itself."""
+        contestants = (self.builtin, self.buildx, self.go_build, self.bake)
+        ratios = [statistics.median(a / b for a, b in zip(ours, self.go_build, strict=True)) for ours in contestants[:2]]
+        seconds = [f"{statistics.median(values):.2f}" for values in contestants]
+        return (self.phase, *seconds, *(f"{ratio:.2f}" for ratio in ratios), str(len(self.builtin)))
 
 
 @click.command()
@@ -83,7 +83,7 @@ def main(
             "unchanged": lambda: _measure_unchanged(job, rounds),
         }
         results = [measure[phase]() for phase in measure if not phases or phase in phases]
-    header = ("PHASE", "PUSH s", "GO BUILD s", "BAKE s", "PUSH/GO", "PUSH/(GO+BAKE)", "ROUNDS")
+    header = ("PHASE", "BUILTIN s", "BUILDX s", "GO BUILD s", "BAKE s", "BUILTIN/GO", "BUILDX/GO", "ROUNDS")
     click.echo("\n".join(format_table([header, *(timings.row() for timings in results)])))
 
 
@@ -91,12 +91,12 @@ def _measure_cold(job: Job) -> Timings:
     """Each contestant with an empty build cache of its own; modules and downloads are there."""
     timings = Timings("cold")
     plan = read_plan(job)
-    for contestant in ("push", "bare"):
-        shutil.rmtree(job.go_cache, ignore_errors=True)
-        if contestant == "push":
-            timings.push.append(time_push(job))
-        else:
-            timings.go_build.append(time_go_build(job, plan))
+    shutil.rmtree(job.go_cache, ignore_errors=True)
+    timings.builtin.append(time_push(job, "builtin"))
+    shutil.rmtree(job.go_cache, ignore_errors=True)
+    timings.buildx.append(time_push(job, "buildx"))
+    shutil.rmtree(job.go_cache, ignore_errors=True)
+    timings.go_build.append(time_go_build(job, plan))
     timings.bake.append(time_bake(job, plan))
     return timings
 
@@ -107,7 +107,9 @@ def _measure_changed(job: Job, file: Path, rounds: int) -> Timings:
     plan = _warm_up(job)
     for _ in range(rounds):
         _change(file)
-        timings.push.append(time_push(job))
+        timings.builtin.append(time_push(job, "builtin"))
+        _change(file)
+        timings.buildx.append(time_push(job, "buildx"))
         _change(file)
         timings.go_build.append(time_go_build(job, plan))
         timings.bake.append(time_bake(job, plan))
@@ -118,7 +120,8 @@ def _measure_unchanged(job: Job, rounds: int) -> Timings:
     timings = Timings("unchanged")
     plan = _warm_up(job)
     for _ in range(rounds):
-        timings.push.append(time_push(job))
+        timings.builtin.append(time_push(job, "builtin"))
+        timings.buildx.append(time_push(job, "buildx"))
         timings.go_build.append(time_go_build(job, plan))
         timings.bake.append(time_bake(job, plan))
     return timings
@@ -127,7 +130,8 @@ def _measure_unchanged(job: Job, rounds: int) -> Timings:
 def _warm_up(job: Job) -> dict[str, Any]:
     """Let every contestant do the job once, uncounted; gives its plan."""
     plan = read_plan(job)
-    time_push(job)
+    time_push(job, "builtin")
+    time_push(job, "buildx")
     time_go_build(job, plan)
     time_bake(job, plan)
     return plan

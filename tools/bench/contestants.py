@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,10 @@ def read_plan(job: Job) -> dict[str, Any]:
     return plan
 
 
-def time_push(job: Job) -> float:
-    """Seconds that `istio-build push` takes, as a whole process."""
-    argv = [sys.executable, "-m", "builder", "push", *job.arguments()]
+def time_push(job: Job, engine: str) -> float:
+    """Seconds that `istio-build push` takes with this engine, as a whole process. Each engine has a hub of its own."""
+    hub = replace(job, hub=f"{job.hub}/{engine}")
+    argv = [sys.executable, "-m", "builder", "push", "--engine", engine, *hub.arguments()]
     return _timed(lambda: _run(argv, job.environment()))
 
 
