@@ -11,9 +11,10 @@ from builder.build.context import BuildContext
 from builder.build.layer_fetch import BaseLayers
 from builder.build.scheduler import build_images
 from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
+from builder.images.one_look import OneLook
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
-from builder.oci.manifest import Descriptor, ImageConfig, Manifest
+from builder.oci.manifest import Descriptor, ImageConfig
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
@@ -61,22 +62,26 @@ def push_plan(
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
         built = build_images(plan, missing, layouts, build_context, mirrors)
     bases = BaseLayers(build_context)
-    publications = tuple(_publication(image, found.get(image.key), built.get(image.key), bases) for image in plan.everything)
+    publications = tuple(_publication(image, found.get(image.key, ()), built.get(image.key), bases) for image in plan.everything)
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
     release = Release(version=plan.version, hub=plan.hub, publications=publications)
-    return publish_release(release, states, publish_context, started)
+    # Where nothing was built, it was a moment ago that all of it was seen to be there.
+    seen = () if built else tuple(image for images in found.values() for image in images)
+    return publish_release(release, states, publish_context, started, seen)
 
 
-def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
+def publish_release(
+    release: Release, states: Mapping[str, str], context: PublishContext, started: float, seen: Sequence[PulledImage] = ()
+) -> Report:
     """Publish images that are built and checked: send their content, read it back, move the tags, look at those.
 
-    `states` says of each image, by its key, what the report is to say.
+    `states` says of each image, by its key, what the report is to say. `seen` is all of the content, where that was read
+    just now.
     """
     publications, progress = release.publications, context.progress
     with before_tags():
         traffic = upload(publications, context.registry, progress, context.cancellation)
-        with progress.task("verify", f"{len(publications)} images"):
-            pulled = verify_content(publications, context.registry)
+        pulled = seen or _read_back(release, context)
     moved = TagMover(
         images=context.registry,
         tags=context.registry,
@@ -98,6 +103,11 @@ def publish_release(release: Release, states: Mapping[str, str], context: Publis
         stages=progress.stage_seconds(),
         seconds=time.monotonic() - started,
     )
+
+
+def _read_back(release: Release, context: PublishContext) -> tuple[PulledImage, ...]:
+    with context.progress.task("verify", f"{len(release.publications)} images"):
+        return verify_content(release.publications, OneLook(context.registry))
 
 
 def _read_tags_back(release: Release, context: PublishContext) -> None:
@@ -187,23 +197,26 @@ def _state_of(plan: Plan, key: str) -> str:
 
 def _find_published(
     images: Sequence[ImagePlan | MirrorPlan], registry: RegistryReader, progress: Progress
-) -> dict[str, Manifest]:
+) -> dict[str, tuple[PulledImage, ...]]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
 
     with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
-        found = dict(zip(images, pool.map(lambda image: _find(image, registry), images), strict=True))
-        known = {image.key: manifest for image, manifest in found.items() if manifest}
+        look = OneLook(registry)
+        found = dict(zip(images, pool.map(lambda image: _find(image, look), images), strict=True))
+        known = {image.key: pulled for image, pulled in found.items() if pulled}
         task.outcome = f"{len(known)} unchanged"
     return known
 
 
-def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> Manifest | None:
+def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> tuple[PulledImage, ...]:
     return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
 
 
-def _publication(image: ImagePlan | MirrorPlan, found: Manifest | None, layout: Layout | None, bases: BaseLayers) -> Publication:
-    if found:
-        return Publication(key=image.key, index=found, references=image.references, content=None)
+def _publication(
+    image: ImagePlan | MirrorPlan, found: Sequence[PulledImage], layout: Layout | None, bases: BaseLayers
+) -> Publication:
+    if found and found[0].index:
+        return Publication(key=image.key, index=found[0].index, references=image.references, content=None)
     assert layout is not None
     return Publication(
         key=image.key,
