@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from builder.build.pack import expect_all, pack_files
-from builder.images.check import ExpectedFile, ReadLayer, check_platform
+from builder.images.check import ExpectedFile, ReadLayer, SumFile, check_platform
 from builder.images.finish import ImageFinisher
 from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout
@@ -58,6 +58,7 @@ class Assembler:
     work: Path
     compression: str
     read_layer: ReadLayer
+    sum_file: SumFile
     whole: bool = True
 
     def assemble(
@@ -76,10 +77,10 @@ class Assembler:
         self.engine.assemble(targets, on_progress)
         on_progress("compressing")
         kept = self.work / "compressed" / platform.slug / plans[0].image
-        finisher = ImageFinisher(self.compression, kept, self.material.base_layer if self.whole else None)
+        finisher = ImageFinisher(self.compression, kept, self.material.base_layer if self.whole else None, self.sum_file)
         for plan, image, target, expected in zip(plans, images, targets, files, strict=True):
             layout = Layout(target.destination)
-            check_platform(plan, image, layout, expected, self.read_layer)
+            check_platform(plan, image, layout, expected, self.read_layer, self.sum_file)
             finisher.finish(layout, target)
         finisher.forget_others()
         return tuple(

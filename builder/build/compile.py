@@ -14,8 +14,11 @@ from builder.runtime.extracted_file import is_intact, keep_sum
 _SHOWN_LINES = 30
 
 
-def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str, Path]:
-    """Build the programs of a step where this run keeps them, and show it. Raises what `compile_step` raises."""
+def compile_programs(step: CompileStep, context: CompileContext, *, yields: bool = False) -> Mapping[str, Path]:
+    """Build the programs of a step where this run keeps them, and show it; `yields` to another step that runs beside it.
+
+    Raises what `compile_step` raises.
+    """
     with context.progress.task("compile", f"{', '.join(step.programs)} {step.platform}") as task:
         return compile_step(
             step,
@@ -23,6 +26,7 @@ def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str,
             into=context.work / "programs" / step.key,
             compiler=context.find_compiler(),
             on_line=task.detail,
+            yields=yields,
         )
 
 
@@ -33,6 +37,7 @@ def compile_step(
     into: Path,
     compiler: Compiler,
     on_line: Callable[[str], None],
+    yields: bool = False,
 ) -> Mapping[str, Path]:
     """Build the programs of a step below `into`; gives each one's path by name.
 
@@ -49,7 +54,7 @@ def compile_step(
         if unfinished.exists() or not is_intact(path):
             path.unlink(missing_ok=True)
     unfinished.touch()
-    build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into)
+    build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into, yields=yields)
     try:
         compiler.build(build, on_line)
     except ProcessFailed as error:

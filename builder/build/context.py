@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.images.check import ReadLayer
+from builder.build.assemble import AssembledPlatform
+from builder.images.check import ReadLayer, SumFile
 from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.progress import Progress
@@ -26,9 +27,11 @@ class CompileContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext(CompileContext):
-    """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256.
+    """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256; `sum_file` gives
+    that of what this run has written.
 
     `whole` layouts hold the layers of their bases, too. What only goes to a registry need not: it may have them already.
+    `on_assembled` is told of each platform's image as soon as it is ready; it returns at once.
     """
 
     downloads: Path
@@ -36,4 +39,6 @@ class BuildContext(CompileContext):
     registry: RegistryReader
     engine: Engine
     read_layer: ReadLayer
+    sum_file: SumFile
     whole: bool = True
+    on_assembled: Callable[[AssembledPlatform], None] = lambda part: None

@@ -145,19 +145,26 @@ def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
 def _submit_compiles(
     steps: Sequence[CompileStep], context: BuildContext, pool: ThreadPoolExecutor
 ) -> dict[str, Future[Mapping[str, Path]]]:
-    """Platforms side by side; the steps of one platform one after the other, as each `go build` uses all cores."""
+    """Platforms side by side; the steps of one platform one after the other, as each `go build` uses all cores.
+
+    The first platform goes ahead of the others: were all ready at the same time, no core would have anything to do but to
+    link, which a linker mostly does on one, and then none but to compress.
+    """
     compiled: dict[str, Future[Mapping[str, Path]]] = {}
     before: dict[Platform, Future[Mapping[str, Path]]] = {}
     for step in steps:
-        compiled[step.key] = pool.submit(_compile, step, before.get(step.platform), context)
+        yields = step.platform != steps[0].platform
+        compiled[step.key] = pool.submit(_compile, step, before.get(step.platform), context, yields)
         before[step.platform] = compiled[step.key]
     return compiled
 
 
-def _compile(step: CompileStep, after: Future[Mapping[str, Path]] | None, context: BuildContext) -> Mapping[str, Path]:
+def _compile(
+    step: CompileStep, after: Future[Mapping[str, Path]] | None, context: BuildContext, yields: bool
+) -> Mapping[str, Path]:
     if after:
         after.result()
-    return compile_programs(step, context)
+    return compile_programs(step, context, yields=yields)
 
 
 def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:
@@ -231,10 +238,14 @@ def _assemble(
         work=context.work,
         compression=plan.compression,
         read_layer=context.read_layer,
+        sum_file=context.sum_file,
         whole=context.whole,
     )
     with context.progress.task("assemble", f"{group[0].image} {platform}") as task:
-        return assembler.assemble(group, platform, newest[0] if newest else plan.source_date_epoch, task.detail)
+        parts = assembler.assemble(group, platform, newest[0] if newest else plan.source_date_epoch, task.detail)
+    for part in parts:
+        context.on_assembled(part)
+    return parts
 
 
 def _compose(image: ImagePlan, plan: Plan, parts: Sequence[AssembledPlatform], layouts: Path) -> Layout:

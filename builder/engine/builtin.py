@@ -1,7 +1,8 @@
 """Assembles images without any program: an image is its base's layers with ours on top, and a configuration."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from builder.images.finish import final_config
 from builder.oci.image_config import write_config
@@ -14,7 +15,13 @@ from builder.runtime.atomic_file import sum_file
 
 
 class Builtin:
-    """Implements `ports.Engine`. Nothing has to be pulled for it: of a base, its configuration and digests are enough."""
+    """Implements `ports.Engine`. Nothing has to be pulled for it: of a base, its configuration and digests are enough.
+
+    `sum_file` gives the sha256 of an archive.
+    """
+
+    def __init__(self, sum_file: Callable[[Path], str] = sum_file) -> None:
+        self._sum_file = sum_file
 
     def prepare(self) -> None:
         """See `ports.Engine.prepare`."""
@@ -23,12 +30,14 @@ class Builtin:
         """See `ports.Engine.assemble`. The layers of bases are named, and are not there."""
         for target in targets:
             on_progress(f"assembling {target.name}")
-            _assemble(target)
+            self._assemble(target)
+
+    def _assemble(self, target: AssemblyTarget) -> None:
+        archives = [target.context / name for name in target.layers]
+        _write_image(target, {Digest(f"sha256:{self._sum_file(archive)}"): archive for archive in archives})
 
 
-def _assemble(target: AssemblyTarget) -> None:
-    archives = [target.context / name for name in target.layers]
-    files = {Digest(f"sha256:{sum_file(archive)}"): archive for archive in archives}
+def _write_image(target: AssemblyTarget, files: Mapping[Digest, Path]) -> None:
     own = [Descriptor(media_type=UNCOMPRESSED, digest=digest, size=archive.stat().st_size) for digest, archive in files.items()]
     config = write_config(final_config(target, [str(digest) for digest in files]), target.source_date_epoch, target.layers)
     document = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from builder.errors import CheckError, RegistryError
 from builder.oci.layer import LayerEntry, read_layer
@@ -29,6 +30,7 @@ _INSTRUCTIONS = {
 _UNHEEDED = "ArgsEscaped"
 
 ReadLayer = Callable[[Layout, Descriptor], tuple[LayerEntry, ...]]
+SumFile = Callable[[Path], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +56,11 @@ def check_platform(
     layout: Layout,
     files: Sequence[ExpectedFile],
     read: ReadLayer = read_layer_of,
+    sum_file: SumFile = sum_file,
 ) -> None:
     """Compare one platform's image, as an engine assembled it, with the plan. Raises CheckError listing every difference.
 
-    Every layer on top of the base's is read and summed; those of the base need not be there.
+    Every layer on top of the base's is read by `read` and summed by `sum_file`; those of the base need not be there.
     """
     descriptor, _ = layout.root_descriptor()
     manifest = layout.manifest(descriptor)
@@ -67,7 +70,7 @@ def check_platform(
     findings = _compare_config(plan, platform_image, config)
     own = manifest.layers()[len(_base_config(plan, platform_image.platform).diff_ids) :]
     for layer in own:
-        _check_blob(layout, layer)
+        _check_blob(layout, layer, sum_file)
     entries = [entry for layer in own for entry in read(layout, layer)]
     findings += _compare_files(files, entries, platform_image.platform)
     if findings:
@@ -127,7 +130,7 @@ def _check_child(layout: Layout, child: Descriptor, read: ReadLayer) -> None:
         raise CheckError(f"{layout.root} on {child.platform}: {'; '.join(wrong)}")
 
 
-def _check_blob(layout: Layout, blob: Descriptor) -> None:
+def _check_blob(layout: Layout, blob: Descriptor, sum_file: SumFile = sum_file) -> None:
     path = layout.blob(blob.digest)
     try:
         # The size first, which tells a part of a blob, or something endless, without reading it.

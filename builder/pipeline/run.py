@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from builder.build.assemble import AssembledPlatform
 from builder.build.context import BuildContext
 from builder.build.layer_fetch import BaseLayers
 from builder.build.scheduler import build_images
@@ -23,11 +24,11 @@ from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.platform_loss import refuse_fewer_platforms
-from builder.publish.publication import Publication, Release
+from builder.publish.publication import Publication, Release, Traffic
 from builder.publish.published import find_mirrored, find_published
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.tags import TagMover, before_tags, read_tags
-from builder.publish.upload import upload
+from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.progress import Progress
@@ -60,28 +61,56 @@ def push_plan(
         if not publish_context.replace:
             _refuse_platform_loss(missing, publish_context.registry)
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
-        built = build_images(plan, missing, layouts, build_context, mirrors)
-    bases = BaseLayers(build_context)
-    publications = tuple(_publication(image, found.get(image.key, ()), built.get(image.key), bases) for image in plan.everything)
+        bases = BaseLayers(build_context)
+        with _uploads(publish_context) as uploads:
+            ahead = replace(build_context, on_assembled=partial(_send_ahead, plan, uploads, bases))
+            built = build_images(plan, missing, layouts, ahead, mirrors)
+            publications = tuple(
+                _publication(image, found.get(image.key, ()), built.get(image.key), bases) for image in plan.everything
+            )
+            traffic = uploads.publish(publications)
+        release = Release(version=plan.version, hub=plan.hub, publications=publications)
+        # Where nothing was built, it was a moment ago that all of it was seen to be there.
+        seen = () if built else tuple(image for images in found.values() for image in images)
+        pulled = seen or _read_back(release, publish_context)
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
-    release = Release(version=plan.version, hub=plan.hub, publications=publications)
-    # Where nothing was built, it was a moment ago that all of it was seen to be there.
-    seen = () if built else tuple(image for images in found.values() for image in images)
-    return publish_release(release, states, publish_context, started, seen)
+    return _move_tags(release, states, publish_context, started, traffic, pulled)
 
 
-def publish_release(
-    release: Release, states: Mapping[str, str], context: PublishContext, started: float, seen: Sequence[PulledImage] = ()
-) -> Report:
+def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
     """Publish images that are built and checked: send their content, read it back, move the tags, look at those.
 
-    `states` says of each image, by its key, what the report is to say. `seen` is all of the content, where that was read
-    just now.
+    `states` says of each image, by its key, what the report is to say.
     """
-    publications, progress = release.publications, context.progress
     with before_tags():
-        traffic = upload(publications, context.registry, progress, context.cancellation)
-        pulled = seen or _read_back(release, context)
+        with _uploads(context) as uploads:
+            traffic = uploads.publish(release.publications)
+        pulled = _read_back(release, context)
+    return _move_tags(release, states, context, started, traffic, pulled)
+
+
+def _uploads(context: PublishContext) -> Uploads:
+    return Uploads(context.registry, context.progress, context.cancellation)
+
+
+def _send_ahead(plan: Plan, uploads: Uploads, bases: BaseLayers, part: AssembledPlatform) -> None:
+    """What is ready is sent while the rest is still being made; tags and what they lead to come when all is there."""
+    image = next(image for image in plan.images if image.key == part.key)
+    content = LayoutContent(part.layout, _made_from(image), _fetch_from(image, bases))
+    repositories = tuple(dict.fromkeys(reference.repository for reference in image.references))
+    uploads.send_ahead(repositories, str(part.platform), part.layout.index(), content)
+
+
+def _move_tags(
+    release: Release,
+    states: Mapping[str, str],
+    context: PublishContext,
+    started: float,
+    traffic: Traffic,
+    pulled: Sequence[PulledImage],
+) -> Report:
+    """The last step, once all content is there and was seen to be whole."""
+    publications, progress = release.publications, context.progress
     moved = TagMover(
         images=context.registry,
         tags=context.registry,

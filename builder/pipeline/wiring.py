@@ -32,6 +32,7 @@ from builder.registry.client import HttpRegistry
 from builder.registry.keychain import docker_credentials
 from builder.resolve.toolchain import obtain_go
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Observer, Progress
 from builder.runtime.retry import Result, RetryPolicy
 
@@ -65,6 +66,7 @@ class Adapters:
         self.progress = Progress(observer)
         self.workspace = Workspace(find_cache(environment))
         self.run = SubprocessRunner(self.cancellation)
+        self.sums = FileSums()
         self.pause = self.cancellation.wait
         self._patience = Patience(patience)
         self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note)
@@ -112,7 +114,7 @@ class Adapters:
     @cached_property
     def layer_cache(self) -> LayerCache:
         """What layers hold."""
-        return LayerCache(self.workspace.layers)
+        return LayerCache(self.workspace.layers, self.sums)
 
     @cached_property
     def git(self) -> Git:
@@ -147,8 +149,8 @@ class Adapters:
         if kind == "builtin" and needs_docker:
             raise RequestError(f"{needs_docker} needs Docker, which --engine builtin does without", hint="Leave --engine out.")
         if kind == "builtin":
-            return Builtin()
-        return self.buildx if kind == "buildx" or needs_docker else Either(self.buildx, Builtin(), self.progress.note)
+            return Builtin(self.sums)
+        return self.buildx if kind == "buildx" or needs_docker else Either(self.buildx, Builtin(self.sums), self.progress.note)
 
     def build_context(
         self, tree: Path, work: Path, engine: Engine, find_compiler: Callable[[], Compiler], *, whole: bool
@@ -163,6 +165,7 @@ class Adapters:
             registry=self.registry,
             engine=engine,
             read_layer=self.layer_cache,
+            sum_file=self.sums,
             whole=whole,
             progress=self.progress,
             cancellation=self.cancellation,

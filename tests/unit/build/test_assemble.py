@@ -18,6 +18,7 @@ from builder.oci.manifest import Descriptor, ImageConfig
 from builder.plan.model import PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
+from builder.runtime.atomic_file import sum_file
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import ARM64, COMMITTED_AT
 from tests.samples.plans import make_sample_plan
@@ -58,7 +59,12 @@ class Bench:
 
     def assemble(self) -> tuple[AssembledPlatform, ...]:
         assembler = Assembler(
-            engine=self.engine, material=self, work=self.root / "work", compression="gzip", read_layer=read_layer_of
+            engine=self.engine,
+            material=self,
+            work=self.root / "work",
+            compression="gzip",
+            read_layer=read_layer_of,
+            sum_file=sum_file,
         )
         return assembler.assemble(PROXY, ARM64, COMMITTED_AT, self.said.append)
 

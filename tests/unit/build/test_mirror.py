@@ -29,6 +29,7 @@ from builder.publish.release_directory import read_release
 from builder.recipe.book import RecipeBook
 from builder.recipe.loader import load_recipes
 from builder.resolve.resolver import resolve
+from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Progress
 from tests.fakes.downloader import FakeDownloader
@@ -123,6 +124,7 @@ class Site:
             registry=self.registry,
             engine=self.engine,
             read_layer=read_layer_of,
+            sum_file=sum_file,
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
         )

@@ -24,6 +24,7 @@ from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.publish.release_directory import read_release
 from builder.publish.release_file import ListedImage, ReleaseFile
 from builder.recipe.schema import ArtifactFile
+from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Progress, TaskFinished
 from tests.fakes.downloader import FakeDownloader
@@ -82,6 +83,7 @@ class Site:
             registry=self.registry,
             engine=self.engine,
             read_layer=read_layer_of,
+            sum_file=sum_file,
             progress=Progress(self._observe),
             cancellation=self.cancellation,
         )

@@ -17,7 +17,7 @@ from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.publication import Publication, Traffic
 from builder.publish.tags import TagMover
-from builder.publish.upload import upload
+from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message, Progress
@@ -48,7 +48,8 @@ class Release:
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         repositories = [reference.repository for entry in self.publications for reference in entry.references]
         progress = Progress(self._observe)
-        traffic = upload(self.publications, self.registry, progress, Cancellation().group())
+        with Uploads(self.registry, progress, Cancellation().group()) as uploads:
+            traffic = uploads.publish(self.publications)
         mover = TagMover(
             images=self.registry,
             tags=self.registry,
