@@ -56,7 +56,7 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
             check_file=partial(find_file, tree),
             list_directory=partial(list_directory, tree),
             find_go=lambda: _find_go(job, book, source, adapters),
-            registry=adapters.registry,
+            registry=adapters.known,
             downloader=adapters.downloader,
             packages=adapters.apt,
             cache=adapters.workspace.downloads,
@@ -124,7 +124,7 @@ def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: 
 
 def _find_go(job: Job, book: RecipeBook, source: SourceFacts, adapters: Adapters) -> LockedGo:
     if job.request.go.image:
-        return lock_compile_image(job.request.go.image, adapters.registry)
+        return lock_compile_image(job.request.go.image, adapters.known)
     wish, warn = job.request.go.version, adapters.progress.warn
     chosen = choose_go(wish, source.go_directive, book.release.go, adapters.go, warn)
     return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)

@@ -120,6 +120,7 @@ def _move_tags(
         pause=context.cancellation.wait,
         protected=context.cancellation.protected,
         replace=context.replace,
+        seen={image.reference: image.index for image in pulled if image.reference.digest is None},
     ).move(publications)
     if moved:
         _read_tags_back(release, context)

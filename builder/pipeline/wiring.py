@@ -17,6 +17,7 @@ from builder.host.git import Git
 from builder.host.go import InstalledGo
 from builder.host.go_compiler import MachineCompiler
 from builder.host.process import SubprocessRunner
+from builder.images.known_content import KnownContent
 from builder.images.layer_cache import LayerCache
 from builder.net.download import HttpDownloader
 from builder.net.patience import DEFAULT_PATIENCE, Patience
@@ -115,6 +116,11 @@ class Adapters:
     def layer_cache(self) -> LayerCache:
         """What layers hold."""
         return LayerCache(self.workspace.layers, self.sums)
+
+    @cached_property
+    def known(self) -> KnownContent:
+        """What registries say of images that are built upon."""
+        return KnownContent(self.registry, self.workspace.documents)
 
     @cached_property
     def git(self) -> Git:

@@ -26,6 +26,11 @@ class Workspace:
         return self.root / "layers"
 
     @property
+    def documents(self) -> Path:
+        """Manifests and configurations of images, by digest."""
+        return self.root / "documents"
+
+    @property
     def releases(self) -> Path:
         """Fetched releases of Istio."""
         return self.root / "releases"

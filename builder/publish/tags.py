@@ -9,8 +9,9 @@ moment in which another run can still come; no registry can exclude that.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from types import MappingProxyType
 
 from builder.errors import BuilderError, Interrupted, PublishError, RegistryError
 from builder.oci.manifest import Manifest
@@ -33,6 +34,7 @@ class TagMover:
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
     moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms.
+    `seen` is where tags were a moment ago: they need not be asked for again before it is known which have to move.
     """
 
     images: ImageReader
@@ -43,6 +45,7 @@ class TagMover:
     pause: Callable[[float], None]
     protected: Callable[[], AbstractContextManager[None]] = nullcontext
     replace: bool = False
+    seen: Mapping[ImageReference, Manifest | None] = field(default_factory=lambda: MappingProxyType({}))
 
     def move(self, publications: Sequence[Publication]) -> int:
         """Have every tag point at its image; gives how many had to be moved.
@@ -54,7 +57,8 @@ class TagMover:
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
             with before_tags():
                 runs = self.journal.unfinished()
-                found = read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.tags)
+                asked = dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])
+                found = {**self.seen, **read_tags(tuple(ref for ref in asked if ref not in self.seen), self.tags)}
                 resumed: dict[ImageReference, Move] = {}
                 for left_over in runs:
                     resumed |= self._settle_left_over(left_over, found, wanted)

@@ -3,16 +3,17 @@
 import base64
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss, PublishError, RegistryError, VerifyError
 from builder.oci.layout import Layout, compose_layout
-from builder.oci.manifest import CONFIG, MANIFEST, Descriptor
-from builder.oci.reference import Digest, Hub, Platform
+from builder.oci.manifest import CONFIG, MANIFEST, Descriptor, Manifest
+from builder.oci.reference import Digest, Hub, ImageReference, Platform
 from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
 from builder.publish.publication import Publication, Traffic
@@ -46,20 +47,25 @@ class Release:
     replace: bool = False
 
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
-        repositories = [reference.repository for entry in self.publications for reference in entry.references]
-        progress = Progress(self._observe)
-        with Uploads(self.registry, progress, Cancellation().group()) as uploads:
+        with Uploads(self.registry, Progress(self._observe), Cancellation().group()) as uploads:
             traffic = uploads.publish(self.publications)
-        mover = TagMover(
+        return dataclasses.replace(traffic, tags_moved=self.mover(undoing=undoing).move(self.publications))
+
+    def mover(
+        self, seen: Mapping[ImageReference, Manifest | None] = MappingProxyType({}), undoing: FakeRegistry | None = None
+    ) -> TagMover:
+        """What moves its tags, which were `seen` a moment ago."""
+        repositories = [reference.repository for entry in self.publications for reference in entry.references]
+        return TagMover(
             images=self.registry,
             tags=self.registry,
             rollback_tags=undoing or self.registry,
             journal=Journal(self.cache / "journal", repositories),
-            progress=progress,
+            progress=Progress(self._observe),
             pause=self.pause,
             replace=self.replace,
+            seen=seen,
         )
-        return dataclasses.replace(traffic, tags_moved=mover.move(self.publications))
 
     def elsewhere(self) -> "Release":
         """The same release on another machine, which has a cache of its own and sees the same hub."""
@@ -672,3 +678,20 @@ def _flip_manifest(text: str) -> str:
     before = document["tags"][0]["before"]
     before["content"] = base64.b64encode(base64.b64decode(before["content"]).replace(b"arm64", b"arm65")).decode()
     return json.dumps(document)
+
+
+def test_a_tag_that_was_seen_a_moment_ago_is_not_asked_for_again(tmp_path: Path) -> None:
+    """Where nothing has to move. Before one is moved, it is asked for in any case."""
+    registry = FakeRegistry()
+    release = make_release(tmp_path, "first", registry)
+    release.publish()
+    seen = {reference: entry.index for entry in release.publications for reference in entry.references}
+    registry.log.clear()
+    assert release.mover(seen).move(release.publications) == 0
+    assert not registry.operations("get_manifest")
+    make_release(tmp_path, "another", registry).publish()
+    mine = make_release(tmp_path, "mine", registry)
+    with Uploads(registry, Progress(mine._observe), Cancellation().group()) as uploads:
+        uploads.publish(mine.publications)
+    with pytest.raises(PublishError, match="somebody else has moved"):
+        mine.mover(seen).move(mine.publications)
