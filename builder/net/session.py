@@ -4,6 +4,7 @@ import functools
 import http.client
 import ipaddress
 import re
+import socket
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -29,6 +30,8 @@ TIMEOUTS = (20.0, 120.0)
 # https://docs.docker.com/engine/security/certificates/
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONNECTIONS_PER_HOST = 32
+# What the resolver says of a name that there is not, or that has no address (getaddrinfo(3)). EAI_NODATA is not everywhere.
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
 # What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
 _LOST_CONNECTION = (
@@ -59,13 +62,14 @@ class Waiting:
 class Failure:
     """A request without an answer: what happened, what to do about it, and whether it may pass.
 
-    `silent` says that nothing came for as long as was waited.
+    `silent` says that nothing came for as long as was waited; `brief`, that it seldom passes (`RetryableError`).
     """
 
     text: str
     hint: str = ""
     temporary: bool = False
     silent: bool = False
+    brief: bool = False
 
 
 class _TrustingAdapter(HTTPAdapter):
@@ -231,12 +235,16 @@ def explain_failure(error: Exception) -> Failure:
     timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
     if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
         return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
+    unresolved = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
+    brief, exists = unresolved is not None, unresolved is None or unresolved.errno not in _NO_SUCH_NAME
     if isinstance(error, requests.exceptions.ProxyError):
         # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
         refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None
-        return Failure(text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=not refused)
+        return Failure(
+            text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=exists and not refused, brief=brief
+        )
     if isinstance(error, _LOST_CONNECTION):
-        return Failure(text=text, hint=_connection_hint(causes), temporary=True)
+        return Failure(text=text, hint=_connection_hint(causes), temporary=exists, brief=brief)
     return Failure(text=text)
 
 
