@@ -4,7 +4,6 @@ import functools
 import http.client
 import ipaddress
 import re
-import socket
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -19,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from builder.errors import RequestError
-from builder.net.live_connections import LiveConnections, peer_name
+from builder.net.live_connections import LiveConnections, is_lookup_failure, peer_name, says_no_such_name
 from builder.net.patience import HostSilent, Patience
 
 CHUNK_BYTES = 256 * 1024
@@ -30,8 +29,6 @@ TIMEOUTS = (20.0, 120.0)
 # https://docs.docker.com/engine/security/certificates/
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONNECTIONS_PER_HOST = 32
-# What the resolver says of a name that there is not, or that has no address (getaddrinfo(3)). EAI_NODATA is not everywhere.
-_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
 # What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
 _LOST_CONNECTION = (
@@ -235,8 +232,7 @@ def explain_failure(error: Exception) -> Failure:
     timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
     if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
         return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
-    unresolved = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
-    brief, exists = unresolved is not None, unresolved is None or unresolved.errno not in _NO_SUCH_NAME
+    brief, exists = any(map(is_lookup_failure, causes)), not any(map(says_no_such_name, causes))
     if isinstance(error, requests.exceptions.ProxyError):
         # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
         refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None
@@ -294,7 +290,7 @@ def _explain_tls(error: ssl.SSLError) -> Failure:
 def _connection_hint(causes: tuple[BaseException, ...]) -> str:
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return "Nothing listens there: is it running, and is the port right?"
-    if any(type(cause).__name__ in ("NameResolutionError", "gaierror") for cause in causes):
+    if any(map(is_lookup_failure, causes)):
         return "Is the host name right, and does DNS work here?"
     return ""
 
