@@ -32,7 +32,7 @@ demo: venv ## build and push the sample tree's images for real, ask each who it 
 test: venv ## all tests, with a real engine, registry and Go (ARGS='-k push' for some of them)
 	tools/with-engine $(BIN)/pytest $(ARGS)
 
-test-fast: venv ## the unit tests, on all cores: in under a minute
+test-fast: venv ## the unit tests, on all cores: some 50 s on two
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)
 
 bench: venv ## our push against bare `go build` and `docker buildx bake` (ARGS='--source DIR' for a real tree)

@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -10,18 +12,28 @@ from builder.runtime.progress import Event, Message, TaskAdvanced, TaskFinished,
 
 # Of the form of the lines. It changes where a program that reads them has to.
 VERSION = 1
+# Between two `task_progress` of one task: an upload tells of every 256 kB, and nobody reads hundreds of lines a second.
+_PROGRESS_SECONDS = 0.2
 
 
 class JsonLines:
-    """Writes events to a stream. Called from many threads."""
+    """Writes events to a stream. Called from many threads.
 
-    def __init__(self, stream: TextIO) -> None:
+    How far a task is, it writes some five times a second at most, and what it held back last before the task's end.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
+        self._clock = clock
         self._lock = threading.Lock()
+        # By task: when a line of it was written last, and what has come since then.
+        self._written: dict[int, float] = {}
+        self._held: dict[int, TaskAdvanced] = {}
 
     def __call__(self, event: Event) -> None:
-        name, fields = describe(event)
-        self.write(name, fields)
+        with self._lock:
+            for due in self._due(event):
+                self._print(*describe(due))
 
     def result(self, report: dict[str, Any]) -> None:
         """The run has ended well, with this report as JSON values."""
@@ -33,9 +45,27 @@ class JsonLines:
 
     def write(self, name: str, fields: dict[str, Any]) -> None:
         """One line."""
-        line = json_line(name, fields)
         with self._lock:
-            print(line, file=self._stream, flush=True)
+            self._print(name, fields)
+
+    def _due(self, event: Event) -> tuple[Event, ...]:
+        """What is to be written now that this event has come."""
+        match event:
+            case TaskAdvanced():
+                now = self._clock()
+                if event.task in self._written and now - self._written[event.task] < _PROGRESS_SECONDS:
+                    self._held[event.task] = event
+                    return ()
+                self._written[event.task] = now
+                self._held.pop(event.task, None)
+            case TaskFinished():
+                self._written.pop(event.task, None)
+                held = self._held.pop(event.task, None)
+                return (held, event) if held else (event,)
+        return (event,)
+
+    def _print(self, name: str, fields: dict[str, Any]) -> None:
+        print(json_line(name, fields), file=self._stream, flush=True)
 
 
 def json_line(name: str, fields: dict[str, Any]) -> str:

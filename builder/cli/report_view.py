@@ -11,6 +11,7 @@ def report_json(report: Report) -> dict[str, Any]:
     """The report as JSON values."""
     return {
         "version": report.version,
+        "builder_version": report.builder_version,
         "hub": report.hub,
         "seconds": round(report.seconds, 3),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages},

@@ -20,8 +20,9 @@ from builder.runtime.retry import RetryableError, RetryPolicy
 from builder.runtime.tree_links import find_linked
 
 # What git (its transports are curl and ssh) prints when trying again may help.
+_UNRESOLVED = "could not resolve host"
 _TEMPORARY = (
-    "could not resolve host",
+    _UNRESOLVED,
     "connection refused",
     "connection reset",
     "connection timed out",
@@ -130,7 +131,7 @@ class Git:
             except SourceError as error:
                 silent = isinstance(error.__cause__, ProcessSilent)
                 if silent or any(sign in error.message.lower() for sign in _TEMPORARY):
-                    raise RetryableError(error, silent=silent) from error.__cause__
+                    raise RetryableError(error, silent=silent, brief=_UNRESOLVED in error.message.lower()) from error.__cause__
                 raise
 
         try:

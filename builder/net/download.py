@@ -283,7 +283,7 @@ def _parse_sum(url: str, sha256: str) -> str:
 
 def _lost(url: str, failure: Failure) -> Exception:
     artifact_error = ArtifactError(f"cannot download {redact_url(url)}: {failure.text}", hint=failure.hint)
-    return RetryableError(artifact_error, silent=failure.silent) if failure.temporary else artifact_error
+    return RetryableError(artifact_error, silent=failure.silent, brief=failure.brief) if failure.temporary else artifact_error
 
 
 def _refusal(url: str, response: requests.Response) -> Exception:

@@ -28,6 +28,8 @@ _POLL_SECONDS = 0.1
 _PIECE_BYTES = 16 * 1024
 # A connection that nobody used for so long may have been forgotten by a router on the way, which then swallows all.
 _STALE_SECONDS = 50.0
+# What the resolver says of a name that there is not, or that has no address (getaddrinfo(3)). EAI_NODATA is not everywhere.
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 # A peer that has gone without a word is noticed before a silence becomes long: it does not even confirm what it gets.
 _DEAD_PEER_OPTIONS = (
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -190,6 +192,16 @@ class _Heard(io.RawIOBase):
     def close(self) -> None:
         super().close()
         self._raw.close()
+
+
+def is_lookup_failure(cause: BaseException) -> bool:
+    """Whether this says that a host name could not be looked up."""
+    return isinstance(cause, socket.gaierror)
+
+
+def says_no_such_name(cause: BaseException) -> bool:
+    """Whether this says that there is no such host name, or none with an address: asking again does not help."""
+    return isinstance(cause, socket.gaierror) and cause.errno in _NO_SUCH_NAME
 
 
 def peer_name(host: str, port: int | None) -> str:

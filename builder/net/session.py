@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from builder.errors import RequestError
-from builder.net.live_connections import LiveConnections, peer_name
+from builder.net.live_connections import LiveConnections, is_lookup_failure, peer_name, says_no_such_name
 from builder.net.patience import HostSilent, Patience
 
 CHUNK_BYTES = 256 * 1024
@@ -59,13 +59,14 @@ class Waiting:
 class Failure:
     """A request without an answer: what happened, what to do about it, and whether it may pass.
 
-    `silent` says that nothing came for as long as was waited.
+    `silent` says that nothing came for as long as was waited; `brief`, that it seldom passes (`RetryableError`).
     """
 
     text: str
     hint: str = ""
     temporary: bool = False
     silent: bool = False
+    brief: bool = False
 
 
 class _TrustingAdapter(HTTPAdapter):
@@ -241,12 +242,15 @@ def explain_failure(error: Exception) -> Failure:
     timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
     if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
         return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
+    brief, exists = any(map(is_lookup_failure, causes)), not any(map(says_no_such_name, causes))
     if isinstance(error, requests.exceptions.ProxyError):
         # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
         refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None
-        return Failure(text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=not refused)
+        return Failure(
+            text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=exists and not refused, brief=brief
+        )
     if isinstance(error, _LOST_CONNECTION):
-        return Failure(text=text, hint=_connection_hint(causes), temporary=True)
+        return Failure(text=text, hint=_connection_hint(causes), temporary=exists, brief=brief)
     return Failure(text=text)
 
 
@@ -296,7 +300,7 @@ def _explain_tls(error: ssl.SSLError) -> Failure:
 def _connection_hint(causes: tuple[BaseException, ...]) -> str:
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return "Nothing listens there: is it running, and is the port right?"
-    if any(type(cause).__name__ in ("NameResolutionError", "gaierror") for cause in causes):
+    if any(map(is_lookup_failure, causes)):
         return "Is the host name right, and does DNS work here?"
     return ""
 

@@ -30,9 +30,13 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """The whole run. Seconds are wall time; stages overlap."""
+    """The whole run. Seconds are wall time; stages overlap.
+
+    `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own.
+    """
 
     version: str
+    builder_version: str
     hub: str
     images: tuple[ImageReport, ...]
     traffic: Traffic | None

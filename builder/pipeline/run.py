@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from builder import __version__
 from builder.build.assemble import AssembledPlatform
 from builder.build.context import BuildContext
 from builder.build.layer_fetch import BaseLayers
@@ -127,6 +128,7 @@ def _move_tags(
     images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
     return Report(
         version=release.version,
+        builder_version=__version__,
         hub=release.hub,
         images=images,
         traffic=replace(traffic, tags_moved=moved),
@@ -182,6 +184,7 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
     images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return Report(
         version=plan.version,
+        builder_version=__version__,
         hub=plan.hub,
         images=images,
         traffic=None,

@@ -4,6 +4,9 @@ What each tag pointed at is written down first (builder.publish.journal), and pu
 move it or to put it back, only while it is what this run (or the one that left the journal) knows it to be: what
 somebody else has put there meanwhile is never overwritten. Between that look and the request that follows there is a
 moment in which another run can still come; no registry can exclude that.
+
+`TagMover._move_all` moves them; `_restore` puts one back, called after a failure (`_undo`) and for what an earlier run left
+(`_settle_left_over`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

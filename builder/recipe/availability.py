@@ -1,14 +1,16 @@
-"""What the recipes can build, for which releases of Istio, on which platform. Pure: recipes in, rows out."""
+"""What the recipes can build, for which releases of Istio, on which platform; that holds for each. Pure: recipes in, rows out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from builder.errors import RecipeError
 from builder.oci.reference import SUPPORTED_PLATFORMS, Platform
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.schema import BuiltImage, ImageRecipe
+from builder.recipe.yaml_file import YamlDocument
 
 Value = TypeVar("Value")
 
@@ -32,6 +34,42 @@ def find_support(recipes: Recipes) -> tuple[ImageSupport, ...]:
     """What there is for every release that the recipes know."""
     books = [recipes.at(release) for release in recipes.turning_points()]
     return tuple(_support_of(name, books) for name, _ in recipes.images)
+
+
+def check_every_release(recipes: Recipes) -> None:
+    """Open the recipes at every release at which one of them changes, and see that each image gets a plain tag there.
+
+    An image whose variants lack the release's default one would be pushed as `TAG-VARIANT` alone; of Istio's own there is
+    none (tools/buildx-gen.sh and tools/docker-builder tag all images alike). Raises RecipeError with file and line.
+    """
+    books = [recipes.at(release) for release in recipes.turning_points()]
+    for name, document in recipes.images:
+        _check_plain_tags(name, document, books)
+
+
+def _check_plain_tags(image: str, document: YamlDocument, books: Sequence[RecipeBook]) -> None:
+    lacking = _ranges([(book.istio, _missing_default(image, book)) for book in books])
+    entries = [(releases, *missing) for releases, missing in lacking if any(missing)]
+    if not entries:
+        return
+    told = ", and ".join(f"no {default!r} for {releases}" for releases, default, _ in entries)
+    whole = ", ".join(releases for releases, missing in lacking if not any(missing))
+    lines = ", ".join(f"`{default}: {{istio: {releases!r}{more}}}`" for releases, default, more in entries)
+    raise RecipeError(
+        f"{document.where(('variants',))}: variants: there is {told}, so that nothing would get the plain TAG",
+        hint=f"Add {lines}{f'; or say beside `image` that it is for other releases: `istio: {whole!r}`' if whole else ''}.",
+    )
+
+
+def _missing_default(image: str, book: RecipeBook) -> tuple[str, str] | None:
+    """The default variant that an image lacks in this release, and what it would stand on; empty where it lacks none."""
+    recipe = next((recipe for recipe in book.images if recipe.image == image), None)
+    if recipe is None:
+        return None
+    default = book.release.default_variant
+    if not recipe.variant_names or default in recipe.variant_names:
+        return ("", "")
+    return default, f", base: {next(iter(book.release.bases), 'base')}" if isinstance(recipe, BuiltImage) else ""
 
 
 def support_at(book: RecipeBook) -> tuple[ImageSupport, ...]:

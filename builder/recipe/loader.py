@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from builder.errors import RecipeError
+from builder.recipe.availability import check_every_release
 from builder.recipe.book import FILE_LISTS, RELEASE_FILE, Recipes
 from builder.recipe.by_release import check_entries, presence
 from builder.recipe.istio_release import ReleaseRange
@@ -50,8 +51,8 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
         releases=_known_releases(release),
     )
     # Ours are checked by the tests: to do it at every start takes as long as reading them.
-    for istio in recipes.turning_points() if extra else ():
-        recipes.at(istio)
+    if extra:
+        check_every_release(recipes)
     return recipes
 
 

@@ -238,7 +238,7 @@ class RegistryConnection:
             failure = self._session.explain(url, error)
             loss = lost(act, method, url, failure)
             if isinstance(loss, RetryableError):
-                loss.silent = failure.silent
+                loss.silent, loss.brief = failure.silent, failure.brief
             raise loss from error
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.

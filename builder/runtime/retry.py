@@ -4,6 +4,7 @@ What may pass is for each adapter to say: an attempt that fails so raises `Retry
 at once. Attempts must not retry inside: two layers of retries multiply.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,19 +17,24 @@ Result = TypeVar("Result")
 
 # One connection may have died without a word. A second silence is the server's, though it may answer others.
 _MOST_SILENCES = 2
+# Of what most often is a mistake of the user's, and seldom passes: a resolver that was restarted is back sooner.
+_BRIEF_SECONDS = 5.0
 
 
 class RetryableError(Exception):
     """A failure that may pass: the error to raise when patience ends, and the seconds the server asked us to wait.
 
     `silent` says that it took the whole time a request is waited for: such an attempt is too long to be made often.
+    `brief` says that it seldom passes, such as a name that cannot be looked up: it is tried again for five seconds in
+    all, the attempts included.
     """
 
-    def __init__(self, error: BuilderError, retry_after: float = 0.0, *, silent: bool = False) -> None:
+    def __init__(self, error: BuilderError, retry_after: float = 0.0, *, silent: bool = False, brief: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.retry_after = retry_after
         self.silent = silent
+        self.brief = brief
 
 
 def _say_nothing(_: str) -> None:
@@ -55,11 +61,19 @@ class RetryPolicy:
     def run(self, attempt: Callable[[], Result]) -> Result:
         """What `attempt` gives, in the end. Raises the error of the last attempt."""
         silences = 0
+        brief_seconds = began = 0.0
+
+        def timed_attempt() -> Result:
+            nonlocal began
+            began = time.monotonic()
+            return attempt()
 
         def is_over(state: RetryCallState) -> bool:
-            nonlocal silences
+            nonlocal silences, brief_seconds
             silences += _failure(state).silent
-            return silences >= _MOST_SILENCES or self._is_over(state)
+            if _failure(state).brief:
+                brief_seconds += time.monotonic() - began + state.upcoming_sleep
+            return silences >= _MOST_SILENCES or brief_seconds > _BRIEF_SECONDS or self._is_over(state)
 
         retrying = Retrying(
             retry=retry_if_exception_type(RetryableError),
@@ -70,7 +84,7 @@ class RetryPolicy:
             reraise=True,
         )
         try:
-            return retrying(attempt)
+            return retrying(timed_attempt)
         except RetryableError as last:
             tries = int(retrying.statistics.get("attempt_number", 1))
             last.error.hint = f"{last.error.hint} {_advice(tries, last.retry_after)}".strip()

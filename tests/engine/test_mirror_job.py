@@ -26,7 +26,7 @@ def recipes(tmp_path: Path) -> Path:
     directory.mkdir()
     base = RECIPE.format(name="base", group="bases", tags='tags: ["{{ base_version }}"]')
     (directory / "base.yaml").write_text(base)
-    gateway = RECIPE.format(name="distroless", group="mesh", tags="variants: { debug: {}, distroless: {} }")
+    gateway = RECIPE.format(name="distroless", group="mesh", tags="istio: 1.12+\nvariants: { debug: {}, distroless: {} }")
     (directory / "gateway.yaml").write_text(gateway)
     return directory
 

@@ -8,6 +8,7 @@ RECIPE = """\
 image: note
 template: note.Dockerfile.j2
 files: [{source: VERSION, path: /etc/note/version}]
+istio: 1.12+
 variants: {debug: {base: base}}
 user: "65532"
 entrypoint: [/bin/note]

@@ -536,6 +536,21 @@ class TestServer:
         assert len([call for call in runner.calls if "fetch" in call.argv]) == tries == len(pauses) + 1
         assert raised.value.message == f"git fetch failed: {stderr.splitlines()[-1]}"
 
+    def test_a_host_that_is_not_found_is_looked_up_for_five_seconds_at_most(self, tmp_path: Path) -> None:
+        """Git does not tell a name that there is not from a resolver that fails."""
+        pauses: list[float] = []
+
+        def answer(call: Call) -> Completed:
+            if "fetch" in call.argv:
+                raise ProcessFailed(call.argv, 128, "", "fatal: unable to access: Could not resolve host: example.org")
+            return Completed(stdout="", stderr="")
+
+        git = Git(FakeRunner(answer), {}, tmp_path, retry=RetryPolicy(sleep=pauses.append))
+        with pytest.raises(SourceError, match=r"Could not resolve host: example\.org"):
+            git.checkout_release("https://example.org/istio", "1.29.0")
+        assert pauses
+        assert sum(pauses) <= 5
+
     def test_a_server_that_says_nothing_is_given_up(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"git://127.0.0.1:{server.getsockname()[1]}/istio"

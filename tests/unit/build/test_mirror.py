@@ -59,6 +59,7 @@ image: gateway
 group: mesh
 mirror: cr.gateway.example/gateway:{{ dependencies.GATEWAY }}
 variants: { debug: {}, distroless: {} }
+istio: 1.29+
 """
 SOURCE = ImageReference.parse("cr.gateway.example/gateway:v1")
 HUB = "registry.corp.example/istio"
@@ -351,8 +352,8 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("more", "told"),
         [
-            ("template: pilot.Dockerfile.j2\n", r":5: a mirror is copied as it is, so it has no 'template'"),
-            ("user: '1'\n", r":5: a mirror is copied as it is, so it has no 'user'"),
+            ("template: pilot.Dockerfile.j2\n", r":6: a mirror is copied as it is, so it has no 'template'"),
+            ("user: '1'\n", r":6: a mirror is copied as it is, so it has no 'user'"),
             ("tags: ['1']\n", r":4: variants are behind the release's tags"),
         ],
     )

@@ -218,6 +218,39 @@ class TestJsonLines:
         assert events[5]["failed"] is True
         assert (events[7]["event"], events[7]["text"]) == ("warning", "mind this")
 
+    def test_how_far_a_task_is_comes_five_times_a_second_at_most_and_then_as_it_was_last(self) -> None:
+        stream = io.StringIO()
+        now = 0.0
+        progress = Progress(JsonLines(stream, lambda: now))
+        with progress.task("push", "pilot") as pilot, progress.task("push", "proxyv2") as proxy:
+            for step in range(70):
+                now = step / 64
+                pilot.advance(256, 17_920)
+                if step == 10:
+                    proxy.reach(1, 2)
+        events = [json.loads(line) for line in stream.getvalue().splitlines()]
+        told = [event for event in events if event.get("task") == 1]
+        # At once, then after 0.2 s each, which is 13 steps; and before the end what came last.
+        assert [event["done"] for event in told[1:-1]] == [256 * (step + 1) for step in (0, 13, 26, 39, 52, 65, 69)]
+        assert told[-1]["event"] == "task_finished"
+        # What one task tells holds back nothing of another's.
+        assert [event["done"] for event in events if event.get("task") == 2 and event["event"] == "task_progress"] == [1]
+
+    def test_what_was_held_back_comes_before_the_end_of_its_task_even_where_that_fails(self) -> None:
+        stream = io.StringIO()
+        progress = Progress(JsonLines(stream, lambda: 0.0))
+        with suppress(RuntimeError), progress.task("push", "pilot") as task:
+            for done in (1, 5, 3):
+                task.reach(done, 9)
+            raise RuntimeError
+        events = [json.loads(line) for line in stream.getvalue().splitlines()]
+        assert [(event["event"], event.get("done"), event.get("total")) for event in events] == [
+            ("task_started", None, None),
+            ("task_progress", 1, 9),
+            ("task_progress", 3, 9),
+            ("task_finished", None, None),
+        ]
+
     @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", '"', "\u2028"])
     def test_an_event_is_one_line_whatever_it_says(self, text: str) -> None:
         stream = io.StringIO()

@@ -1,6 +1,7 @@
 """What a run achieved, for people and for machines."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,15 @@ from builder.cli.text import format_size, format_table
 from builder.oci.reference import Hub, ImageReference
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.publish.publication import Traffic
+from tests import ROOT
 from tests.samples.images import AMD64, ARM64, make_digest
 
 HUB = Hub.parse("registry.corp.example/istio")
+
+
+def words(text: str) -> list[str]:
+    """What stands in backquotes."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def make_image(image: str, *tags: str, state: str = "built", layout: str = "") -> ImageReport:
@@ -31,6 +38,7 @@ def make_image(image: str, *tags: str, state: str = "built", layout: str = "") -
 
 REPORT = Report(
     version="1.29.0",
+    builder_version="0.9.1",
     hub=str(HUB),
     images=(make_image("istioctl", "1.29.0", "1.29.0-debug"), make_image("pilot", "1.29.0", state="unchanged")),
     traffic=Traffic(uploaded=3, mounted=2, present=1, bytes_sent=38_900_000, tags_moved=4),
@@ -52,7 +60,10 @@ class TestForMachines:
 
     def test_json_has_everything(self) -> None:
         document = json.loads(json.dumps(report_json(REPORT)))
+        assert set(document) == {"version", "builder_version", "hub", "seconds", "stages", "traffic", "images"}
         assert document["version"] == "1.29.0"
+        assert document["builder_version"] == "0.9.1"
+        assert document["seconds"] == 13.0
         assert document["hub"] == "registry.corp.example/istio"
         assert document["stages"] == {"compile": 12.34, "push": 0.5}
         assert document["traffic"] == {
@@ -74,6 +85,21 @@ class TestForMachines:
             },
         }
         assert pilot["state"] == "unchanged"
+
+    def test_the_page_has_every_field_and_no_other(self) -> None:
+        """docs/progress.md: the first cell has the fields; the second those of what is within them."""
+        image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
+        document = report_json(replace(REPORT, images=(image,)))
+        table = (ROOT / "docs" / "progress.md").read_text().partition("## The report")[2]
+        rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
+        assert [field for fields, _ in rows for field in words(fields)] == list(document)
+        [traffic] = [words(value) for fields, value in rows if fields == "`traffic`"]
+        assert traffic == list(document["traffic"])
+        [images] = [value for fields, value in rows if fields == "`images`"]
+        # In brackets stand values, and the fields of a platform.
+        assert words(re.sub(r"\([^)]*\)", "", images)) == list(document["images"][0])
+        [platform] = re.findall(r"`platforms` \(([^)]*)\)", images)
+        assert words(platform) == list(document["images"][0]["platforms"]["linux/amd64"])
 
     def test_json_of_a_build_names_layouts_and_no_traffic(self) -> None:
         image = make_image("pilot", "1.29.0", layout="out/pilot-debug")

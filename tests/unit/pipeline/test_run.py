@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builder import __version__
 from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, RegistryError, VerifyError
 from builder.pipeline.report import Report
 from builder.pipeline.run import PublishContext, publish_release
@@ -81,6 +82,7 @@ def test_a_release_is_uploaded_read_back_and_tagged_in_this_order(make_run: Call
     assert run.new.tags() == run.new.wanted()
     assert report.traffic is not None
     assert report.traffic.tags_moved == TAGS
+    assert (report.version, report.builder_version) == ("1.29", __version__)
     first_tag = next(number for number, (operation, key) in enumerate(run.registry.log) if operation == "put_tag")
     assert {operation for operation, _ in run.registry.log[first_tag:]} == {"put_tag", "get_manifest"}
     assert "has_blob" in {operation for operation, _ in run.registry.log[:first_tag]}

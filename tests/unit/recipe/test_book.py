@@ -14,6 +14,7 @@ import yaml
 from builder.errors import RecipeError, RequestError
 from builder.plan.planner import make_plan
 from builder.plan.selection import platform_values, recipe_values
+from builder.recipe.availability import check_every_release
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
 from builder.recipe.rootfs_schema import Account, Archive, Content, Distribution, Rootfs
@@ -59,6 +60,7 @@ artifacts:
     path: /usr/local/bin/envoy
 variants:
   debug: { base: base }
+istio: 1.12+
 """
 
 
@@ -110,6 +112,7 @@ class TestBuiltIn:
     def test_recipes_hold_for_every_release(self, build_bases: bool) -> None:
         """Not looked at when a run starts, as recipes of the user are."""
         recipes = load_recipes(build_bases=build_bases)
+        check_every_release(recipes)
         names = {recipe.image for istio in recipes.turning_points() for recipe in recipes.at(istio).images}
         assert names == {name for name, _ in recipes.images}
 
@@ -254,10 +257,55 @@ class TestMistakes:
         with pytest.raises(RecipeError, match=told):
             load_book(write_recipe(tmp_path / "own", text))
 
+    @pytest.mark.parametrize(
+        ("variants", "told", "hint"),
+        [
+            (
+                "{ debug: { base: base }, distroless: { base: distroless } }",
+                "there is no 'default' for 1.10 to 1.11, so",
+                "Add `default: {istio: '1.10 to 1.11', base: base}`; or say beside `image` that it is for other releases: "
+                "`istio: '1.12+'`.",
+            ),
+            (
+                "{ distroless: { base: distroless } }",
+                "there is no 'default' for 1.10 to 1.11, and no 'debug' for 1.12+, so",
+                "Add `default: {istio: '1.10 to 1.11', base: base}`, `debug: {istio: '1.12+', base: base}`.",
+            ),
+            (
+                "{ default: { istio: 1.10 to 1.20.6, base: base }, debug: { istio: 1.20.7+, base: base } }",
+                "there is no 'debug' for 1.12 to 1.20.6, so",
+                "Add `debug: {istio: '1.12 to 1.20.6', base: base}`; or say beside `image` that it is for other releases: "
+                "`istio: '1.10 to 1.11, 1.20.7+'`.",
+            ),
+        ],
+    )
+    def test_an_image_without_a_plain_tag_in_some_release_is_told(
+        self, tmp_path: Path, variants: str, told: str, hint: str
+    ) -> None:
+        recipe = RECIPE.replace("variants:\n  debug: { base: base }", f"variants: {variants}").replace("istio: 1.12+\n", "")
+        with pytest.raises(RecipeError, match=rf"/own/fourth\.yaml:10: variants: {re.escape(told)}") as raised:
+            load_book(write_recipe(tmp_path / "own", recipe))
+        assert raised.value.hint == hint
+
+    def test_a_mirror_without_a_plain_tag_in_some_release_is_told(self, tmp_path: Path) -> None:
+        own = write_recipe(tmp_path / "own", "image: own\nmirror: a/b:1\nvariants: { debug: {} }\n")
+        with pytest.raises(RecipeError, match=r":3: variants: there is no 'default' for 1\.10 to 1\.11, ") as raised:
+            load_book(own)
+        assert raised.value.hint.startswith("Add `default: {istio: '1.10 to 1.11'}`; or ")
+
+    def test_what_the_hint_says_helps(self, tmp_path: Path) -> None:
+        for mended in (
+            RECIPE.replace("istio: 1.12+\n", "  default: {istio: '1.10 to 1.11', base: base}\n").replace(
+                "debug: {", "debug: { istio: 1.12+,"
+            ),
+            RECIPE.replace("istio: 1.12+", "istio: '1.12+'"),
+        ):
+            assert load_book(write_recipe(tmp_path / "own", mended)).image("fourth").variant_names == ("debug",)
+
     def test_a_file_of_the_tree_cannot_be_outside_of_it(self, tmp_path: Path) -> None:
         for source in ("/etc/passwd", "../secret", "a/../../secret", ".git/config"):
             own = write_recipe(tmp_path / "own", f"{RECIPE}files:\n  - source: {source}\n    path: /a\n")
-            with pytest.raises(RecipeError, match=r"fourth\.yaml:13: files\.0\.source: String should match"):
+            with pytest.raises(RecipeError, match=r"fourth\.yaml:14: files\.0\.source: String should match"):
                 load_book(own)
 
 

@@ -110,3 +110,32 @@ def test_a_go_server_that_wants_tls_says_so() -> None:
         with pytest.raises(RegistryError) as caught:
             client.get_manifest(Repository(server.host, "a/b").at(Digest.of(b"")))
     assert "leave it out of --insecure-registry" in caught.value.hint
+
+
+def refuse_names(monkeypatch: pytest.MonkeyPatch, code: int, text: str) -> None:
+    """Have no name found, for this reason."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise socket.gaierror(code, text)
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("code", [socket.EAI_NONAME, socket.EAI_NODATA])
+def test_a_name_that_there_is_not_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    refuse_names(monkeypatch, code, "Name or service not known")
+    client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(sleep=lambda _: pytest.fail("waited")))
+    with pytest.raises(RegistryError, match=r"cannot read registry\.test/a/b:v1: Name or service not known") as raised:
+        client.get_manifest(ImageReference.parse("registry.test/a/b:v1"))
+    assert raised.value.hint == "Is the host name right, and does DNS work here?"
+
+
+def test_a_resolver_that_fails_is_asked_again_for_five_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_names(monkeypatch, socket.EAI_AGAIN, "Temporary failure in name resolution")
+    waits: list[float] = []
+    client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(sleep=waits.append))
+    with pytest.raises(RegistryError, match=r"registry\.test/a/b:v1: Temporary failure in name resolution") as raised:
+        client.get_manifest(ImageReference.parse("registry.test/a/b:v1"))
+    assert waits
+    assert sum(waits) <= 5
+    assert raised.value.hint == f"Is the host name right, and does DNS work here? Tried {len(waits) + 1} times."

@@ -348,6 +348,7 @@ directories:
     path: /charts
 variants:
   debug: { base: base }
+istio: 1.12+
 """
 
 

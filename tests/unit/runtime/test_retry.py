@@ -1,6 +1,7 @@
 """When we try again, how long we wait, and when we give up."""
 
 import pytest
+from tenacity import wait_exponential
 
 from builder.errors import RegistryError
 from builder.runtime.retry import RetryableError, RetryPolicy
@@ -61,3 +62,30 @@ def test_gives_what_the_attempt_gives() -> None:
         return "yes"
 
     assert RetryPolicy(sleep=lambda _: None).run(attempt) == "yes"
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(0.0, 4), (6.0, 1)])
+def test_what_seldom_passes_is_tried_for_five_seconds_in_all_attempts_included(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, tries: int
+) -> None:
+    """A resolver may take its time to say that it fails."""
+    now = 0.0
+    made = 0
+    monkeypatch.setattr("builder.runtime.retry.time.monotonic", lambda: now)
+
+    def sleep(wait: float) -> None:
+        nonlocal now
+        now += wait
+
+    def attempt() -> None:
+        nonlocal now, made
+        made += 1
+        now += seconds
+        raise RetryableError(RegistryError("no such name"), brief=True)
+
+    # Without its random part, each wait is twice the one before: 0.5, 1 and 2 seconds.
+    monkeypatch.setattr("builder.runtime.retry.wait_random", lambda *_: wait_exponential(multiplier=0))
+    with pytest.raises(RegistryError, match="no such name"):
+        RetryPolicy(sleep=sleep).run(attempt)
+    assert made == tries
+    assert now <= 5 + seconds
