@@ -203,13 +203,27 @@ class MirrorPlan:
         return self.source.digest
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """What is built in one go and never split: an image in one variant on one platform.
+
+    A mirror is copied whole, so that it has no platform here (""), and no variant.
+    """
+
+    image: str
+    variant: str
+    platform: str
+
+    def __str__(self) -> str:
+        return f"{self.image}{self.variant and '-'}{self.variant} {self.platform}".rstrip()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Which part of a whole is meant, from 1 on; `whole` has the images of each part: `pilot-debug linux/arm64`, a mirror
-    with all its platforms by its name alone."""
+    """Which part of a whole is meant, from 1 on; `whole` has what each part holds."""
 
     number: int
-    whole: tuple[tuple[str, ...], ...]
+    whole: tuple[tuple[Unit, ...], ...]
 
     def __str__(self) -> str:
         return f"{self.number}/{len(self.whole)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from builder.errors import RequestError
 from builder.oci.reference import Platform
 from builder.plan.fingerprint import seal
-from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan, Shard
+from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan, Shard, Unit
 
 # What compiling costs, for parts of about the same length: the packages that all programs of a platform share are compiled
 # once in each part, whatever programs it has, and are most of it; linking one program more is little.
@@ -18,14 +18,14 @@ _IMAGE = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """An image in all its variants on one platform, or a mirror (without one, as it is copied whole): never split.
+    """An image in all its variants on one platform, which hold the same files, or a mirror: never split.
 
-    `names` are those of its images; `programs` are what has to be compiled for it.
+    `programs` are what has to be compiled for it, each with its step.
     """
 
     image: str
     platform: Platform | None
-    names: tuple[str, ...]
+    units: tuple[Unit, ...]
     programs: frozenset[tuple[str, str]]
 
 
@@ -50,7 +50,7 @@ def split_plan(plan: Plan, count: int) -> tuple[tuple[Piece, ...], ...]:
             f"{count} parts: there is nothing to do for some of them",
             hint=f"These images on these platforms make up to {len(pieces)}.",
         )
-    bins = _by_platform(built, plan.platforms, min(count, len(built)))
+    bins = _by_platform(built, sorted(plan.platforms), min(count, len(built)))
     bins += [[] for _ in range(count - len(bins))]
     for mirror in (piece for piece in pieces if not piece.platform):
         _put(mirror, bins)
@@ -70,21 +70,20 @@ def take_shard(plan: Plan, number: int, count: int) -> Plan:
         if packages:
             compiles.append(replace(step, command=replace(step.command, packages=packages)))
     origins = [file.origin for file in files]
-    whole = tuple(tuple(sorted(name for piece in part for name in piece.names)) for part in parts)
+    whole = tuple(tuple(sorted(unit for piece in part for unit in piece.units)) for part in parts)
     return replace(
         plan,
-        platforms=tuple(name for name in plan.platforms if any(name == on.platform for image in images for on in image.platforms)),
+        platforms=tuple(
+            name for name in plan.platforms if any(name == on.platform for image in images for on in image.platforms)
+        ),
         compiles=tuple(compiles),
-        artifacts=tuple(entry for entry in plan.artifacts if any(entry == getattr(origin, "artifact", None) for origin in origins)),
+        artifacts=tuple(
+            entry for entry in plan.artifacts if any(entry == getattr(origin, "artifact", None) for origin in origins)
+        ),
         images=images,
         mirrors=tuple(mirror for mirror in plan.mirrors if (mirror.image, None) in mine),
         shard=Shard(number=number, whole=whole),
     )
-
-
-def unit_name(key: str, platform: object = None) -> str:
-    """How an image on a platform is called among the parts of a release: `pilot-debug linux/arm64`; a mirror by its key."""
-    return f"{key} {platform}" if platform else key
 
 
 def _on_platforms(image: ImagePlan, mine: set[tuple[str, Platform | None]]) -> ImagePlan | None:
@@ -93,10 +92,10 @@ def _on_platforms(image: ImagePlan, mine: set[tuple[str, Platform | None]]) -> I
 
 
 def _pieces(plan: Plan) -> list[Piece]:
-    """In the plan's order, whatever else is asked for."""
-    images = list(dict.fromkeys(image.image for image in plan.images))
-    built = [_piece(plan, image, platform) for platform in plan.platforms for image in images]
-    return [*built, *(_mirror_piece(mirror) for mirror in plan.mirrors)]
+    """In an order that does not depend on that in which images and platforms are asked for."""
+    images = sorted({image.image for image in plan.images})
+    built = [_piece(plan, image, platform) for platform in sorted(plan.platforms) for image in images]
+    return [*built, *(_mirror_piece(mirror) for mirror in sorted(plan.mirrors, key=lambda mirror: mirror.image))]
 
 
 def _piece(plan: Plan, image: str, platform: Platform) -> Piece:
@@ -105,13 +104,13 @@ def _piece(plan: Plan, image: str, platform: Platform) -> Piece:
     return Piece(
         image=image,
         platform=platform,
-        names=tuple(unit_name(variant.key, platform) for variant in variants),
+        units=tuple(sorted(Unit(image, variant.variant, str(platform)) for variant in variants)),
         programs=frozenset((file.origin.step, file.origin.program) for file in files if isinstance(file.origin, CompiledFile)),
     )
 
 
 def _mirror_piece(mirror: MirrorPlan) -> Piece:
-    return Piece(image=mirror.image, platform=None, names=(mirror.key,), programs=frozenset())
+    return Piece(image=mirror.image, platform=None, units=(Unit(mirror.image, "", ""),), programs=frozenset())
 
 
 def _by_platform(built: Sequence[Piece], platforms: Sequence[Platform], count: int) -> list[list[Piece]]:
@@ -143,4 +142,4 @@ def _put(piece: Piece, bins: list[list[Piece]]) -> None:
 def _cost(pieces: Sequence[Piece]) -> int:
     programs = frozenset(program for piece in pieces for program in piece.programs)
     shared = len({step for step, _ in programs})
-    return shared * _SHARED_PACKAGES + len(programs) * _PROGRAM + sum(len(piece.names) for piece in pieces) * _IMAGE
+    return shared * _SHARED_PACKAGES + len(programs) * _PROGRAM + sum(len(piece.units) for piece in pieces) * _IMAGE
