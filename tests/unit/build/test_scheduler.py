@@ -21,8 +21,8 @@ from builder.oci.reference import Digest, ImageReference, Platform
 from builder.plan.lock import ImageArtifact, UrlArtifact
 from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
-from builder.publish.release_parts import read_release
 from builder.publish.release_file import ListedImage, ReleaseFile
+from builder.publish.release_parts import read_release
 from builder.recipe.schema import ArtifactFile
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Progress, TaskFinished
