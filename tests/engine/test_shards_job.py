@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from builder.oci.manifest import INDEX
+from builder.oci.manifest import INDEX_TYPES
 from tests.real.program import Ended, istio_build
 
 MIRROR = """\
@@ -55,7 +55,7 @@ class Site:
     def index(self, image: str, tag: str) -> str:
         """The digest that the registry has, with no code of ours between."""
         url = f"http://{self.registry}/v2/{self.run_name}/{image}/manifests/{tag}"
-        answer = requests.get(url, headers={"Accept": INDEX}, timeout=30)
+        answer = requests.get(url, headers={"Accept": ", ".join(INDEX_TYPES)}, timeout=30)
         return answer.headers["Docker-Content-Digest"] if answer.ok else ""
 
 
