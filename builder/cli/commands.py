@@ -92,13 +92,14 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
 
     if load and shard:
         raise RequestError("--load cannot be used with --shard", hint="Choose what is loaded with --image and --platform.")
+    cut = _parse_shard(shard)
     job = _job(context)
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_job(job, adapters)
-        resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, shard))
+        resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
@@ -137,9 +138,10 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
         raise RequestError(
             "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
         )
+    cut = _parse_shard(shard)
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        decided = _part_of(resolve_job(job, adapters).plan, shard)
+        decided = _part_of(resolve_job(job, adapters).plan, *cut)
     show = {
         "table": lambda: plan_table(decided, job.settings),
         "json": lambda: plan_json(decided, job.settings),
@@ -245,10 +247,16 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
         _print_report(context, report, installable=_has_istioctl(report))
 
 
-def _part_of(plan: "Plan", shard: str | None) -> "Plan":
-    from builder.plan.shards import parse_shard, take_shard
+def _parse_shard(shard: str | None) -> tuple[int, int]:
+    from builder.plan.shards import parse_shard
 
-    return take_shard(plan, *parse_shard(shard)) if shard is not None else plan
+    return parse_shard(shard) if shard is not None else (0, 0)
+
+
+def _part_of(plan: "Plan", number: int, count: int) -> "Plan":
+    from builder.plan.shards import take_shard
+
+    return take_shard(plan, number, count) if count else plan
 
 
 def _no_source() -> dict[str, Any]:
