@@ -106,6 +106,8 @@ def build_images(
             pool.submit(_assemble, plan, group, platform, ready, underway, context)
             for platform in plan.platforms
             for group in groups
+            # A shard may have an image on one platform and others on two; variants always are together.
+            if any(on.platform == platform for on in group[0].platforms)
         ]
         every: list[Future[Any]] = [ready, *underway.futures(), *copied.values(), *assembled]
         finish_or_end(every, context.cancellation, "interrupted; nothing was tagged")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.cli.options import collect_given, go, how, is_flag, output, setting, source, what, where, words
+from builder.cli.options import collect_given, go, how, is_flag, only_shard, output, setting, source, what, where, words
 from builder.cli.session import open_adapters, waiting
 from builder.cli.voice import Voice
 from builder.config.options import OPTIONS, find_option
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from builder.config.settings import Job
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
+    from builder.plan.model import Plan
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -37,15 +38,21 @@ def cli() -> None:
 @what
 @how
 @output
-@click.option("--from", "from_directory", metavar="DIR", help="Publish layouts that `build` wrote; builds nothing.")
+@click.option(
+    "--from",
+    "from_directories",
+    metavar="DIR",
+    multiple=True,
+    help="Publish layouts that `build` wrote; builds nothing. Several machines' are joined. Repeatable.",
+)
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
 @click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
 @click.pass_context
-def push(context: click.Context, /, from_directory: str | None, rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
+def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then all tags, or none."""
     started = time.monotonic()
-    if from_directory:
-        _push_from(context, Path(from_directory), started)
+    if from_directories:
+        _push_from(context, tuple(map(Path, from_directories)), started)
         return
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import push_plan
@@ -74,20 +81,25 @@ def push(context: click.Context, /, from_directory: str | None, rebuild: bool, r
 @output
 @click.option("--output", metavar="DIR", default="istio-images", show_default=True, help="Where the layouts go.")
 @click.option("--load", metavar="OS/ARCH", help="Also load this platform's images into the local engine.")
+@only_shard
 @click.pass_context
-def build(context: click.Context, /, output: str, load: str | None, **options: Any) -> None:  # noqa: ANN401 - click
+def build(context: click.Context, /, output: str, load: str | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
     started = time.monotonic()
     from builder.oci.reference import Platform
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import build_plan
 
+    if load and shard:
+        raise RequestError("--load cannot be used with --shard", hint="Choose what is loaded with --image and --platform.")
+    cut = _parse_shard(shard)
     job = _job(context)
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_job(job, adapters)
+        resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
@@ -105,25 +117,37 @@ def build(context: click.Context, /, output: str, load: str | None, **options: A
 @click.option(
     "--format",
     "view",
-    type=click.Choice(["table", "json", "dockerfiles", "bake"]),
+    type=click.Choice(["table", "json", "dockerfiles", "bake", "matrix"]),
     default="table",
     show_default=True,
-    help="What is shown.",
+    help="What is shown; matrix: the shards, as JSON for a CI system.",
 )
+@click.option(
+    "--shards", metavar="N", type=click.IntRange(min=1), help="Of how many shards the matrix is; one a platform by default."
+)
+@only_shard
 @click.pass_context
-def plan(context: click.Context, /, view: str, **options: Any) -> None:  # noqa: ANN401 - click
+def plan(context: click.Context, /, view: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Show everything that a push would do, and where each setting comes from; does nothing."""
-    from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+    from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix, plan_table
     from builder.pipeline.prepare import resolve_job
 
+    if shards and view != "matrix":
+        raise RequestError("--shards is for --format matrix", hint="Another view of one shard is --shard K/N.")
+    if shard and view == "matrix":
+        raise RequestError(
+            "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
+        )
+    cut = _parse_shard(shard)
     job = _job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        decided = resolve_job(job, adapters).plan
+        decided = _part_of(resolve_job(job, adapters).plan, *cut)
     show = {
         "table": lambda: plan_table(decided, job.settings),
         "json": lambda: plan_json(decided, job.settings),
         "dockerfiles": lambda: plan_dockerfiles(decided),
         "bake": lambda: plan_bake(decided),
+        "matrix": lambda: plan_matrix(decided, shards or (len(decided.platforms) if decided.images else 1)),
     }
     click.echo(show[view]())
 
@@ -188,13 +212,14 @@ def schema(project: bool) -> None:
     click.echo(json.dumps(ProjectFile.model_json_schema() if project else json_schema(), indent=2))
 
 
-def _push_from(context: click.Context, directory: Path, started: float) -> None:
+def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
     from builder.pipeline.run import publish_release
-    from builder.publish.release_directory import ReleasePart, read_release
+    from builder.publish.release_directory import ReleasePart
+    from builder.publish.release_parts import read_release
 
-    used = ("hub", "tag", "insecure_registry", "image", "variant", "timeout")
+    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout")
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
@@ -204,10 +229,13 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
     job = make_job({**given, **_no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
     hubs = job.request.hubs if "hub" in given else ()
     tags = job.request.tags if "tag" in given else ()
-    part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"))
+    platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
+    part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
     with open_adapters(job, context.params["progress"]) as adapters:
-        with adapters.progress.task("check", str(directory)):
-            release = read_release(directory, hubs, tags, adapters.layer_cache, part)
+        with adapters.progress.task("check", ", ".join(map(str, directories))):
+            release = read_release(directories, hubs, tags, adapters.layer_cache, part)
+        for note in release.notes:
+            adapters.progress.note(note)
         if hubs and str(hubs[0]) != release.hub:
             adapters.progress.warn(
                 f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
@@ -217,6 +245,18 @@ def _push_from(context: click.Context, directory: Path, started: float) -> None:
         report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
     with _released():
         _print_report(context, report, installable=_has_istioctl(report))
+
+
+def _parse_shard(shard: str | None) -> tuple[int, int]:
+    from builder.plan.shards import parse_shard
+
+    return parse_shard(shard) if shard is not None else (0, 0)
+
+
+def _part_of(plan: "Plan", number: int, count: int) -> "Plan":
+    from builder.plan.shards import take_shard
+
+    return take_shard(plan, number, count) if count else plan
 
 
 def _no_source() -> dict[str, Any]:

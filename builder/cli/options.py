@@ -77,6 +77,15 @@ output = click.option(
 )
 
 
+only_shard = click.option(
+    "--shard",
+    metavar="K/N",
+    envvar="ISTIO_BUILD_SHARD",
+    show_envvar=True,
+    help="Only the K-th of N parts of it all, as one of N machines that do the same.",
+)
+
+
 def words(given: "Mapping[str, Given]", name: str) -> tuple[str, ...]:
     """The words of one setting, none where it was not given."""
     return tuple(given[name].words) if name in given else ()

@@ -12,6 +12,7 @@ from builder.oci.reference import Digest, Hub, ImageReference, Platform, Reposit
 from builder.plan.assembly import assembly_target
 from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
 from builder.plan.model import CompiledFile, CompileStep, ImagePlan, MirrorPlan, Plan
+from builder.plan.shards import split_plan
 from builder.recipe.rootfs_schema import Rootfs
 
 _KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
@@ -44,6 +45,23 @@ def plan_bake(plan: Plan) -> str:
         assembly_target(image, platform, Path(), plan.source_date_epoch) for image in plan.images for platform in image.platforms
     ]
     return json.dumps(bake_definition(targets), indent=2)
+
+
+def plan_matrix(plan: Plan, count: int) -> str:
+    """The parts for this many machines, as JSON on one line: what GitHub's `fromJSON` makes a matrix of.
+
+    Raises RequestError where there is nothing to do for some of them.
+    """
+    rows = [
+        {
+            "shard": f"{number}/{count}",
+            "name": f"shard-{number}-of-{count}",
+            "platforms": ",".join(sorted({str(piece.platform) for piece in part if piece.platform})),
+            "images": ",".join(sorted({piece.image for piece in part})),
+        }
+        for number, part in enumerate(split_plan(plan, count), start=1)
+    ]
+    return json.dumps({"include": rows})
 
 
 def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:

@@ -17,10 +17,9 @@ from builder.images.one_look import OneLook
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig
-from builder.oci.reference import Digest, ImageReference, Repository
+from builder.oci.reference import ImageReference, Repository
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
-from builder.plan.tags import plain_tag
 from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
 from builder.publish.journal import Journal
@@ -195,28 +194,25 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
 
 def _release_file(plan: Plan, built: Mapping[str, Layout]) -> ReleaseFile:
     """What was built, and what tells it from other builds of the same version."""
-    made = (plan.commit, plan.go_version, plan.compile_image, plan.compression, plan.platforms, _places(plan))
     images = tuple(
         ListedImage(
             image=image.image,
             variant="" if isinstance(image, MirrorPlan) else image.variant,
             digest=built[image.key].index().digest,
+            inputs=()
+            if isinstance(image, MirrorPlan)
+            else tuple(sorted((str(on.platform), on.fingerprint) for on in image.platforms)),
         )
         for image in plan.everything
     )
-    return ReleaseFile(version=plan.version, hub=plan.hub, made=Digest.of(repr(made).encode()).hex, images=images)
-
-
-def _places(plan: Plan) -> tuple[str, ...]:
-    """The hubs and tags of a plan, whichever of its images."""
-    variants = {image.variant for image in plan.images if image.variant}
-    found = {
-        f"{str(ref.repository).removesuffix(f'/{image.image}')} {plain_tag(ref.tag, variants)}"
-        for image in plan.images
-        if image.variant
-        for ref in image.references
-    }
-    return tuple(sorted(found))
+    return ReleaseFile(
+        version=plan.version,
+        hub=plan.hub,
+        made=plan.made,
+        platforms=tuple(map(str, sorted(plan.platforms))),
+        shard=plan.shard,
+        images=images,
+    )
 
 
 def _is_dirty(plan: Plan) -> bool:

@@ -1,8 +1,9 @@
-"""The sha256 over everything that decides an image's bytes. Pure."""
+"""The sha256 over everything that decides an image's bytes, platform by platform. Pure."""
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from builder import __version__
@@ -10,18 +11,22 @@ from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Digest
 from builder.plan.lock import Lock, LockedBase
 from builder.plan.model import (
+    FINGERPRINT_ANNOTATION,
     CompiledFile,
     CompileStep,
     FetchedFile,
     ImagePlan,
     PlannedFile,
+    PlatformImage,
 )
 
 
-def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tuple[CompileStep, ...], compression: str) -> str:
-    """The sha256 over everything that decides the image's bytes: no reference, host or path of a machine among it."""
-    files = [file for platform in plan.platforms for file in platform.files]
-    used = {file.origin.step for file in files if isinstance(file.origin, CompiledFile)}
+def identify_platform(
+    plan: ImagePlan, platform: PlatformImage, base: LockedBase, lock: Lock, compiles: tuple[CompileStep, ...], compression: str
+) -> str:
+    """The sha256 over everything that decides the image's bytes on one platform: no reference, host or path of a machine
+    among it, and nothing of other platforms."""
+    used = {file.origin.step for file in platform.files if isinstance(file.origin, CompiledFile)}
     mains = {(step.key, program): main for step in compiles for program, main in step.mains}
     inputs = {
         "tool": __version__,
@@ -35,18 +40,24 @@ def identify_image(plan: ImagePlan, base: LockedBase, lock: Lock, compiles: tupl
             if step.key in used
         ],
         "annotations": plan.annotations,
-        "base": [[str(entry.platform), str(entry.manifest)] for entry in base.platforms],
-        "platforms": [
-            [
-                str(platform.platform),
-                platform.dockerfile.replace(str(base.reference), str(base.digest)),
-                [[_identify(file, mains), file.path, file.mode, file.mtime] for file in platform.files],
-                *(step.identity() for step in platform.accounts),
-            ]
-            for platform in plan.platforms
-        ],
+        "base": [str(platform.platform), str(base.on(platform.platform).manifest)],
+        "dockerfile": platform.dockerfile.replace(str(base.reference), str(base.digest)),
+        "files": [[_identify(file, mains), file.path, file.mode, file.mtime] for file in platform.files],
+        "accounts": [step.identity() for step in platform.accounts],
     }
     return sum_inputs(inputs)
+
+
+def seal(plan: ImagePlan) -> ImagePlan:
+    """The image with the annotation of what it is made from, on the platforms that it has here."""
+    others = [entry for entry in plan.annotations if entry[0] != FINGERPRINT_ANNOTATION]
+    joined = join_fingerprints({str(platform.platform): platform.fingerprint for platform in plan.platforms})
+    return replace(plan, annotations=tuple(sorted((*others, (FINGERPRINT_ANNOTATION, joined)))))
+
+
+def join_fingerprints(fingerprints: Mapping[str, str]) -> str:
+    """The sha256 of an image's inputs, of those of its platforms: whoever has all parts has that of the whole."""
+    return sum_inputs({"platforms": dict(fingerprints)})
 
 
 def sum_inputs(inputs: Mapping[str, Any]) -> str:

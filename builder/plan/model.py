@@ -123,13 +123,14 @@ PlannedLayer = FilesLayer | RootfsLayer | AccountsLayer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformImage:
-    """An image on one platform."""
+    """An image on one platform; `fingerprint` is the sha256 of everything that decides its bytes there."""
 
     platform: Platform
     dockerfile: str
     layers: tuple[PlannedLayer, ...]
     labels: tuple[tuple[str, str], ...]
     env: tuple[tuple[str, str], ...]
+    fingerprint: str = ""
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:
@@ -202,9 +203,39 @@ class MirrorPlan:
         return self.source.digest
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """What is built in one go and never split: an image in one variant on one platform.
+
+    A mirror is copied whole, so that it has no platform here (""), and no variant.
+    """
+
+    image: str
+    variant: str
+    platform: str
+
+    def __str__(self) -> str:
+        return f"{self.image}{self.variant and '-'}{self.variant} {self.platform}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Which part of a whole is meant, from 1 on; `whole` has what each part holds."""
+
+    number: int
+    whole: tuple[tuple[Unit, ...], ...]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{len(self.whole)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One release: all images of a run."""
+    """One release: all images of a run.
+
+    `made` is what parts of one release that are built apart must have in common, by name: see `plan.made`. `shard` is the
+    part that this plan is of a greater one.
+    """
 
     version: str
     hub: str
@@ -219,6 +250,8 @@ class Plan:
     artifacts: tuple[LockedArtifact, ...]
     images: tuple[ImagePlan, ...]
     mirrors: tuple[MirrorPlan, ...] = ()
+    made: tuple[tuple[str, str], ...] = ()
+    shard: Shard | None = None
 
     @property
     def everything(self) -> tuple[ImagePlan | MirrorPlan, ...]:

@@ -12,10 +12,10 @@ from builder.errors import RecipeError
 from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Platform, parse_tag
 from builder.plan.compile import check_go, plan_compiles
-from builder.plan.fingerprint import identify_image, sum_inputs
+from builder.plan.fingerprint import identify_platform, seal, sum_inputs
 from builder.plan.lock import Lock, LockedBase
+from builder.plan.made import what_it_is_made_with
 from builder.plan.model import (
-    FINGERPRINT_ANNOTATION,
     AccountsLayer,
     CompiledFile,
     CompileStep,
@@ -94,6 +94,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         artifacts=lock.artifacts,
         images=images,
         mirrors=mirrors,
+        made=what_it_is_made_with(request, book, lock, (*images, *mirrors)),
     )
 
 
@@ -137,8 +138,15 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
         ),
         is_default=is_default,
     )
-    fingerprint = identify_image(plan, base, lock, compiles, request.compression)
-    return replace(plan, annotations=tuple(sorted((*plan.annotations, (FINGERPRINT_ANNOTATION, fingerprint)))))
+    return seal(
+        replace(
+            plan,
+            platforms=tuple(
+                replace(here, fingerprint=identify_platform(plan, here, base, lock, compiles, request.compression))
+                for here in platforms
+            ),
+        )
+    )
 
 
 def _plan_mirror(inputs: _Inputs, recipe: Mirror, variants: tuple[str, ...]) -> MirrorPlan:
@@ -180,13 +188,12 @@ def _plan_rootfs_image(inputs: _Inputs, recipe: RootfsImage) -> ImagePlan:
         references=mirror_references(request.hubs, (), recipe.image, (), _fixed_tags(inputs, recipe)),
         is_default=False,
     )
-    hashed = {
-        "tool": __version__,
-        "compression": FORMATS[request.compression],
-        "annotations": plan.annotations,
-        "platforms": [[platform.dockerfile, step.identity()] for platform, step in zip(plan.platforms, steps, strict=True)],
-    }
-    return replace(plan, annotations=((FINGERPRINT_ANNOTATION, sum_inputs(hashed)), *plan.annotations))
+    common = {"tool": __version__, "compression": FORMATS[request.compression], "annotations": plan.annotations}
+    identified = tuple(
+        replace(here, fingerprint=sum_inputs({**common, "dockerfile": here.dockerfile, "rootfs": step.identity()}))
+        for here, step in zip(plan.platforms, steps, strict=True)
+    )
+    return seal(replace(plan, platforms=identified))
 
 
 def _plan_rootfs(lock: Lock, recipe: RootfsImage, platform: Platform) -> RootfsStep:

@@ -52,6 +52,30 @@ class LayoutContent:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinedContent:
+    """Several layouts that hold the platforms of one image between them."""
+
+    layouts: tuple[Layout, ...]
+
+    @property
+    def mount_from(self) -> tuple[Repository, ...]:
+        """See `ContentSource.mount_from`."""
+        return ()
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """See `ContentSource.manifest`."""
+        return self._holder(descriptor).manifest(descriptor)
+
+    def blob(self, descriptor: Descriptor) -> Path:
+        """See `ContentSource.blob`."""
+        return self._holder(descriptor).blob(descriptor.digest)
+
+    def _holder(self, descriptor: Descriptor) -> Layout:
+        """The first layout that has it; where none has, the last says so."""
+        return next((layout for layout in self.layouts if layout.blob(descriptor.digest).exists()), self.layouts[-1])
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryContent:
     """A repository at a registry. Blobs that have to be sent elsewhere are fetched into `cache` first, by their sha256."""
 

@@ -19,11 +19,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A set of images that belong together. `hub` is the one stamped into the programs."""
+    """A set of images that belong together. `hub` is the one stamped into the programs; `notes` are for people."""
 
     version: str
     hub: str
     publications: tuple[Publication, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def references(self) -> tuple[ImageReference, ...]:

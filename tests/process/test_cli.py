@@ -136,8 +136,17 @@ def test_from_takes_nothing_that_would_be_built(tmp_path: Path) -> None:
     assert "--envoy-url cannot be used with it" in told
 
 
-def test_what_is_built_cannot_be_chosen_from_layouts(tmp_path: Path) -> None:
-    assert "--platform cannot be used with it" in fail("push", "--from", tmp_path, "--platform", "linux/amd64", code=2)
+@pytest.mark.parametrize("shard", ["3/2", "2", "0/1"])
+def test_a_shard_that_there_is_not(tree: Path, shard: str) -> None:
+    for command in ("build", "plan"):
+        assert f"--shard {shard}: there is no such part" in fail(command, "--source", tree, *HUB, "--shard", shard, code=2)
+
+
+def test_what_does_not_go_with_shards(tree: Path) -> None:
+    assert "--load cannot be used with --shard" in fail("build", "--load", "linux/amd64", "--shard", "1/2", code=2)
+    assert "--shards is for --format matrix" in fail("plan", "--source", tree, *HUB, "--shards", "2", code=2)
+    matrix = ("plan", "--source", tree, *HUB, "--format", "matrix")
+    assert "a matrix is of all shards" in fail(*matrix, "--shard", "1/2", code=2)
 
 
 def test_an_empty_tag_is_not_the_default_one(tree: Path) -> None:

@@ -2,8 +2,13 @@
 
 import inspect
 import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
 
 import click
+import pytest
+import yaml
 
 from builder import errors
 from builder.cli.commands import cli
@@ -57,3 +62,67 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+# What the pipelines of docs/shards.md have in variables.
+PIPELINE_VALUES = {
+    "${{ matrix.shard }}": "2/4",
+    "${{ matrix.name }}": "shard-2-of-4",
+    "$SHARD": "2/4",
+    "$CI_NODE_INDEX": "2",
+    "$((JOB_COMPLETION_INDEX + 1))": "2",
+    "$JOB_COMPLETION_INDEX": "1",
+}
+
+
+def pipelines() -> dict[str, list[Any]]:
+    """The YAML documents of docs/shards.md, by the heading that they stand under."""
+    text = (ROOT / "docs" / "shards.md").read_text()
+    found = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```yaml\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    return {heading: list(yaml.safe_load_all(block)) for heading, block in found}
+
+
+def texts_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
+    if isinstance(value, str):
+        yield value
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts_in(entry)
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The words of each call of istio-build in a script."""
+    for variable, value in PIPELINE_VALUES.items():
+        text = text.replace(variable, value)
+    for call in re.findall(r"(?:^|\()istio-build ([^#)\n]+)", text, re.MULTILINE):
+        yield shlex.split(call)
+
+
+def test_the_pipelines_of_the_page_on_shards_are_there() -> None:
+    found = pipelines()
+    assert list(found) == ["GitHub Actions", "GitLab CI", "Kubernetes"]
+    [github], [gitlab], jobs = found.values()
+    assert github["jobs"]["build"]["strategy"]["matrix"] == "${{ fromJSON(needs.plan.outputs.matrix) }}"
+    assert gitlab["build"]["parallel"]["matrix"] == [{"SHARD": ["1/4", "2/4", "3/4", "4/4"]}]
+    assert [job["kind"] for job in jobs] == ["Job", "Job"]
+    assert jobs[0]["spec"]["completionMode"] == "Indexed"
+    assert jobs[0]["spec"]["completions"] == 4
+
+
+@pytest.mark.parametrize("of", ["GitHub Actions", "GitLab CI", "Kubernetes"])
+def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
+    calls = [words for document in pipelines()[of] for text in texts_in(document) for words in commands_in(text)]
+    assert {words[0] for words in calls} >= {"build", "push"}
+    for name, *arguments in calls:
+        assert not [word for word in arguments if "$" in word]
+        context = cli.commands[name].make_context(name, arguments)
+        if name == "build":
+            assert (context.params["shard"] or "").endswith("/4")
+
+
+def test_the_commands_of_the_page_on_shards_are_what_the_program_takes() -> None:
+    text = (ROOT / "docs" / "shards.md").read_text()
+    scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    calls = [words for script in scripts for words in commands_in(script)]
+    assert len(calls) == 7
+    for name, *arguments in calls:
+        cli.commands[name].make_context(name, arguments)

@@ -25,7 +25,7 @@ from builder.pipeline.run import PublishContext, build_plan, publish_release, pu
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
-from builder.publish.release_directory import read_release
+from builder.publish.release_parts import read_release
 from builder.recipe.book import RecipeBook
 from builder.recipe.loader import load_recipes
 from builder.resolve.resolver import resolve
@@ -251,7 +251,7 @@ class TestLayouts:
 
     def test_go_elsewhere_under_every_tag_of_a_variant(self, site: Site, index: Manifest) -> None:
         self.built(site)
-        release = read_release(site.root / "images", (Hub.parse("gap.example/x"),), ("7",), read_layer_of)
+        release = read_release((site.root / "images",), (Hub.parse("gap.example/x"),), ("7",), read_layer_of)
         states = {entry.key: "given" for entry in release.publications}
         publish_release(release, states, site.counter(), 0.0)
         assert site.tags(hub="gap.example/x") == dict.fromkeys(("7", "7-debug", "7-distroless"), index.digest)
@@ -265,7 +265,7 @@ class TestLayouts:
         blob.unlink()
         blob.write_bytes(content[:-1] + b"!")
         with pytest.raises(CheckError, match="is damaged"):
-            read_release(site.root / "images", (), (), read_layer_of)
+            read_release((site.root / "images",), (), (), read_layer_of)
 
 
 class TestBases:

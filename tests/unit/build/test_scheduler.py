@@ -21,8 +21,8 @@ from builder.oci.reference import Digest, ImageReference, Platform
 from builder.plan.lock import ImageArtifact, UrlArtifact
 from builder.plan.model import Plan
 from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
-from builder.publish.release_directory import read_release
 from builder.publish.release_file import ListedImage, ReleaseFile
+from builder.publish.release_parts import read_release
 from builder.recipe.schema import ArtifactFile
 from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
@@ -131,10 +131,16 @@ class TestWhatIsDone:
         plan = site.plan(tags=("1.29.0", "1.29"))
         built = site.build(plan)
         images = [
-            ListedImage(image=image.image, variant=image.variant, digest=built[image.key].index().digest) for image in plan.images
+            ListedImage(
+                image=image.image,
+                variant=image.variant,
+                digest=built[image.key].index().digest,
+                inputs=tuple((str(on.platform), on.fingerprint) for on in image.platforms),
+            )
+            for image in plan.images
         ]
-        ReleaseFile(version=plan.version, hub=plan.hub, made="", images=tuple(images)).write(site.root / "layouts")
-        release = read_release(site.root / "layouts", (), (), read_layer_of)
+        ReleaseFile(version=plan.version, hub=plan.hub, made=(), images=tuple(images)).write(site.root / "layouts")
+        release = read_release((site.root / "layouts",), (), (), read_layer_of)
         assert (release.version, release.hub) == (plan.version, plan.hub)
         assert {entry.key: entry.references for entry in release.publications} == {
             image.key: image.references for image in plan.images

@@ -17,8 +17,9 @@ from builder.oci.reference import Hub, ImageReference
 from builder.plan.model import Plan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Release
-from builder.publish.release_directory import WHOLE, ReleasePart, read_release
+from builder.publish.release_directory import ReleasePart
 from builder.publish.release_file import RELEASE_FILE, ListedImage, ReleaseFile, note_release
+from builder.publish.release_parts import WHOLE, read_release
 from tests.samples.images import (
     AMD64,
     ARM64,
@@ -56,11 +57,17 @@ def write_layout(directory: Path, plan: Plan, key: str, architecture: str = "") 
 
 def release_file(directory: Path, *keys: str, version: str = "1.29.0", made: str = "alike") -> ReleaseFile:
     """What says that a release holds these, as they are in the directory."""
+    plan = make_sample_plan(tags=("1.29.0", "1.29"))
     images = [
-        ListedImage(image=image, variant=variant, digest=Layout(directory / f"{image}-{variant}").index().digest)
-        for image, _, variant in (key.rpartition("-") for key in keys)
+        ListedImage(
+            image=image.image,
+            variant=image.variant,
+            digest=Layout(directory / image.key).index().digest,
+            inputs=tuple((str(on.platform), on.fingerprint) for on in image.platforms),
+        )
+        for image in (image_of(plan, key) for key in keys)
     ]
-    return ReleaseFile(version=version, hub=HUB, made=made, images=tuple(images))
+    return ReleaseFile(version=version, hub=HUB, made=(("Go", made),), images=tuple(images))
 
 
 def note(directory: Path, *keys: str) -> None:
@@ -69,7 +76,7 @@ def note(directory: Path, *keys: str) -> None:
 
 
 def read(directory: Path, hubs: tuple[str, ...] = (), tags: tuple[str, ...] = (), part: ReleasePart = WHOLE) -> Release:
-    return read_release(directory, tuple(Hub.parse(hub) for hub in hubs), tags, read_layer_of, part)
+    return read_release((directory,), tuple(Hub.parse(hub) for hub in hubs), tags, read_layer_of, part)
 
 
 def chosen(release: Release) -> list[str]:
@@ -239,7 +246,7 @@ class TestTheWholeRelease:
         content[-1] ^= 1
         blob.write_bytes(content)
         with pytest.raises(CheckError, match=f"blob sha256:{blob.name} .* is damaged"):
-            read_release(release, (), (), lambda layout, layer: ())
+            read_release((release,), (), (), lambda layout, layer: ())
 
 
 class TestNoting:
