@@ -7,6 +7,7 @@ with `make bench`.
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -63,6 +64,8 @@ class _RunByDefault(click.Group):
 @click.group(cls=_RunByDefault)
 def main() -> None:
     """Measure istio-build beside what it is made of and what else does its work."""
+    # As Ctrl-C: the registry is stopped and the directory removed, however the run is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @main.command()
