@@ -35,7 +35,7 @@ test: venv ## all tests, with a real engine, registry and Go (ARGS='-k push' for
 test-fast: venv ## the unit tests, on all cores: some 50 s on two
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)
 
-bench: venv ## our push against bare `go build` and `docker buildx bake` (ARGS='--source DIR' for a real tree)
+bench: venv ## our push beside `go build`, buildx and docker-builder (ARGS='--source DIR' for real Istio; ARGS=scaling)
 	tools/with-engine $(BIN)/python -m tools.bench $(ARGS)
 
 parity: venv ## our plans beside Istio's own build files (ISTIO=a clone of istio/istio; VERSIONS='1.20.0 1.29.0' for some)

@@ -1,157 +1,194 @@
-"""`python -m tools.bench`: our push beside the bare `go build` of the same mains and a plain `docker buildx bake --push` of
-the same files, in one run, in turn: cold, one Go file changed, nothing changed.
+"""`python -m tools.bench`: our push beside the bare `go build` of the same mains, a plain `docker buildx bake --push`, and
+Istio's own docker-builder, side by side and in turn, in one run.
 
-Machines are noisy, so what counts are the ratios. Needs what `tools/engine up` provides: run it with `make bench`.
+Machines are noisy, so what counts are the ratios, each round's to the same round's. Needs what `tools/engine up` provides: run it
+with `make bench`.
 """
 
+import json
 import os
-import shutil
-import statistics
-import subprocess
+import signal
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from builder.cli.text import format_table
-from tools.bench.contestants import Job, read_plan, time_bake, time_go_build, time_push
+from tools.bench import scaling
+from tools.bench.contestants import ByHand, Contestant, Imports, Ours, read_plan
+from tools.bench.docker_builder import MODES, DockerBuilder, build_docker_builder, has_docker_builder, place_downloads
+from tools.bench.draw import draw_report
+from tools.bench.envoys import Envoys, served
+from tools.bench.machine import describe_machine
+from tools.bench.memory import measure_memory
+from tools.bench.phases import MEASURES, PHASES, Bench
+from tools.bench.registry import BenchRegistry
+from tools.bench.results import ENGINES, Report, read_report
+from tools.bench.table import show_report
+from tools.bench.work import Site, Work, base_images, clone_source, read_base_version, read_dependency, say
 
-_SAMPLE_FILE = "pilot/cmd/pilot-discovery/main.go"
-_ROOT = Path(__file__).parent.parent.parent
-
-
-@dataclass(slots=True)
-class Timings:
-    """Seconds of one phase, by contestant, a figure a round: our push with either engine, the bare compiler, plain buildx."""
-
-    phase: str
-    builtin: list[float] = field(default_factory=list)
-    buildx: list[float] = field(default_factory=list)
-    go_build: list[float] = field(default_factory=list)
-    bake: list[float] = field(default_factory=list)
-
-    def row(self) -> tuple[str, ...]:
-        """Medians, then each engine's ratio to the bare compiler, each round against itself."""
-        contestants = (self.builtin, self.buildx, self.go_build, self.bake)
-        ratios = [statistics.median(a / b for a, b in zip(ours, self.go_build, strict=True)) for ours in contestants[:2]]
-        seconds = [f"{statistics.median(values):.2f}" for values in contestants]
-        return (self.phase, *seconds, *(f"{ratio:.2f}" for ratio in ratios), str(len(self.builtin)))
+# A file that the control plane is made of; the sample has but one.
+_CHANGED_FILES = ("pilot/pkg/bootstrap/server.go", "pilot/cmd/pilot-discovery/main.go")
+_PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command()
-@click.option("--source", type=click.Path(path_type=Path), help="A checkout of Istio; the sample tree by default.")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of `run`."""
+
+    source: Path | None
+    changed_file: str | None
+    phases: tuple[str, ...]
+    rounds: int
+    cold_rounds: int | None
+    chosen: tuple[str, ...]
+    go_cache: Path | None
+    json_file: Path | None
+    svg_file: Path | None
+    markdown: bool
+
+
+class _RunByDefault(click.Group):
+    """`run` is what is meant where no command is named, so that `make bench ARGS='--phase changed'` reads well."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_RunByDefault)
+def main() -> None:
+    """Measure istio-build beside what it is made of and what else does its work."""
+    # As Ctrl-C: the registry is stopped and the directory removed, however the run is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@main.command()
+@click.option("--source", type=_PATH, help="A clone of Istio at a release; the sample tree by default.")
 @click.option("--file", "changed_file", help="The Go file that is changed, relative to the source.")
-@click.option("--phase", "phases", multiple=True, type=click.Choice(["cold", "changed", "unchanged"]), help="All by default.")
-@click.option("--rounds", default=3, show_default=True, help="How often the changed and unchanged phases are measured.")
-@click.option("--image", "images", multiple=True, default=("istioctl", "pilot", "proxyv2"), show_default=True)
-@click.option("--changed-image", default="pilot", show_default=True, help="The image of the changed phase.")
-@click.option("--go-cache", type=click.Path(path_type=Path), help="A warm build cache to start from; not for cold.")
-@click.option("--variant", "variants", multiple=True, default=("debug",), show_default=True)
-def main(
-    source: Path | None,
-    changed_file: str | None,
-    phases: tuple[str, ...],
-    rounds: int,
-    images: tuple[str, ...],
-    changed_image: str,
-    variants: tuple[str, ...],
-    go_cache: Path | None,
-) -> None:
-    """Measure istio-build push beside go build and docker buildx bake."""
-    if go_cache and "cold" in (phases or ("cold",)):
-        raise click.UsageError("--go-cache is for the changed and unchanged phases: name them with --phase.")
-    with tempfile.TemporaryDirectory(prefix="istio-build-bench-") as scratch, _copy_of(source, Path(scratch)) as tree:
-        job = Job(
-            source=tree,
-            hub=f"{os.environ['ISTIO_BUILD_TEST_REGISTRY']}/bench-{uuid.uuid4().hex[:8]}",
-            images=images,
-            variants=variants,
-            bases=os.environ["ISTIO_BUILD_TEST_BASES"],
-            envoy_url=os.environ["ISTIO_BUILD_TEST_ENVOY_URL"],
-            go_cache=go_cache or Path(scratch, "go-cache"),
-            work=Path(scratch, "work"),
+@click.option("--phase", "phases", multiple=True, type=click.Choice(PHASES), help="All by default. Repeatable.")
+@click.option("--rounds", default=5, show_default=True, help="How often each phase is measured.")
+@click.option("--cold-rounds", type=int, help="The same for phase cold, which takes long; as --rounds by default.")
+@click.option("--contestant", "chosen", multiple=True, help="Only these besides ours, such as 'by hand'. Repeatable.")
+@click.option("--go-cache", type=_PATH, help="A warm build cache to use, and to add to; not for cold.")
+@click.option("--json", "json_file", type=_FILE, help="Write every figure here.")
+@click.option("--svg", "svg_file", type=_FILE, help="Draw the ratios here.")
+@click.option("--markdown", is_flag=True, help="Print tables as docs/performance.md has them.")
+def run(**given: Any) -> None:  # noqa: ANN401 what click gives has no type, and Options names each
+    """Measure all phases, or those that are named. (The default command.)"""
+    options = Options(**given)
+    with _site(options.source) as (site, envoys):
+        work = Work(name="bench", go_cache=(options.go_cache or site.scratch / "go-cache").absolute())
+        go_version = str(read_plan(site, site.source, f"{site.registry.host}/plan", work)["go_version"])
+        machine = describe_machine(site.source, "Istio" if options.source else "the sample tree,", go_version)
+        contestants, absent = _gather(site, envoys, work, go_version, options.chosen)
+        bench = Bench(
+            site=site,
+            contestants=tuple(contestants),
+            envoys=envoys,
+            work=work,
+            changed_file=options.changed_file or next(file for file in _CHANGED_FILES if (site.source / file).exists()),
+            rounds=options.rounds,
+            cold_rounds=options.cold_rounds or options.rounds,
         )
-        file = tree / (changed_file or _SAMPLE_FILE)
-        measure: dict[str, Callable[[], Timings]] = {
-            "cold": lambda: _measure_cold(job),
-            "changed": lambda: _measure_changed(replace(job, images=(changed_image,)), file, rounds),
-            "unchanged": lambda: _measure_unchanged(job, rounds),
-        }
-        results = [measure[phase]() for phase in measure if not phases or phase in phases]
-    header = ("PHASE", "BUILTIN s", "BUILDX s", "GO BUILD s", "BAKE s", "BUILTIN/GO", "BUILDX/GO", "ROUNDS")
-    click.echo("\n".join(format_table([header, *(timings.row() for timings in results)])))
+        report = Report(machine, (), {}, absent)
+        for phase in (phase for phase in PHASES if phase in (options.phases or PHASES)):
+            report = _measure(bench, phase, report)
+            # After each phase: hours of work are not lost with what fails next.
+            _write(report, options)
+    click.echo(show_report(report, markdown=options.markdown))
 
 
-def _measure_cold(job: Job) -> Timings:
-    """Each contestant with an empty build cache of its own; modules and downloads are there."""
-    timings = Timings("cold")
-    plan = read_plan(job)
-    shutil.rmtree(job.go_cache, ignore_errors=True)
-    timings.builtin.append(time_push(job, "builtin"))
-    shutil.rmtree(job.go_cache, ignore_errors=True)
-    timings.buildx.append(time_push(job, "buildx"))
-    shutil.rmtree(job.go_cache, ignore_errors=True)
-    timings.go_build.append(time_go_build(job, plan))
-    timings.bake.append(time_bake(job, plan))
-    return timings
+@main.command()
+@click.argument("json_file", metavar="JSON", type=click.Path(path_type=Path, exists=True))
+@click.argument("svg_file", metavar="SVG", type=_FILE)
+def draw(json_file: Path, svg_file: Path) -> None:
+    """Draw what `--json` wrote."""
+    svg_file.write_text(draw_report(_read(json_file)))
 
 
-def _measure_changed(job: Job, file: Path, rounds: int) -> Timings:
-    """A change of its own for each contestant and round, so that none finds another's work in the build cache."""
-    timings = Timings("changed")
-    plan = _warm_up(job)
-    for _ in range(rounds):
-        _change(file)
-        timings.builtin.append(time_push(job, "builtin"))
-        _change(file)
-        timings.buildx.append(time_push(job, "buildx"))
-        _change(file)
-        timings.go_build.append(time_go_build(job, plan))
-        timings.bake.append(time_bake(job, plan))
-    return timings
+@main.command()
+@click.argument("json_file", metavar="JSON", type=click.Path(path_type=Path, exists=True))
+@click.option("--markdown", is_flag=True, help="Print tables as docs/performance.md has them.")
+def table(json_file: Path, markdown: bool) -> None:
+    """Print the tables of what `--json` wrote."""
+    click.echo(show_report(_read(json_file), markdown=markdown))
 
 
-def _measure_unchanged(job: Job, rounds: int) -> Timings:
-    timings = Timings("unchanged")
-    plan = _warm_up(job)
-    for _ in range(rounds):
-        timings.builtin.append(time_push(job, "builtin"))
-        timings.buildx.append(time_push(job, "buildx"))
-        timings.go_build.append(time_go_build(job, plan))
-        timings.bake.append(time_bake(job, plan))
-    return timings
-
-
-def _warm_up(job: Job) -> dict[str, Any]:
-    """Let every contestant do the job once, uncounted; gives its plan."""
-    plan = read_plan(job)
-    time_push(job, "builtin")
-    time_push(job, "buildx")
-    time_go_build(job, plan)
-    time_bake(job, plan)
-    return plan
-
-
-def _change(file: Path) -> None:
-    """A change that reaches the linker: a variable with a value never seen before."""
-    kept = file.read_text(encoding="utf-8").partition("\n// bench\n")[0]
-    file.write_text(f'{kept}\n// bench\nvar benchChange = "{uuid.uuid4()}"\n', encoding="utf-8")
+@main.command("scaling")
+@click.option("--rounds", default=3, show_default=True, help="How often each point is measured.")
+@click.option("--engine", type=click.Choice(ENGINES), default="builtin", show_default=True)
+@click.option("--max-size", default=2000, show_default=True, help="The largest layer, in MB.")
+@click.option("--table", "tables", multiple=True, type=click.Choice(scaling.TABLES), help="All by default. Repeatable.")
+def scale(rounds: int, engine: str, max_size: int, tables: tuple[str, ...]) -> None:
+    """How time and requests grow with images, hubs, tags and the size of layers; on the sample tree, as Markdown."""
+    with _site(None) as (site, _):
+        work = Work(name="scaling", go_cache=site.scratch / "go-cache")
+        rig = scaling.Rig(site=site, work=work, engine=engine, rounds=rounds, max_size=max_size)
+        for name in scaling.TABLES:
+            if name in (tables or scaling.TABLES):
+                click.echo(scaling.measure_table(rig, name) + "\n")
 
 
 @contextmanager
-def _copy_of(source: Path | None, scratch: Path) -> Iterator[Path]:
-    """A clone to change files in; the user's own tree stays as it is."""
-    tree = scratch / "source"
-    if source is None:
-        subprocess.run([_ROOT / "examples" / "make-source", tree], check=True)
-    else:
-        subprocess.run(["git", "-c", "advice.detachedHead=false", "clone", "--quiet", "--shared", source, tree], check=True)
-    yield tree
+def _site(source: Path | None) -> Iterator[tuple[Site, Envoys]]:
+    """A clone of the source, a registry with its bases, a server with its Envoy; all gone afterwards."""
+    missing = [name for name in ("ISTIO_BUILD_TEST_BASES", "ISTIO_BUILD_TEST_ENVOY_URL") if name not in os.environ]
+    if missing:
+        raise click.UsageError(f"{' and '.join(missing)} not set: run this with `make bench`, or with tools/with-engine.")
+    with tempfile.TemporaryDirectory(prefix="istio-build-bench-") as scratch_name, ExitStack() as stack:
+        scratch = Path(scratch_name)
+        clone_source(source, scratch / "source")
+        envoys = Envoys(scratch / "envoys", read_dependency(scratch / "source", "PROXY_REPO_SHA"))
+        envoys.fetch(os.environ["ISTIO_BUILD_TEST_ENVOY_URL"])
+        registry = BenchRegistry(scratch / "registry")
+        version = read_base_version(scratch / "source")
+        stack.enter_context(base_images(registry, os.environ["ISTIO_BUILD_TEST_BASES"], version))
+        envoy_url = stack.enter_context(served(envoys, scratch))
+        yield Site(registry=registry, scratch=scratch, source=scratch / "source", envoy_url=envoy_url), envoys
+
+
+def _gather(
+    site: Site, envoys: Envoys, work: Work, go_version: str, chosen: tuple[str, ...]
+) -> tuple[list[Contestant], tuple[str, ...]]:
+    """All that this source has; and of those it lacks, a line that says so."""
+    ours: list[Contestant] = [Ours(site, site.source, engine) for engine in ENGINES]
+    others: list[Contestant] = [ByHand(site, site.source), Imports(site.source)]
+    contestants = [*ours, *(other for other in others if not chosen or other.name in chosen)]
+    if not has_docker_builder(site.source):
+        return contestants, ("Absent: docker-builder, as this source has no tools/docker-builder; --source names one that has.",)
+    for mode in (mode for mode in MODES if not chosen or f"docker-builder {mode}" in chosen):
+        tree = site.scratch / f"source-{mode}"
+        clone_source(site.source, tree)
+        place_downloads(tree, envoys)
+        # In the tree that it builds, as it finds it by where it was compiled.
+        say([f"compiling docker-builder, for {mode} mode"])
+        program = build_docker_builder(site, tree, work.go_cache, go_version)
+        contestants.append(DockerBuilder(site, tree, program, mode, go_version))
+    return contestants, ()
+
+
+def _measure(bench: Bench, phase: str, report: Report) -> Report:
+    if phase == "memory":
+        work = replace(bench.work, name="memory", images=("proxyv2",), variants=("debug",))
+        return replace(report, memory=measure_memory(bench.site, work))
+    return replace(report, phases=(*report.phases, MEASURES[phase](bench)))
+
+
+def _write(report: Report, options: Options) -> None:
+    if options.json_file:
+        options.json_file.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    if options.svg_file:
+        options.svg_file.write_text(draw_report(report))
+
+
+def _read(json_file: Path) -> Report:
+    return read_report(json.loads(json_file.read_text()))
 
 
 if __name__ == "__main__":

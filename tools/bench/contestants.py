@@ -1,146 +1,235 @@
-"""What is measured: our push, the bare compiler, and plain buildx with the same files."""
+"""Who is measured: our push with either engine, and the same done by hand with the bare compiler and plain buildx."""
 
 import json
 import os
-import subprocess
+import shutil
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from builder.engine.buildx import find_plugin
+from tools.bench.process import plain_environment, run, timed
+from tools.bench.work import ROOT, TAG, Figures, PushCheck, Site, Work, check_program
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One job as all contestants get it. `go_cache` holds compiled packages, `work` everything else that is kept."""
+class Contestant(Protocol):
+    """Somebody who can do the work."""
 
-    source: Path
-    hub: str
-    images: tuple[str, ...]
-    variants: tuple[str, ...]
-    bases: str
-    envoy_url: str
-    go_cache: Path
-    work: Path
+    @property
+    def name(self) -> str:
+        """What it is called."""
 
-    def arguments(self) -> list[str]:
-        """The settings of `istio-build` for it."""
-        images = [word for image in self.images for word in ("--image", image)]
-        variants = [word for variant in self.variants for word in ("--variant", variant)]
-        where = ["--hub", self.hub, "--tag", "bench", "--source", str(self.source)]
-        return [*where, "--base-registry", self.bases, "--envoy-url", self.envoy_url, *images, *variants]
+    @property
+    def tree(self) -> Path:
+        """The source that it builds, to be changed before its turn."""
 
-    def environment(self) -> dict[str, str]:
-        """The machine's environment with caches of the bench's own, and bytecode kept as an installed program has it."""
-        return {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-            "GOCACHE": str(self.go_cache),
-            "ISTIO_BUILD_CACHE": str(self.work / "cache"),
-            "ISTIO_BUILD_PROGRESS": "quiet",
-        }
+    def take_turn(self, work: Work, *, is_new: bool) -> Figures:
+        """Do the work, timed; then be held to it, untimed. `is_new`: the images must differ from those of the last turn.
+
+        Raises BenchError where it fails or did not do the work.
+        """
+
+    def link(self, work: Work) -> None:
+        """Have the programs of this work compiled, and nothing kept of images made of them: not timed."""
 
 
-def read_plan(job: Job) -> dict[str, Any]:
-    """What istio-build would do, as JSON values: the other contestants do the same work by hand."""
-    argv = [sys.executable, "-m", "builder", "plan", *job.arguments(), "--format", "json"]
-    plan: dict[str, Any] = json.loads(_run(argv, job.environment()))
+@dataclass(slots=True)
+class Ours:
+    """`istio-build push` as a whole process."""
+
+    site: Site
+    tree: Path
+    engine: str
+    checked: PushCheck = field(default_factory=PushCheck)
+
+    @property
+    def name(self) -> str:
+        """The engine: what the figures are called."""
+        return self.engine
+
+    def take_turn(self, work: Work, *, is_new: bool) -> Figures:
+        """See `Contestant.take_turn`."""
+        hub = self.hub(work)
+        mark = self.site.registry.mark()
+        seconds = timed(lambda: self.push(work, self.engine))
+        requests = sum(self.site.registry.requests_since(mark).values())
+        self.checked.check(f"istio-build with {self.engine}", hub, work, is_new=is_new)
+        return Figures(seconds={self.name: seconds}, requests={self.name: requests})
+
+    def push(self, work: Work, engine: str) -> None:
+        """Push with an engine, to this contestant's hub."""
+        argv = [
+            sys.executable,
+            "-m",
+            "builder",
+            "push",
+            "--engine",
+            engine,
+            *settings(self.site, self.tree, self.hub(work), work),
+        ]
+        run(argv, environment(self.site, work))
+
+    def hub(self, work: Work) -> str:
+        """Each engine has its own."""
+        return f"{self.site.registry.host}/{work.name}/{self.engine}"
+
+    def link(self, work: Work) -> None:
+        """See `Contestant.link`. The engine that needs no Docker, so that BuildKit has seen nothing of it, either."""
+        self.push(work, "builtin")
+        for job in (self.site.cache / "jobs").iterdir():
+            for kept in job.iterdir():
+                if kept.is_dir() and kept.name != "programs":
+                    shutil.rmtree(kept)
+
+
+@dataclass(slots=True)
+class ByHand:
+    """`go build` of the same mains with the same flags, platforms side by side; then `docker buildx bake --push` of them.
+
+    Both are figures of their own: the first is what the others are compared with.
+    """
+
+    site: Site
+    tree: Path
+    name: str = "by hand"
+    checked: PushCheck = field(default_factory=PushCheck)
+
+    def take_turn(self, work: Work, *, is_new: bool) -> Figures:
+        """See `Contestant.take_turn`."""
+        hub = self._hub(work)
+        plan, out = self._plan(work, hub), self._out(hub)
+        compiled = timed(lambda: build_all(self.site, self.tree, plan, work, out))
+        for step in plan["compiles"]:
+            for package in step["packages"]:
+                check_program("go build", out / step["key"] / Path(package).name, step["platform"])
+        stage_context(self.site, self.tree, plan, out)
+        baked = timed(lambda: _bake(self.site, plan, work, hub, out))
+        self.checked.check("docker buildx bake", hub, work, is_new=is_new)
+        return Figures(seconds={"go build": compiled, "bake": baked})
+
+    def link(self, work: Work) -> None:
+        """See `Contestant.link`."""
+        hub = self._hub(work)
+        build_all(self.site, self.tree, self._plan(work, hub), work, self._out(hub))
+
+    def _hub(self, work: Work) -> str:
+        return f"{self.site.registry.host}/{work.name}/by-hand"
+
+    def _out(self, hub: str) -> Path:
+        return self.site.scratch / "by-hand" / sha256(hub.encode()).hexdigest()[:12]
+
+    def _plan(self, work: Work, hub: str) -> dict[str, Any]:
+        # Read each time, as Envoy may be a new one, and never timed: what to build is no part of building it by hand.
+        return read_plan(self.site, self.tree, hub, work)
+
+
+@dataclass(slots=True)
+class Imports:
+    """A Python that imports four of the libraries that ours needs, and ends: a scale for what a program in Python costs."""
+
+    tree: Path
+    name: str = "imports"
+
+    def take_turn(self, work: Work, *, is_new: bool) -> Figures:
+        """See `Contestant.take_turn`."""
+        argv = [sys.executable, "-c", "import click, urllib3, yaml, jinja2"]
+        return Figures(seconds={self.name: timed(lambda: run(argv, plain_environment()))})
+
+    def link(self, work: Work) -> None:
+        """It has nothing to link."""
+
+
+def settings(site: Site, tree: Path, hub: str, work: Work) -> list[str]:
+    """The settings of `istio-build` for this work."""
+    words = ["--hub", hub, "--tag", TAG, "--source", str(tree), "--base-registry", site.bases, "--envoy-url", site.envoy_url]
+    for option, values in (("--image", work.images), ("--variant", work.variants), ("--platform", work.platforms)):
+        words += [word for value in values for word in (option, value)]
+    return words
+
+
+def environment(site: Site, work: Work) -> dict[str, str]:
+    """What `istio-build` and the compiler run in."""
+    return plain_environment(
+        GOCACHE=str(work.go_cache),
+        ISTIO_BUILD_CACHE=str(site.cache),
+        ISTIO_BUILD_PROGRESS="quiet",
+        PYTHONPATH=str(ROOT),
+    )
+
+
+def read_plan(site: Site, tree: Path, hub: str, work: Work) -> dict[str, Any]:
+    """What istio-build would do, as JSON values: by hand the same is done."""
+    argv = [sys.executable, "-m", "builder", "plan", *settings(site, tree, hub, work), "--format", "json"]
+    plan: dict[str, Any] = json.loads(run(argv, environment(site, work)))
     return plan
 
 
-def time_push(job: Job, engine: str) -> float:
-    """Seconds that `istio-build push` takes with this engine, as a whole process. Each engine has a hub of its own."""
-    hub = replace(job, hub=f"{job.hub}/{engine}")
-    argv = [sys.executable, "-m", "builder", "push", "--engine", engine, *hub.arguments()]
-    return _timed(lambda: _run(argv, job.environment()))
-
-
-def time_go_build(job: Job, plan: Mapping[str, Any]) -> float:
-    """Seconds of nothing but `go build`: the same flags and mains, the platforms side by side."""
+def build_all(site: Site, tree: Path, plan: Mapping[str, Any], work: Work, out: Path) -> None:
+    """Nothing but `go build`: on each platform one after the other, the platforms side by side."""
     platforms: dict[str, list[Mapping[str, Any]]] = {}
     for step in plan["compiles"]:
         platforms.setdefault(step["platform"], []).append(step)
 
-    def build_all() -> None:
-        with ThreadPoolExecutor(max_workers=len(platforms)) as pool:
-            list(pool.map(lambda steps: _go_build_steps(job, steps, plan["go_version"]), platforms.values()))
+    def build_platform(steps: Sequence[Mapping[str, Any]]) -> None:
+        for step in steps:
+            folder = out / step["key"]
+            folder.mkdir(parents=True, exist_ok=True)
+            argv = [*step["argv"][:2], "-o", f"{folder}/", *step["argv"][2:]]
+            # The Go that istio-build takes: by default the one that the release asks for, which need not be the machine's.
+            # With the compiler's own defaults, whatever istio-build sets to have it work faster.
+            tuned = {name: value for name, value in step["env"].items() if name not in ("GOGC", "GOMEMLIMIT", "GOMAXPROCS")}
+            run(argv, {**environment(site, work), **tuned, "GOTOOLCHAIN": f"go{plan['go_version']}"}, cwd=tree)
 
-    return _timed(build_all)
-
-
-def time_bake(job: Job, plan: Mapping[str, Any]) -> float:
-    """Seconds of a plain `docker buildx bake --push` of the same files: one multi-platform target an image, COPY."""
-    _stage_context(job, plan)
-    definition = _bake_definition(job, plan)
-    argv = [str(find_plugin(os.environ)), "bake", "--file", "-", "--push", "--progress", "plain"]
-    environment = {**job.environment(), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
-    return _timed(lambda: _run(argv, environment, json.dumps(definition)))
+    with ThreadPoolExecutor(max_workers=len(platforms)) as pool:
+        list(pool.map(build_platform, platforms.values()))
 
 
-def _go_build_steps(job: Job, steps: Sequence[Mapping[str, Any]], go_version: str) -> None:
-    for step in steps:
-        _go_build(job, step, go_version)
-
-
-def _go_build(job: Job, step: Mapping[str, Any], go_version: str) -> None:
-    out = job.work / "bare" / step["key"]
-    out.mkdir(parents=True, exist_ok=True)
-    argv = [*step["argv"][:2], "-o", f"{out}/", *step["argv"][2:]]
-    # The Go that istio-build takes: by default the one that the release asks for, which need not be the machine's.
-    _run(argv, {**job.environment(), **step["env"], "GOTOOLCHAIN": f"go{go_version}"}, cwd=job.source)
-
-
-def _stage_context(job: Job, plan: Mapping[str, Any]) -> None:
+def stage_context(site: Site, tree: Path, plan: Mapping[str, Any], out: Path) -> None:
     """Link the compiled and the fetched files into one context, by architecture, as Istio's docker-copy.sh does."""
     for image in plan["images"]:
         for platform in image["platforms"]:
-            folder = job.work / "context" / image["image"] / platform["platform"].partition("/")[2]
+            folder = out / "context" / image["image"] / platform["platform"].partition("/")[2]
             folder.mkdir(parents=True, exist_ok=True)
             for layer in platform["layers"]:
                 for file in layer["files"]:
                     target = folder / Path(file["path"]).name
                     target.unlink(missing_ok=True)
-                    os.link(_origin(job, file["origin"]), target)
+                    os.link(_origin(site, tree, file["origin"], out), target)
 
 
-def _origin(job: Job, origin: Mapping[str, Any]) -> Path:
+def _origin(site: Site, tree: Path, origin: Mapping[str, Any], out: Path) -> Path:
     if "program" in origin:
-        return job.work / "bare" / str(origin["step"]) / str(origin["program"])
+        return out / str(origin["step"]) / str(origin["program"])
     if "source" in origin:
-        copy = job.work / "bare" / Path(origin["source"]).name
-        copy.write_bytes((job.source / origin["source"]).read_bytes())
+        copy = out / Path(origin["source"]).name
+        copy.write_bytes((tree / origin["source"]).read_bytes())
         return copy
     artifact = origin["artifact"]
-    cached = job.work / "cache" / "artifacts"
+    cached = site.cache / "artifacts"
     return next(cached.glob(f"{artifact['sha256']}.*member"), cached / artifact["sha256"])
 
 
-def _bake_definition(job: Job, plan: Mapping[str, Any]) -> dict[str, Any]:
+def _bake(site: Site, plan: Mapping[str, Any], work: Work, hub: str, out: Path) -> None:
+    argv = [str(find_plugin(os.environ)), "bake", "--file", "-", "--push", "--progress", "plain"]
+    variables = {**environment(site, work), "BUILDX_BAKE_ENTITLEMENTS_FS": "0"}
+    run(argv, variables, json.dumps(bake_definition(plan, hub, out)))
+
+
+def bake_definition(plan: Mapping[str, Any], hub: str, out: Path) -> dict[str, Any]:
+    """One target for all platforms of an image: FROM, and a COPY for each file."""
     targets = {}
     for image in plan["images"]:
         files = [file["path"] for layer in image["platforms"][0]["layers"] for file in layer.get("files", ())]
         copies = [f"COPY $${{TARGETARCH}}/{Path(path).name} {path}" for path in files]
         targets[f"{image['image']}-{image['variant']}"] = {
-            "context": str(job.work / "context" / image["image"]),
+            "context": str(out / "context" / image["image"]),
             "dockerfile-inline": "\n".join([f"FROM {image['base']['reference']}", "ARG TARGETARCH", *copies]),
             "platforms": [platform["platform"] for platform in image["platforms"]],
             "attest": ["type=provenance,disabled=true"],
-            "tags": [f"{job.hub}/by-hand/{image['image']}:bench-{image['variant']}"],
+            "tags": [f"{hub}/{image['image']}:{TAG}-{image['variant']}"],
         }
     return {"group": {"default": {"targets": list(targets)}}, "target": targets}
-
-
-def _timed(act: Callable[[], object]) -> float:
-    started = time.monotonic()
-    act()
-    return time.monotonic() - started
-
-
-def _run(argv: Sequence[str], environment: Mapping[str, str], stdin: str = "", cwd: Path | None = None) -> str:
-    done = subprocess.run(argv, env=dict(environment), input=stdin, capture_output=True, text=True, cwd=cwd, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(argv[:4])} … ended with status {done.returncode}:\n{done.stderr[-3000:]}")
-    return done.stdout

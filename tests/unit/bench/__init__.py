@@ -1,0 +1,1 @@
+"""The benchmark: what it counts, checks, works out and draws. What it measures is no test."""
