@@ -138,7 +138,12 @@ class Buildx:
             )
 
     def _start(self, plugin: Path, found: BuilderNodes) -> BuilderNodes:
-        """Nodes of the drivers docker-container and kubernetes are started when they are needed, the first time made."""
+        """Nodes of the drivers docker-container and kubernetes are started when they are needed, the first time made.
+
+        One that is only reached (`remote`) is not there; buildx would wait for it for 20 seconds.
+        """
+        if found.driver == "remote":
+            raise explain_nodes(found.name, found.not_running)
         reason = ""
         try:
             self._run.run([str(plugin), "inspect", "--bootstrap", found.name], env=self._environment)

@@ -80,8 +80,8 @@ def _node(record: dict[str, str]) -> Node:
     )
 
 
-def explain_nodes(builder: str, nodes: Sequence[Node], reason: str) -> EngineError:
-    """The error that nodes which do not answer mean to a user; `reason` is what buildx said of the first."""
+def explain_nodes(builder: str, nodes: Sequence[Node], reason: str = "") -> EngineError:
+    """The error that nodes which do not answer mean to a user; `reason` is what buildx said."""
     which = "; ".join(f"{node}: {redact_url(node.error) or node.status or 'unknown'}" for node in nodes)
     told = f": {redact_url(reason)}" if reason else ""
     return EngineError(

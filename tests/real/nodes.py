@@ -84,25 +84,34 @@ class RealNode:
     platform: str
     engine: str
 
-    def builds(self) -> list[tuple[str, str]]:
-        """What this engine has built, as it tells itself: each build's name and its platform."""
+    def builds(self) -> list["Build"]:
+        """What this engine has built, as it tells itself."""
         environment = {**os.environ, "DOCKER_HOST": f"unix://{self.engine}"}
-        listed = buildx("history", "ls", "--builder", "default", "--no-trunc", "--format", "json", env=environment)
-        found = []
-        for record in map(json.loads, listed.splitlines()):
-            shown = buildx(
-                "history",
-                "inspect",
-                "--builder",
-                "default",
-                "--format",
-                "json",
-                str(record["ref"]).rsplit("/", 1)[-1],
-                env=environment,
-            )
-            document = json.loads(shown)
-            found.append((str(document.get("Target") or record["name"]), ",".join(document.get("Platform") or ())))
-        return found
+        of_it = ("--builder", "default", "--format", "json")
+        listed = buildx("history", "ls", *of_it, "--no-trunc", env=environment)
+        names = [str(json.loads(line)["ref"]).rsplit("/", 1)[-1] for line in listed.splitlines()]
+        return [Build.parse(buildx("history", "inspect", *of_it, name, env=environment)) for name in names]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One build of an engine's history: for which platform, and the images it began with."""
+
+    name: str
+    platform: str
+    images: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Build":
+        """Read what `docker buildx history inspect` prints as JSON."""
+        record = json.loads(text)
+        print(record)
+        images = tuple(str(material["URI"]) for material in record.get("Materials") or ())
+        return cls(name=record["Ref"], platform=",".join(record["Platform"]), images=images)
+
+    def uses(self, image: str) -> bool:
+        """Whether this image, named with its tag, is among them; they are written as package URLs."""
+        return any(image.rpartition(":")[0] in found for found in self.images)
 
 
 def buildx(*words: str, env: dict[str, str] | None = None) -> str:
