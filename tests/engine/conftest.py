@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.engine.buildx import find_plugin
-from tests.real.nodes import TwoNodes, running_nodes
+from tests.real.nodes import NoSecondEngine, TwoNodes, running_nodes
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,18 @@ def go_image(registry: str, bases: str, go: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def two_nodes(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+def second_engines(engine_env: dict[str, str]) -> Iterator[TwoNodes | NoSecondEngine]:
+    """The nodes, or why there are none."""
+    try:
+        with running_nodes() as nodes:
+            yield nodes
+    except NoSecondEngine as error:
+        yield error
+
+
+@pytest.fixture
+def two_nodes(second_engines: TwoNodes | NoSecondEngine, request: pytest.FixtureRequest) -> TwoNodes:
     """A builder of two nodes, neither of them the engine that DOCKER_HOST means."""
-    with running_nodes(tmp_path_factory.mktemp("nodes")) as nodes:
-        yield nodes
+    if isinstance(second_engines, NoSecondEngine):
+        pytest.skip(f"{request.node.nodeid}: NO SECOND ENGINE: {second_engines}")
+    return second_engines

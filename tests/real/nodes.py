@@ -16,8 +16,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from builder.engine.buildx import find_plugin
 from tests import ROOT
 
@@ -105,7 +103,6 @@ class Build:
     def parse(cls, text: str) -> "Build":
         """Read what `docker buildx history inspect` prints as JSON."""
         record = json.loads(text)
-        print(record)
         images = tuple(str(material["URI"]) for material in record.get("Materials") or ())
         return cls(name=record["Ref"], platform=",".join(record["Platform"]), images=images)
 
@@ -141,9 +138,13 @@ class TwoNodes:
         return relays
 
 
+class NoSecondEngine(Exception):
+    """This machine cannot have another engine; the text says why."""
+
+
 @contextmanager
-def running_nodes(directory: Path) -> Iterator[TwoNodes]:
-    """Two engines, and a builder of both. Where they cannot be had, each test that needs them is skipped by its name."""
+def running_nodes() -> Iterator[TwoNodes]:
+    """Two engines, and a builder of both. Raises NoSecondEngine."""
     with ExitStack() as stack:
         nodes = tuple(
             RealNode(name=name, platform=platform, engine=stack.enter_context(_running_engine(f"{name}-{os.getpid()}")))
@@ -164,7 +165,7 @@ def _running_engine(name: str) -> Iterator[str]:
     started = subprocess.run([ROOT / "tools" / "engine", "node", name], check=False, capture_output=True, text=True)
     try:
         if started.returncode:
-            pytest.skip(f"NO SECOND ENGINE: {started.stderr.strip()[-500:]}")
+            raise NoSecondEngine(started.stderr.strip()[-500:])
         yield started.stdout.strip()
     finally:
         subprocess.run([ROOT / "tools" / "engine", "node-down", name], check=True, capture_output=True)
