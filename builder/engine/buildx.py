@@ -11,8 +11,8 @@ from typing import Any
 
 from builder.engine.bake import bake_definition
 from builder.engine.build_log import BuildLog, explain, last_line
-from builder.engine.nodes import BuilderNodes, Node, explain_nodes, misled_platforms, read_builder
-from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
+from builder.engine.nodes import BuilderNodes, explain_nodes, misled_platforms, read_builder
+from builder.errors import AssembleError, BaseImageError, EngineError
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
 from builder.runtime.json_document import parse_json
 from builder.runtime.retry import RetryableError, RetryPolicy
@@ -77,7 +77,8 @@ class Buildx:
         try:
             self._retry.run(lambda: self._bake(argv, json.dumps(definition), on_progress, environment))
         except AssembleError as error:
-            raise self._blame_nodes(plugin, error) from error
+            self._blame_nodes(plugin, error)
+            raise
 
     def _bake(
         self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None], environment: Mapping[str, str]
@@ -154,13 +155,16 @@ class Buildx:
             raise explain_nodes(found.name, started.not_running, reason)
         return started
 
-    def _blame_nodes(self, plugin: Path, error: AssembleError) -> BuilderError:
-        """Of a build that failed because a node went away, buildx tells little more than that a connection broke."""
+    def _blame_nodes(self, plugin: Path, error: AssembleError) -> None:
+        """Of a build that failed because a node went away, buildx tells little more than that a connection broke.
+
+        Raises EngineError where a node is gone.
+        """
         if _PROGRAM_FAILED in error.message:
-            return error
+            return
         found = self._inspect(plugin)
-        gone: tuple[Node, ...] = () if found.is_docker else found.not_running
-        return explain_nodes(found.name, gone, error.message.partition("\n")[0]) if gone else error
+        if found.not_running and not found.is_docker:
+            raise explain_nodes(found.name, found.not_running, error.message.partition("\n")[0]) from error
 
     def _inspect(self, plugin: Path) -> BuilderNodes:
         try:
