@@ -69,6 +69,11 @@ class BuildLog:
 def explain(log: BuildLog, error: ProcessFailed) -> BuilderError:
     """The error that a failed build means to a user."""
     cause = redact_url(log.cause(error.stderr))
+    if "no match for platform in manifest" in cause:
+        return BaseImageError(
+            f"an image lacks the platform of the node that needs it: {cause}",
+            hint="An image to compile in (--compile-in) must have the platform of every node that compiles.",
+        )
     if "failed to resolve source metadata" in cause or "failed to authorize" in cause or "pull access denied" in cause:
         return BaseImageError(
             f"the engine cannot get a base image: {cause}",

@@ -11,7 +11,8 @@ from typing import Any
 
 from builder.engine.bake import bake_definition
 from builder.engine.build_log import BuildLog, explain, last_line
-from builder.errors import BaseImageError, EngineError
+from builder.engine.nodes import BuilderNodes, explain_nodes, misled_platforms, read_builder
+from builder.errors import AssembleError, BaseImageError, EngineError
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
 from builder.runtime.json_document import parse_json
 from builder.runtime.retry import RetryableError, RetryPolicy
@@ -35,7 +36,11 @@ _TEMPORARY = re.compile(
 
 
 class Buildx:
-    """Implements `ports.Engine`. `environment` says which engine (DOCKER_HOST, DOCKER_CONTEXT), `builder` which builder."""
+    """Implements `ports.Engine`. `environment` says which engine (DOCKER_HOST, DOCKER_CONTEXT), `builder` which builder.
+
+    Only where the builder is the Docker engine itself is that engine asked anything (`check_engine`). `warn` hears what
+    of the builder the user should look at.
+    """
 
     def __init__(
         self,
@@ -44,12 +49,14 @@ class Buildx:
         check_engine: Callable[[], None],
         retry: RetryPolicy,
         builder: str = "",
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._run = run
         # Bake asks before it reads or writes outside the working directory; all these paths are of our own making.
         self._environment = {**environment, "BUILDX_BAKE_ENTITLEMENTS_FS": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         self._check_engine = check_engine
         self._builder = builder
+        self._warn = warn
         self._retry = retry
         self._plugin: Path | None = None
         self._lock = threading.Lock()
@@ -67,7 +74,11 @@ class Buildx:
         if self._builder:
             argv += ["--builder", self._builder]
         environment = {**self._environment, **(secrets or {})}
-        self._retry.run(lambda: self._bake(argv, json.dumps(definition), on_progress, environment))
+        try:
+            self._retry.run(lambda: self._bake(argv, json.dumps(definition), on_progress, environment))
+        except AssembleError as error:
+            self._blame_nodes(plugin, error)
+            raise
 
     def _bake(
         self, argv: Sequence[str], definition: str, on_progress: Callable[[str], None], environment: Mapping[str, str]
@@ -110,18 +121,60 @@ class Buildx:
             )
 
     def _check_builder(self, plugin: Path) -> None:
-        """The builder must exist and answer; one of the docker driver also needs the containerd image store."""
+        """The builder must exist, and all its nodes answer; the Docker engine also needs the containerd image store."""
+        found = self._inspect(plugin)
+        if found.is_docker:
+            self._check_engine()
+            return
+        if found.error:
+            raise EngineError(
+                f"builder {found.name} cannot be used: {found.error}", hint=f"See `docker buildx inspect {found.name}`."
+            )
+        if found.not_running:
+            found = self._start(plugin, found)
+        for platform, chosen, native in misled_platforms(found.nodes):
+            self._warn(
+                f"Builder {found.name} does {platform} on its node {chosen.name}, which emulates it, and not on {native.name}: "
+                f"make it with each node's --platform."
+            )
+
+    def _start(self, plugin: Path, found: BuilderNodes) -> BuilderNodes:
+        """Nodes of the drivers docker-container and kubernetes are started when they are needed, the first time made.
+
+        One that is only reached (`remote`) is not there; buildx would wait for it for 20 seconds.
+        """
+        if found.driver == "remote":
+            raise explain_nodes(found.name, found.not_running)
+        reason = ""
+        try:
+            self._run.run([str(plugin), "inspect", "--bootstrap", found.name], env=self._environment)
+        except ProcessFailed as error:
+            reason = last_line(error.stderr).removeprefix("ERROR: ")
+        started = self._inspect(plugin)
+        if started.not_running:
+            raise explain_nodes(found.name, started.not_running, reason)
+        return started
+
+    def _blame_nodes(self, plugin: Path, error: AssembleError) -> None:
+        """Of a build that failed because a node went away, buildx tells little more than that a connection broke.
+
+        Raises EngineError where a node is gone.
+        """
+        if _PROGRAM_FAILED in error.message:
+            return
+        found = self._inspect(plugin)
+        if found.not_running and not found.is_docker:
+            raise explain_nodes(found.name, found.not_running, error.message.partition("\n")[0]) from error
+
+    def _inspect(self, plugin: Path) -> BuilderNodes:
         try:
             argv = [str(plugin), "inspect", *([self._builder] if self._builder else [])]
-            text = self._run.run(argv, env=self._environment).stdout
+            return read_builder(self._run.run(argv, env=self._environment).stdout)
         except ProcessFailed as error:
             raise EngineError(
                 f"builder {self._builder or '(the current one)'} cannot be used: {last_line(error.stderr)}",
                 hint=f"Known builders: {', '.join(self._known_builders(plugin)) or 'none'}. See `docker buildx ls`.",
             ) from error
-        driver = re.search(r"^Driver:[ \t]*(\S*)", text, re.MULTILINE)
-        if driver and driver[1] in ("", "docker"):
-            self._check_engine()
 
     def _known_builders(self, plugin: Path) -> list[str]:
         try:

@@ -95,7 +95,7 @@ class Adapters:
     @cached_property
     def buildx(self) -> Buildx:
         """The engine that assembles images."""
-        return Buildx(self.run, self._environment, self.docker.check, self._retry_program, self._builder)
+        return Buildx(self.run, self._environment, self.docker.check, self._retry_program, self._builder, self.progress.warn)
 
     @cached_property
     def downloader(self) -> HttpDownloader:

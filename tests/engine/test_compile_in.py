@@ -1,34 +1,9 @@
 """Compiling in an image for real: the programs are those that this machine makes."""
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
-from builder.engine.buildx import find_plugin
 from tests.real.program import istio_build
-
-
-@pytest.fixture(scope="module")
-def go_image(registry: str, bases: str, go: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image with this machine's Go, as golang's own are; it needs no network to compile the sample tree."""
-    context = tmp_path_factory.mktemp("go-image")
-    asked = [str(go), "env", "GOROOT", "GOVERSION"]
-    root, version = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()[:2]
-    parts = ("VERSION", "go.env", "bin/go", "pkg/include", "pkg/tool", "src", "lib")
-    skipped = ("--exclude=*_test.go", "--exclude=testdata")
-    subprocess.run(["tar", "-C", root, *skipped, "-cf", context / "go.tar", *parts], check=True)
-    (context / "Dockerfile").write_text(
-        f"FROM {bases}/base:1.29-2026-02-04T19-02-21\nADD go.tar /usr/local/go/\n"
-        f"ENV PATH=/usr/local/go/bin:/usr/bin:/bin GOLANG_VERSION={version.removeprefix('go')}\n"
-    )
-    name = f"{registry}/compile-in/golang:1"
-    output = f"type=image,name={name},push=true,compression=zstd,compression-level=1"
-    argv = [str(find_plugin(os.environ)), "build", "--provenance=false", "--output", output, str(context)]
-    subprocess.run(argv, check=True, capture_output=True)
-    return name
 
 
 class TestForReal:

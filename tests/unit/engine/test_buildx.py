@@ -197,3 +197,12 @@ class TestFailures:
         self, environment: dict[str, str], target: AssemblyTarget, line: str, kind: type[BuilderError]
     ) -> None:
         assert type(explain(failing(f"ERROR: {line}"), environment, target)) is kind
+
+    def test_an_image_without_a_nodes_platform_says_which_image_that_is(
+        self, environment: dict[str, str], target: AssemblyTarget
+    ) -> None:
+        cause = "r/go:1: failed to resolve source metadata for r/go:1: no match for platform in manifest: not found"
+        error = explain(failing(f"ERROR: failed to solve: {cause}"), environment, target)
+        assert isinstance(error, BaseImageError)
+        assert "an image lacks the platform of the node that needs it: failed to solve: r/go:1" in error.message
+        assert "--compile-in" in error.hint
