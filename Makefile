@@ -27,10 +27,10 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: venv ## build and push the sample tree's images for real, ask each who it is, clean up
-	tools/with-engine tools/demo
+	tools/with-engine --if-up $(BIN)/python -m tools.demo
 
 test: venv ## all tests, with a real engine, registry and Go (ARGS='-k push' for some of them)
-	tools/with-engine $(BIN)/pytest $(ARGS)
+	tools/with-engine --if-possible $(BIN)/pytest $(ARGS)
 
 test-fast: venv ## the unit tests, on all cores: in under a minute
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)

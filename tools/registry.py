@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
 from socketserver import TCPServer
-from typing import IO
 
 _BLOCK = 1 << 20
 _LARGEST_MANIFEST = 4 << 20
@@ -81,7 +81,7 @@ class Store:
         self._part(upload).touch()
         return upload
 
-    def append(self, name: str, upload: str, body: IO[bytes], length: int) -> int:
+    def append(self, name: str, upload: str, body: BufferedIOBase, length: int) -> int:
         """Take so many bytes more, and give how many there are now. Raises Refused."""
         with self._lock:
             if self._uploads.get(upload) != name:
@@ -137,7 +137,8 @@ class Store:
         """Take away a tag; or, by its digest, a manifest with all its tags. Raises Refused."""
         with self._lock:
             repository = self._repositories[name]
-            if repository.tags.pop(key, "") or repository.manifests.pop(key, None):
+            gone: object = repository.tags.pop(key, None) or repository.manifests.pop(key, None)
+            if gone:
                 repository.tags = {tag: digest for tag, digest in repository.tags.items() if digest in repository.manifests}
                 return
         raise Refused(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", f"{name} has no manifest {key}")
