@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import threading
 import urllib.parse
 import uuid
@@ -23,6 +24,7 @@ from pathlib import Path
 from socketserver import TCPServer
 
 _BLOCK = 1 << 20
+_TLS_HANDSHAKE = b"\x16"
 _LARGEST_MANIFEST = 4 << 20
 _NAME = r"(?P<name>[a-z0-9][a-z0-9._/-]*)"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -178,6 +180,15 @@ class _Handler(BaseHTTPRequestHandler):
         (re.compile(rf"/v2/{_NAME}/manifests/(?P<key>[^/]+)"), "manifest"),
         (re.compile(rf"/v2/{_NAME}/tags/(?P<key>list)"), "tags"),
     )
+
+    def handle(self) -> None:
+        """Docker tries TLS first, also on loopback, and goes on without where the answer is one of plain HTTP."""
+        if self.connection.recv(1, socket.MSG_PEEK) != _TLS_HANDSHAKE:
+            super().handle()
+            return
+        # What is not read makes closing a reset, and the answer is lost.
+        self.connection.recv(_BLOCK)
+        self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     def _answer(self) -> None:
         url = urllib.parse.urlsplit(self.path)

@@ -99,7 +99,7 @@ def _check_and_start(image: UnpackedImage) -> None:
     for program in foreign(image):
         sys.exit(f"demo: {program.path} on {image.platform} is a program for {program.architecture}")
     own = [program.path for program in programs if program.path.startswith("/usr/local/bin/")]
-    print(f"  {image.platform}: {len(programs)} programs, all ELF for {image.platform.architecture}, among them {', '.join(own)}")
+    print(f"  {image.platform}: ELF headers all for {image.platform.architecture}: {', '.join(own)}, {len(programs) - len(own)} of the base")
     if image.platform != NATIVE:
         return
     for path, words in questions(image.entrypoint, own):

@@ -18,7 +18,8 @@ from tools.serve_artifacts import ArtifactHandler
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLE = ROOT / "examples" / "mini-istio"
-
+# In place of the built-in recipe of that name.
+_RECIPES = Path(__file__).parent / "recipes"
 _KEYRINGS = Path("/usr/share/keyrings")
 # One line of `apt-get --print-uris update`: where a suite of this machine's own archives is described.
 _SUITE = re.compile(r"^'(?P<site>\S+)/dists/(?P<suite>[^/']+)/InRelease'", re.MULTILINE)
@@ -118,12 +119,10 @@ def base_settings(ground: Ground) -> list[str]:
     if archive is None:
         print("no apt-get, or no keyring of Debian or Ubuntu, here: Istio's own base images are taken from Docker Hub")
         return []
-    images = ("--image", "iptables", "--image", "distroless")
+    what = ("--image", "bases", "--bases", "build", "--recipes", str(_RECIPES))
     settings = ("--source", str(ground.source), "--hub", ground.bases, "--engine", "builtin")
-    pushed = ground.istio_build("push", *settings, *images, "--bases", "build", *archive, cache="bases")
-    iptables = next(line for line in pushed if "/iptables:" in line)
-    # `base` has tools to look around with, a hundred packages of them; this one has all that the programs need.
-    return ["--base-registry", ground.bases, "--base", f"base={iptables.partition('@')[0]}"]
+    ground.istio_build("push", *settings, *what, *archive, cache="bases")
+    return ["--base-registry", ground.bases]
 
 
 def _archive() -> Sequence[str] | None:
