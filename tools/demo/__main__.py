@@ -9,20 +9,17 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from builder.engine.docker import DockerEngine
-from builder.errors import BuilderError, EngineError
+from builder.errors import BuilderError
 from builder.images.pull import pull
-from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform
+from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference
 from builder.registry.client import HttpRegistry
 from builder.runtime.retry import RetryPolicy
 from tools.demo.ground import ROOT, Ground, base_settings, prepared
-from tools.demo.pulled import NATIVE, CannotRun, UnpackedImage, foreign
-
-_ENVOY = "/usr/local/bin/envoy"
-_ISTIOCTL = "/usr/local/bin/istioctl"
+from tools.demo.in_docker import run_in_docker, why_no_docker
+from tools.demo.pulled import ISTIOCTL, NATIVE, CannotRun, UnpackedImage, foreign, questions
 
 
 def main() -> None:
@@ -57,7 +54,7 @@ def _show(ground: Ground) -> None:
     _title("The main job, from an empty directory, by Docker's buildx")
     compare(pushed, _timed(ground, *settings, "--engine", "buildx", "--rebuild", cache="buildx"))
     _title("Each image, run by Docker on each platform")
-    _run_in_docker(references)
+    run_in_docker(references, os.environ)
 
 
 def _timed(ground: Ground, *words: str, cache: str) -> list[str]:
@@ -99,70 +96,16 @@ def _check_and_start(image: UnpackedImage) -> None:
     for program in foreign(image):
         sys.exit(f"demo: {program.path} on {image.platform} is a program for {program.architecture}")
     own = [program.path for program in programs if program.path.startswith("/usr/local/bin/")]
-    print(f"  {image.platform}: ELF headers all for {image.platform.architecture}: {', '.join(own)}, {len(programs) - len(own)} of the base")
+    others = len(programs) - len(own)
+    print(f"  {image.platform}: ELF headers all say {image.platform.architecture}: {', '.join(own)}, {others} of the base")
     if image.platform != NATIVE:
         return
     for path, words in questions(image.entrypoint, own):
         print(f"    $ {' '.join((path.rpartition('/')[2], *words))}\n      " + image.run(path, *words).replace("\n", "\n      "))
-    if _ISTIOCTL in own:
+    if ISTIOCTL in own:
         print("    $ istioctl manifest generate: what it installs, from the hub that it was built for")
-        installed = image.run(_ISTIOCTL, "manifest", "generate")
+        installed = image.run(ISTIOCTL, "manifest", "generate")
         print("\n".join(f"      {line.strip()}" for line in installed.splitlines() if re.search(r"hub:|tag:|image:", line)))
-
-
-def questions(entrypoint: Sequence[str], programs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """What to ask of an image: its entry point for its version, and Envoy where there is one."""
-    path = entrypoint[0]
-    asked: list[tuple[str, tuple[str, ...]]] = [(path, ("version", "--remote=false") if path == _ISTIOCTL else ("version",))]
-    return [*asked, (_ENVOY, ("--version",))] if _ENVOY in programs else asked
-
-
-def why_no_docker(environment: Mapping[str, str]) -> str:
-    """Why Docker cannot take part, "" where it can: it has to answer, and to reach our loopback."""
-    address = environment.get("DOCKER_HOST", "")
-    if address and not address.startswith("unix://"):
-        return "it is on another machine, which does not reach this one's loopback"
-    try:
-        DockerEngine(environment).check()
-    except EngineError as error:
-        return error.message
-    return ""
-
-
-def _run_in_docker(references: Sequence[ImageReference]) -> None:
-    docker = DockerEngine(os.environ)
-    for reference in references:
-        envoy = [_ENVOY] if reference.repository.path.endswith("/proxyv2") else []
-        name = reference.repository.path.rpartition("/")[2]
-        entrypoint = _ISTIOCTL if name == "istioctl" else f"/usr/local/bin/{name}"
-        for platform in map(Platform.parse, SUPPORTED_PLATFORMS):
-            for path, words in questions([entrypoint], envoy):
-                _ask_docker(docker, reference, platform, path, words)
-    _forget(references)
-
-
-def _ask_docker(docker: DockerEngine, reference: ImageReference, platform: Platform, path: str, words: Sequence[str]) -> None:
-    try:
-        said = docker.run(str(reference), platform, words, entrypoint=path if path == _ENVOY else "")
-    except EngineError as error:
-        if platform == NATIVE:
-            raise
-        # Most machines do not emulate the other platform, and nothing here installs that.
-        said = f"not run here: {error.message}"
-    print(f"  {platform} {reference.repository.path}: {' '.join(said.split())}")
-
-
-def _forget(references: Sequence[ImageReference]) -> None:
-    """Remove what was pulled to be asked; the engine may be the user's own."""
-    import docker
-
-    client = docker.from_env()
-    for reference in references:
-        try:
-            client.images.remove(str(reference), force=True)
-        except docker.errors.APIError:
-            continue
-    client.close()
 
 
 def _title(text: str) -> None:

@@ -5,7 +5,7 @@ import platform as machine
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +20,8 @@ from builder.oci.overlay import entry_path, find_whiteout
 from builder.oci.reference import Platform, Repository
 from builder.ports import RegistryReader
 
+ISTIOCTL = "/usr/local/bin/istioctl"
+ENVOY = "/usr/local/bin/envoy"
 _HEAD = 64
 NATIVE = Platform("linux", {"x86_64": "amd64", "aarch64": "arm64"}.get(machine.machine(), machine.machine()))
 
@@ -127,3 +129,10 @@ class UnpackedImage:
 def foreign(image: UnpackedImage) -> Iterator[Program]:
     """The programs that would end in `exec format error` on the image's own platform."""
     return (program for program in image.programs() if program.architecture not in (image.platform.architecture, "EM_BPF"))
+
+
+def questions(entrypoint: Sequence[str], programs: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """What to ask of an image: its entry point for its version, and Envoy where there is one."""
+    path = entrypoint[0]
+    asked: list[tuple[str, tuple[str, ...]]] = [(path, ("version", "--remote=false") if path == ISTIOCTL else ("version",))]
+    return [*asked, (ENVOY, ("--version",))] if ENVOY in programs else asked
