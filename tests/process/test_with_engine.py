@@ -22,6 +22,7 @@ up)
         exit 1
     fi
     ;;
+go) echo /false/go/bin ;;
 env) echo "export ISTIO_BUILD_TEST_REGISTRY=127.0.0.1:5" ;;
 esac
 """
@@ -76,7 +77,12 @@ def test_if_possible_goes_on_without_and_says_why(tools: Tools) -> None:
     why = "no Docker engine answers, and only root can start one"
     assert (ran.returncode, ran.stdout) == (0, f"registry= reason={why}\n")
     assert f"NO ENGINE: {why}" in ran.stderr
-    assert tools.calls() == ["status", "up", "down"]
+    assert tools.calls() == ["status", "up", "down", "go"]
+
+
+def test_if_possible_has_go_all_the_same(tools: Tools) -> None:
+    (tools.directory / "cannot").touch()
+    assert tools.run("--if-possible", script='echo "$PATH"').stdout.startswith("/false/go/bin:")
 
 
 @pytest.mark.parametrize(("mode", "extra"), [((), {}), (("--if-possible",), {"ISTIO_BUILD_REQUIRE_ENGINE": "1"})])
