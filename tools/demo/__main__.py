@@ -20,6 +20,7 @@ from builder.runtime.retry import RetryPolicy
 from tools.demo.ground import ROOT, Ground, base_settings, prepared
 from tools.demo.in_docker import run_in_docker, why_no_docker
 from tools.demo.pulled import ISTIOCTL, NATIVE, CannotRun, UnpackedImage, foreign, questions
+from tools.parts import NotProvided
 
 
 def main() -> None:
@@ -29,8 +30,10 @@ def main() -> None:
         try:
             with prepared(state, Path(work)) as ground:
                 _show(ground)
-        except (BuilderError, CannotRun) as error:
+        except (BuilderError, CannotRun, NotProvided) as error:
             sys.exit(f"demo: {error}")
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _show(ground: Ground) -> None:
