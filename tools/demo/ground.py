@@ -19,7 +19,7 @@ from tools.serve_artifacts import ArtifactHandler
 ROOT = Path(__file__).parent.parent.parent
 SAMPLE = ROOT / "examples" / "mini-istio"
 # In place of the built-in recipe of that name.
-_RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parent / "recipes"
 _KEYRINGS = Path("/usr/share/keyrings")
 # One line of `apt-get --print-uris update`: where a suite of this machine's own archives is described.
 _SUITE = re.compile(r"^'(?P<site>\S+)/dists/(?P<suite>[^/']+)/InRelease'", re.MULTILINE)
@@ -119,7 +119,7 @@ def base_settings(ground: Ground) -> list[str]:
     if archive is None:
         print("no apt-get, or no keyring of Debian or Ubuntu, here: Istio's own base images are taken from Docker Hub")
         return []
-    what = ("--image", "bases", "--bases", "build", "--recipes", str(_RECIPES))
+    what = ("--image", "bases", "--bases", "build", "--recipes", str(RECIPES))
     settings = ("--source", str(ground.source), "--hub", ground.bases, "--engine", "builtin")
     ground.istio_build("push", *settings, *what, *archive, cache="bases")
     return ["--base-registry", ground.bases]

@@ -8,12 +8,14 @@ import pytest
 from builder.images.pull import pull
 from builder.oci.layout import Layout
 from builder.oci.reference import ImageReference, Platform
+from builder.recipe.loader import load_recipes
 from tests.fakes.registry import FakeRegistry
 from tests.samples.images import AMD64, ARM64, SampleFile, add_image, make_config, make_digest, make_tar, write_image_index
+from tests.samples.plans import RELEASE
 from tests.samples.programs import make_elf
 from tests.samples.seeding import seed
 from tools.demo.__main__ import compare, unique
-from tools.demo.ground import debian_settings
+from tools.demo.ground import RECIPES, debian_settings
 from tools.demo.in_docker import why_no_docker
 from tools.demo.pulled import UnpackedImage, foreign, questions
 
@@ -109,6 +111,13 @@ def test_packages_come_from_where_this_machine_has_them() -> None:
     assert near[3::2] == ["debian=http://mirror.corp.example/debian", "debian-security=http://mirror.corp.example/security"]
     far = debian_settings("", "trixie")
     assert far[1::2][1:] == ["debian=http://deb.debian.org/debian", "debian-security=http://deb.debian.org/debian-security"]
+
+
+def test_the_demos_base_takes_the_place_of_the_built_in_one() -> None:
+    """Loading checks it for every release."""
+    theirs, ours = load_recipes(build_bases=True).at(RELEASE), load_recipes((RECIPES,), build_bases=True).at(RELEASE)
+    changed = {recipe.image for recipe in ours.images if recipe not in theirs.images}
+    assert (len(ours.images), changed) == (len(theirs.images), {"base"})
 
 
 def test_docker_on_another_machine_takes_no_part() -> None:
