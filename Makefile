@@ -26,11 +26,11 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: venv ## build and push the sample tree's images for real, ask each who it is, clean up
-	tools/with-engine tools/demo
+demo: venv ## the main job on the sample tree, without root or Docker: build, push, pull, look, start
+	tools/with-engine --if-up $(BIN)/python -m tools.demo
 
-test: venv ## all tests, with a real engine, registry and Go (ARGS='-k push' for some of them)
-	tools/with-engine $(BIN)/pytest $(ARGS)
+test: venv ## all tests; as root on Debian, with a Docker engine that it starts (ARGS='-k push' for some of them)
+	tools/with-engine --if-possible $(BIN)/pytest $(ARGS)
 
 test-fast: venv ## the unit tests, on all cores: some 50 s on two
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)

@@ -6,8 +6,8 @@ The directory says what a test may touch, and marks it:
 - `process/`, `contract/`, `parity/`: mark `process`, starts programs on this machine, git and registries among them;
 - `fuzz/`: like `unit/`, on inputs made up at random;
 - `engine/`: mark `engine`, needs what `tools/engine up` provides. `make test` runs pytest with that up and described in the
-  environment; elsewhere these tests are skipped, each by name. CI sets ISTIO_BUILD_REQUIRE_ENGINE=1, and then a
-  skipped one is a failure.
+  environment. Where there is none these tests are skipped, each by name and with the reason. CI sets
+  ISTIO_BUILD_REQUIRE_ENGINE=1, and then a skipped one is a failure.
 
 Nothing is left behind: all that tests and the programs they start write goes below pytest's own temporary directory, which is
 removed at the end (ISTIO_BUILD_KEEP=1 keeps it, to look at after a failure). In CI, what is left elsewhere fails the run.
@@ -92,7 +92,8 @@ def make_writable(remove: Callable[[str], object], path: str, _: object) -> None
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("engine") and not engine_is_up():
         # With its name in the reason, for pytest's summary folds equal ones into a number.
-        pytest.skip(f'{item.nodeid}: NO ENGINE. Run `make test`, or this after `eval "$(tools/engine env)"`')
+        why = os.environ.get("ISTIO_BUILD_NO_ENGINE") or 'run `make test`, or this after `eval "$(tools/engine env)"`'
+        pytest.skip(f"{item.nodeid}: NO ENGINE: {why}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,1 +1,1 @@
-"""What the project is developed with: parity with Istio, the benchmark, and the engine that tests need."""
+"""What the project is developed with: the demo, parity with Istio, the benchmark, and the parts that they and the tests need."""

@@ -1,4 +1,4 @@
-"""The contract of `ports.Registry`, on the fake that other tests lean on and on a real registry."""
+"""The contract of `ports.Registry`: the fake that other tests lean on, the demo's registry, and the CNCF's own."""
 
 import json
 import time
@@ -16,6 +16,7 @@ from builder.registry.client import HttpRegistry
 from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
 from tests.real.registry import registry_program, running_registry
+from tools.registry import serving
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -35,12 +36,18 @@ class Subject:
     repository: Repository
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(scope="module")
+def demo_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("demo-registry")) as host:
+        yield host
+
+
+@pytest.fixture(params=["fake", "demo", "real"])
 def subject(request: pytest.FixtureRequest) -> Subject:
     name = "".join(char if char.isalnum() else "-" for char in request.node.originalname.lower()).strip("-")
     if request.param == "fake":
         return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"))
-    host = str(request.getfixturevalue("real_registry"))
+    host = str(request.getfixturevalue(f"{request.param}_registry"))
     registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
     return Subject(registry, Repository(host, f"contract/{name}"))
 
