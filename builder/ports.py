@@ -94,6 +94,21 @@ class RegistryReader(ImageReader, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBlob:
+    """A blob that a registry has: its bytes as the registry counts them, None where it does not say."""
+
+    size: int | None
+
+
+class BlobFinder(RegistryReader, Protocol):
+    """Tells of layers, too, how long they are, without fetching them."""
+
+    def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
+        """What a puller would find of this blob, None where there is none."""
+        ...
+
+
 class RegistryWriter(Protocol):
     """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
 
