@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from builder.errors import RecipeError, RequestError
 from builder.oci.reference import Hub, ImageReference, Platform
-from builder.plan.tags import image_references, mirror_references, plain_tag
+from builder.plan.tags import image_references, mirror_references
 from builder.recipe.availability import support_at
 from builder.recipe.book import RecipeBook
 from builder.recipe.schema import AssembledImage, BuiltImage, ImageRecipe, Mirror, RootfsImage
@@ -26,7 +26,7 @@ class ExpectedImage:
     """What a recipe says of one variant. "" and () say nothing.
 
     `env` and `labels` are names with the values that are right; none, where it depends on the source. `versions` are those
-    that programs may be stamped with. `optional`: nobody asked for this image by its name. `lacks` are platforms for which
+    that programs may be stamped with. `original` is its tag where Istio itself publishes it. `optional`: nobody asked for this image by its name. `lacks` are platforms for which
     nobody publishes a part of it.
     """
 
@@ -41,6 +41,7 @@ class ExpectedImage:
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     files: tuple[ExpectedFile, ...] = ()
     versions: tuple[str, ...] = ()
+    original: str = ""
     optional: bool = False
     lacks: tuple[Platform, ...] = ()
 
@@ -74,13 +75,6 @@ def expect_release(book: RecipeBook, selection: Selection) -> tuple[tuple[Expect
         if not images and not (selection.variants and recipe.variant_names):
             unknown.append(recipe.image)
     return tuple(found), tuple(unknown)
-
-
-def variant_of(book: RecipeBook, tag: str) -> str:
-    """The variant that a tag names, "" where it names none."""
-    names = sorted({name for recipe in book.images for name in recipe.variant_names})
-    plain = plain_tag(tag, names)
-    return tag.removeprefix(f"{plain}-") if plain != tag else ""
 
 
 def _check_variants(recipes: Sequence[ImageRecipe], selection: Selection) -> None:
@@ -141,6 +135,7 @@ def _expect_built(
         labels=_right_values(book, recipe, recipe.labels, versions),
         files=tuple(files),
         versions=versions,
+        original=_tags(book, recipe, variant, (str(book.istio),))[-1],
     )
 
 

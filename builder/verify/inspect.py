@@ -88,6 +88,33 @@ def inspect_recipe(reference: ImageReference, contents: PlatformContents, expect
             yield Finding(kind="other-hub", reference=reference, platform=platform, message=message, paths=(file.path,))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramFacts:
+    """What a Go program says of itself: the Go and the package that it was built of; version and hub, where they can be told."""
+
+    platform: Platform
+    path: str
+    go: str
+    package: str
+    version: str
+    hub: str
+
+
+def describe_programs(contents: PlatformContents, expected: ExpectedImage | None, hub: Hub | None) -> Iterator[ProgramFacts]:
+    """All Go programs of an image."""
+    for path, program in sorted(contents.files.programs.items()):
+        stamps = dict(program.build.stamps)
+        own = (str(hub),) if hub else ()
+        yield ProgramFacts(
+            platform=contents.platform,
+            path=path,
+            go=program.build.go,
+            package=program.build.path,
+            version=stamped_version(program, expected.versions if expected else ()) or "",
+            hub=next((text for text in (*own, *_ISTIO_HUBS) if any(value.endswith(text) for value in stamps.values())), ""),
+        )
+
+
 def _config_differences(config: ImageConfig, expected: ExpectedImage) -> Iterator[tuple[str, str]]:
     wanted = (
         ("wrong-user", "user", expected.user, config.user),

@@ -1,6 +1,6 @@
 """Starts what an image is for, and asks it for its version."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,13 +68,13 @@ def start_platform(
         yield finding("wrong-version", f"{' '.join(argv)} says {output.strip()[:80]!r}, not {' or '.join(versions)}")
 
 
-def with_fallback(first: Starter, second: Callable[[], Starter]) -> Starter:
-    """The first, and from when it cannot on the second."""
+def with_fallback(first: Starter, second: Starter) -> Starter:
+    """The first, and where that cannot, the second."""
 
     def start(image: ImageReference, platform: Platform, argv: tuple[str, ...]) -> str:
         try:
             return first(image, platform, argv)
         except CannotStart:
-            return second()(image, platform, argv)
+            return second(image, platform, argv)
 
     return start

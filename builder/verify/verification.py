@@ -17,7 +17,14 @@ from builder.verify.contents import LayerContents, LayerReader
 from builder.verify.expectation import ExpectedImage
 from builder.verify.files import stack
 from builder.verify.findings import Finding
-from builder.verify.inspect import PlatformContents, inspect_machine, inspect_recipe, inspect_twins
+from builder.verify.inspect import (
+    PlatformContents,
+    ProgramFacts,
+    describe_programs,
+    inspect_machine,
+    inspect_recipe,
+    inspect_twins,
+)
 from builder.verify.look import Looker, PlatformLook
 from builder.verify.once import Once
 from builder.verify.puller import Puller
@@ -52,6 +59,7 @@ class VerifiedImage:
     digest: str
     platforms: tuple[PlatformLook, ...]
     findings: tuple[Finding, ...]
+    programs: tuple[ProgramFacts, ...] = ()
     started: tuple[Started, ...] = ()
     comparison: Comparison | None = None
 
@@ -173,7 +181,15 @@ class _Verifier:
         comparison = None
         if self._context.originals and wanted.original:
             comparison = self._context.originals.compare(wanted.reference, look.platforms, image.digest, wanted.original)
-        return replace(image, platforms=look.platforms, findings=(*findings, *failed), started=started, comparison=comparison)
+        programs = [fact for each in contents for fact in describe_programs(each, wanted.expected, wanted.hub)]
+        return replace(
+            image,
+            platforms=look.platforms,
+            findings=(*findings, *failed),
+            programs=tuple(programs),
+            started=started,
+            comparison=comparison,
+        )
 
     def _start(self, wanted: Wanted, platforms: Sequence[PlatformLook]) -> tuple[tuple[Started, ...], tuple[Finding, ...]]:
         if not self._context.start:
