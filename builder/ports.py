@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from builder.oci.image_config import AddedConfig, BaseImage
-from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.manifest import Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Platform, Repository
 
 
@@ -92,13 +92,6 @@ class RegistryReader(ImageReader, Protocol):
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether a puller would find this blob."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundBlob:
-    """A blob that a registry has: its bytes as the registry counts them, None where it does not say."""
-
-    size: int | None
 
 
 class BlobFinder(RegistryReader, Protocol):

@@ -10,6 +10,7 @@ from builder.cli.text import format_size, format_table, printable
 from builder.oci.reference import Platform
 from builder.verify.compare import Comparison
 from builder.verify.findings import Finding, Remedies, fix_hint
+from builder.verify.look import PlatformLook
 from builder.verify.verification import Verification, VerifiedImage
 
 # Of the form of the JSON. It changes where a program that reads it has to.
@@ -65,9 +66,8 @@ def verify_junit(verification: Verification, release: str) -> str:
 def verify_verdict(verification: Verification) -> str:
     """What is wrong, in a sentence; "" where nothing is."""
     wrong = sum(1 for image in verification.images if any(_is_fault(finding) for finding in image.findings))
-    return (
-        f"{_count(len(verification.faults), 'fault')} in {wrong} of {_count(len(verification.images), 'image')}" if wrong else ""
-    )
+    faults, images = _count(len(verification.faults), "fault"), _count(len(verification.images), "image")
+    return f"{faults} in {wrong} of {images}" if wrong else ""
 
 
 def _is_fault(finding: Finding) -> bool:
@@ -169,45 +169,43 @@ def _remedies(image: VerifiedImage, release: str) -> Remedies:
 
 def _image_json(image: VerifiedImage, release: str) -> dict[str, Any]:
     expected = image.wanted.expected
-    findings = [
-        {
-            "kind": finding.kind,
-            "severity": finding.severity,
-            "reference": str(finding.reference),
-            "platform": finding.platform,
-            "message": finding.message,
-            "paths": list(finding.paths),
-            "fix": fix_hint(finding, _remedies(image, release)),
-        }
-        for finding in image.findings
-    ]
     return {
         "references": [str(reference) for reference in image.references],
         "image": expected.image if expected else "",
         "variant": expected.variant if expected else "",
         "digest": image.digest,
         "wanted_platforms": [str(platform) for platform in image.wanted.platforms],
-        "platforms": [
-            {
-                "platform": str(look.platform),
-                "digest": str(look.manifest.digest),
-                "size": look.size,
-                "layers": [str(layer.digest) for layer in look.manifest.layers()],
-                "programs": [
-                    {"path": fact.path, "go": fact.go, "package": fact.package, "version": fact.version, "hub": fact.hub}
-                    for fact in image.programs
-                    if fact.platform == look.platform
-                ],
-                "started": [
-                    {"command": list(started.argv), "output": started.output}
-                    for started in image.started
-                    if started.platform == look.platform
-                ],
-            }
-            for look in image.platforms
-        ],
-        "findings": findings,
+        "platforms": [_platform_json(image, look) for look in image.platforms],
+        "findings": [_finding_json(finding, image, release) for finding in image.findings],
         "comparison": _comparison_json(image.comparison) if image.comparison else None,
+    }
+
+
+def _platform_json(image: VerifiedImage, look: PlatformLook) -> dict[str, Any]:
+    programs = (fact for fact in image.programs if fact.platform == look.platform)
+    started = (started for started in image.started if started.platform == look.platform)
+    return {
+        "platform": str(look.platform),
+        "digest": str(look.manifest.digest),
+        "size": look.size,
+        "layers": [str(layer.digest) for layer in look.manifest.layers()],
+        "programs": [
+            {"path": fact.path, "go": fact.go, "package": fact.package, "version": fact.version, "hub": fact.hub}
+            for fact in programs
+        ],
+        "started": [{"command": list(entry.argv), "output": entry.output} for entry in started],
+    }
+
+
+def _finding_json(finding: Finding, image: VerifiedImage, release: str) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "severity": finding.severity,
+        "reference": str(finding.reference),
+        "platform": finding.platform,
+        "message": finding.message,
+        "paths": list(finding.paths),
+        "fix": fix_hint(finding, _remedies(image, release)),
     }
 
 

@@ -59,6 +59,13 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBlob:
+    """A blob that a registry has: its bytes as the registry counts them, None where it does not say."""
+
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The exact bytes of an index or image manifest, with their media type."""
 

@@ -54,7 +54,7 @@ class DockerStarter:
         try:
             return self._engine.run(reference, platform, argv[1:], entrypoint=argv[0])
         except EngineError as error:
-            # Of a program for the right machine, which has been looked at already, it says that the engine cannot run that machine's.
+            # Whether the program is for the right machine its header has told: this says what the engine can run.
             if "exec format error" in error.message and platform != native_platform():
                 raise CannotStart(f"this engine cannot run {platform}: install qemu-user-static there") from error
             raise

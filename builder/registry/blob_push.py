@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from builder.errors import AccessDenied, RegistryError
 from builder.net.session import header_text
-from builder.oci.manifest import Descriptor
+from builder.oci.manifest import Descriptor, FoundBlob
 from builder.oci.reference import Digest, Repository
-from builder.ports import FoundBlob, UploadOutcome
+from builder.ports import UploadOutcome
 from builder.registry.auth import pull_scope, push_scope
 from builder.registry.checks import check_stored
 from builder.registry.connection import Call, RegistryConnections, Upload, with_digest

@@ -10,9 +10,9 @@ from pathlib import Path
 from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile, file_sha256
 from builder.net.session import DOCKER_CERTIFICATES, Waiting
-from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
+from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
-from builder.ports import FoundBlob, UploadOutcome
+from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
 from builder.registry.blob_push import BlobPush, find_blob

@@ -26,8 +26,8 @@ class ExpectedImage:
     """What a recipe says of one variant. "" and () say nothing.
 
     `env` and `labels` are names with the values that are right; none, where it depends on the source. `versions` are those
-    that programs may be stamped with. `original` is its tag where Istio itself publishes it. `optional`: nobody asked for this image by its name. `lacks` are platforms for which
-    nobody publishes a part of it.
+    that programs may be stamped with. `original` is its tag where Istio itself publishes it. `optional`: nobody asked for
+    this image by its name. `lacks` are platforms for which nobody publishes a part of it.
     """
 
     image: str

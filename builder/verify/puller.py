@@ -1,8 +1,8 @@
 """A puller's eyes: manifests, configurations and sizes of blobs behind references, each asked for once."""
 
-from builder.oci.manifest import Descriptor, ImageConfig, Manifest
+from builder.oci.manifest import Descriptor, FoundBlob, ImageConfig, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
-from builder.ports import BlobFinder, FoundBlob
+from builder.ports import BlobFinder
 from builder.verify.once import Once
 
 

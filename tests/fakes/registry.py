@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from builder.errors import RegistryError
-from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.manifest import Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
-from builder.ports import FoundBlob, UploadOutcome
+from builder.ports import UploadOutcome
 
 
 class FakeRegistry:
