@@ -86,6 +86,9 @@ def _platforms(image: VerifiedImage) -> list[Platform]:
 
 def _rows(image: VerifiedImage) -> Iterator[tuple[str, ...]]:
     name = _name(image)
+    if not image.digest:
+        yield name, "-", "-", "-", ", ".join(finding.kind for finding in image.findings)
+        return
     looks = {look.platform: look for look in image.platforms}
     for platform in _platforms(image):
         look = looks.get(platform)

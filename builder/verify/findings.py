@@ -103,7 +103,9 @@ def fix_hint(finding: Finding, known: Remedies) -> str:
         return ""
     variant = f" --variant {known.variant}" if known.variant else ""
     tag = f" --tag {known.tag}" if known.tag != known.release else ""
-    return f"istio-build push --hub {hub} --istio {known.release}{tag} --image {known.image}{variant} --rebuild"
+    # What is not there is built anyway; what is there may have been made of the same inputs.
+    anew = "" if finding.kind.startswith("missing-") else " --rebuild"
+    return f"istio-build push --hub {hub} --istio {known.release}{tag} --image {known.image}{variant}{anew}"
 
 
 def name_paths(paths: Iterable[str]) -> str:

@@ -149,7 +149,7 @@ class _Verifier:
                 if found.error:
                     raise found.error
                 if found.manifest is None:
-                    return replace(empty, findings=(_missing(first),))
+                    return replace(empty, findings=(_missing(first, references[1:]),))
                 image = self._look(replace(empty, digest=str(found.manifest.digest)), found.manifest)
             except RegistryError as error:
                 return replace(empty, findings=(self._unreadable(first, error),))
@@ -239,17 +239,19 @@ class _Verifier:
             raise
 
 
-def _missing(wanted: Wanted) -> Finding:
+def _missing(wanted: Wanted, others: Sequence[ImageReference]) -> Finding:
     optional = bool(wanted.expected and wanted.expected.optional)
     kind = "missing-image" if optional else "missing-tag"
-    return Finding(kind=kind, reference=wanted.reference, message="it does not exist")
+    more = f", nor does {', '.join(other.tag for other in others)}" if others else ""
+    return Finding(kind=kind, reference=wanted.reference, message=f"it does not exist{more}")
 
 
 def _group(wanted: Sequence[Wanted], found: Sequence[_Found]) -> Iterator[tuple[Sequence[Wanted], _Found]]:
     """Tags that are the same image of the same expectation are looked at as one."""
     groups: dict[object, tuple[list[Wanted], _Found]] = {}
     for each, where in zip(wanted, found, strict=True):
-        digest = str(where.manifest.digest) if where.manifest else str(each.reference)
+        # All that an image lacks is told at once.
+        digest = str(where.manifest.digest) if where.manifest else str(where.error or "")
         key = (each.reference.repository, digest, each.expected, each.platforms)
         groups.setdefault(key, ([], where))[0].append(each)
     return iter(groups.values())
