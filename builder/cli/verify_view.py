@@ -93,7 +93,8 @@ def _rows(image: VerifiedImage) -> Iterator[tuple[str, ...]]:
     for platform in _platforms(image):
         look = looks.get(platform)
         kinds = Counter(finding.kind for finding in image.findings_on(platform))
-        result = ", ".join(kinds) or "ok"
+        started = any(entry.platform == platform for entry in image.started)
+        result = ", ".join(kinds) or ("ok, started" if started else "ok")
         yield name, str(platform), look.manifest.digest.short if look else "-", format_size(look.size) if look else "-", result
         name = ""
 
