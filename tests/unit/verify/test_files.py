@@ -28,16 +28,9 @@ def test_a_file_above_replaces_one_below(tmp_path: Path) -> None:
 
 
 def test_whiteouts_remove_what_is_below(tmp_path: Path) -> None:
-    below = contents(
-        tmp_path, *(SampleFile(path=path, content=make_go_program("amd64")) for path in ("/d/a", "/d/b", "/e/c", "/f"))
-    )
-    above = contents(
-        tmp_path,
-        SampleFile(path="/d/.wh.a"),
-        SampleFile(path="/e/.wh..wh..opq"),
-        SampleFile(path="/e/new"),
-        SampleFile(path="/.wh.f"),
-    )
+    paths = ("/d/a", "/d/b", "/e/c", "/f")
+    below = contents(tmp_path, *(SampleFile(path=path, content=make_go_program("amd64")) for path in paths))
+    above = contents(tmp_path, *(SampleFile(path=path) for path in ("/d/.wh.a", "/e/.wh..wh..opq", "/e/new", "/.wh.f")))
     files = stack([below, above])
     assert sorted(files.entries) == ["/d/b", "/e/new"]
     assert sorted(files.programs) == ["/d/b"]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,9 +128,7 @@ def test_layers_that_another_command_has_fetched_are_not_fetched_again(hub: Samp
         ({"labels": (("org.opencontainers.image.version", "1.28.0"),)}, "wrong-label", "'1.28.0'"),
     ],
 )
-def test_settings_are_those_of_the_recipe(
-    changes: dict[str, object], kind: str, told: str, hub: SampleHub, tmp_path: Path
-) -> None:
+def test_settings_are_those_of_the_recipe(changes: dict[str, Any], kind: str, told: str, hub: SampleHub, tmp_path: Path) -> None:
     reference = both(hub, arm64=hub.pilot(ARM64, **changes))
     (finding,) = verify([wanted(reference, expected=expected_pilot())], context(hub.registry, tmp_path)).findings
     assert (finding.kind, finding.platform) == (kind, "linux/arm64")
