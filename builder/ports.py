@@ -139,7 +139,7 @@ class TagStore(Protocol):
         ...
 
 
-class Registry(RegistryReader, RegistryWriter, TagStore, Protocol):
+class Registry(BlobFinder, RegistryWriter, TagStore, Protocol):
     """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 

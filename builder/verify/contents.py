@@ -23,6 +23,8 @@ from builder.runtime.progress import Progress
 # Of what is remembered: it changes with anything that is read of a layer.
 _VERSION = 1
 _LARGEST = 1 << 28
+# Istio's largest, Envoy with its symbols, has some hundred megabytes; a layer that is small may unpack to anything.
+_LARGEST_PROGRAM = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,17 +117,20 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, scratch: Path) -
 
 
 class _ProgramCopy:
-    """Keeps what is an ELF program, and nothing of other files."""
+    """Keeps what is an ELF program of a size that programs have, and nothing of other files."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._begun = False
+        self._size = 0
         self.is_program = False
 
     def __call__(self, chunk: bytes) -> None:
-        if not self._begun:
-            self._begun = True
+        if not self._size:
             self.is_program = chunk.startswith(b"\x7fELF")
+        self._size += len(chunk)
+        if self._size > _LARGEST_PROGRAM and self.is_program:
+            self.is_program = False
+            self._file.truncate(0)
         if self.is_program:
             self._file.write(chunk)
 

@@ -5,6 +5,7 @@ No layer is fetched.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from builder.errors import RegistryError
 from builder.oci.manifest import CONFIG, INDEX_TYPES, Descriptor, ImageConfig, Manifest
@@ -17,6 +18,9 @@ _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _EVERY_CPU = {"amd64": ("", "v1"), "arm64": ("", "v8")}
 # Nothing that is made has more than one index in another.
 _DEEPEST = 4
+# Each is asked for. Images of Istio's have some ten of either; Docker takes 127 layers at most.
+_MOST_ENTRIES = 500
+_MOST_LAYERS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,10 @@ class Looker:
         return [look] if look.platform in wanted else []
 
     def _look_at_index(self, wanted: Sequence[Platform]) -> list[PlatformLook]:
-        entries = list(self._entries(self._root, 0))
+        entries = list(islice(self._entries(self._root, 0), _MOST_ENTRIES + 1))
+        if len(entries) > _MOST_ENTRIES:
+            self._tell("corrupt-manifest", f"it lists more than {_MOST_ENTRIES} manifests, and is looked at no further")
+            return []
         manifests = {entry.descriptor.digest: self._find(entry) for entry in entries}
         looks = []
         for platform in wanted:
@@ -107,8 +114,9 @@ class Looker:
 
     def _entries(self, index: Manifest, depth: int) -> Iterator[_Entry]:
         """All that an index lists, and what the indexes list that it lists."""
+        children = index.children()
         variants = [_variant_of(entry) for entry in index.json().get("manifests") or ()]
-        for child, variant in zip(index.children(), variants, strict=True):
+        for child, variant in zip(children, variants, strict=True):
             entry = _Entry(descriptor=child, variant=variant)
             if child.media_type not in INDEX_TYPES:
                 yield entry
@@ -161,6 +169,9 @@ class Looker:
                 return None
             config = self._find_config(manifest, platform)
             layers = manifest.layers()
+            if len(layers) > _MOST_LAYERS:
+                self._tell("corrupt-manifest", f"it has {len(layers)} layers, and is looked at no further", platform)
+                return None
         except RegistryError as error:
             if not error.damaged:
                 raise

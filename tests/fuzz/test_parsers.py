@@ -444,6 +444,15 @@ class TestArchives:
             assert isinstance(fits, bool)
             assert what
 
+    @few
+    @given(BYTES | changed(make_go_program("arm64", stamps=("1.29.0",))) | changed(make_old_go_program()))
+    @example(b"\xff Go buildinf:\x08\x02".ljust(32, b"\0") + b"\xff" * 10)
+    @example(b"\xff Go buildinf:\x08\0" + b"\xff" * 64)
+    @example(make_elf("amd64")[:32] + b"\xff" * 40 + b"\xff Go buildinf:\x08\0".rjust(24, b"\0") + b"\0" * 32)
+    def test_what_go_wrote_into_a_program(self, content: bytes) -> None:
+        found = read_build_info(content)
+        assert found is None or found.go.startswith(("go", "devel"))
+
 
 TREE = ["go.mod", "VERSION", "istio.deps", "Makefile.core.mk"]
 TEMPLATE = b"{% for a in x %}{{ a | quoted }}{% endfor %}"

@@ -65,7 +65,8 @@ def test_the_schema_refuses_what_is_not_in_it(hub: SampleHub, tmp_path: Path) ->
     jsonschema_rs.meta.validate(SCHEMA)
     document = verify_json(verified(hub, tmp_path, both(hub)), "")
     jsonschema_rs.validate(SCHEMA, document)
-    for change in ({"schema_version": 2}, {"more": 1}, {"images": [{}]}):
+    changes: list[dict[str, Any]] = [{"schema_version": 2}, {"more": 1}, {"images": [{}]}]
+    for change in changes:
         with pytest.raises(jsonschema_rs.ValidationError):
             jsonschema_rs.validate(SCHEMA, {**document, **change})
 

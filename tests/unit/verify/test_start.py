@@ -17,7 +17,7 @@ from tests.samples.images import AMD64, ARM64
 VERSIONS = ("1.29.0",)
 
 
-def look(**changes: Any) -> tuple[ImageReference, PlatformLook]:
+def look(**changes: Any) -> tuple[ImageReference, PlatformLook]:  # noqa: ANN401 - fields of the value
     hub = SampleHub(Hub.parse("docker.io/me").repository("pilot"))
     reference = both(hub, *(hub.pilot(platform, **changes) for platform in (AMD64, ARM64)))
     root = hub.registry.get_manifest(reference)
@@ -45,7 +45,11 @@ def fail(error: Exception) -> Callable[[], str]:
     return answer
 
 
-def start(starter: Starter, versions: tuple[str, ...] = VERSIONS, **changes: Any) -> Sequence[Finding | Started]:
+def start(
+    starter: Starter,
+    versions: tuple[str, ...] = VERSIONS,
+    **changes: Any,  # noqa: ANN401 - fields of the value
+) -> Sequence[Finding | Started]:
     return list(start_platform(*look(**changes), starter, versions))
 
 
