@@ -97,14 +97,14 @@ def fix_hint(finding: Finding, known: Remedies) -> str:
         return f"docker login {target.repository.registry}"
     if remedy == "install" and known.tag:
         return f"istioctl install --set hub={hub} --set tag={known.tag}"
-    if remedy == "copy" or (remedy == "push" and not known.release):
+    if (remedy == "copy" and known.original) or (remedy in ("copy", "push") and not known.release):
         return copy
-    if remedy != "push":
+    if remedy not in ("copy", "push"):
         return ""
     variant = f" --variant {known.variant}" if known.variant else ""
     tag = f" --tag {known.tag}" if known.tag != known.release else ""
     # What is not there is built anyway; what is there may have been made of the same inputs.
-    anew = "" if finding.kind.startswith("missing-") else " --rebuild"
+    anew = "" if finding.kind in ("missing-tag", "missing-image") else " --rebuild"
     return f"istio-build push --hub {hub} --istio {known.release}{tag} --image {known.image}{variant}{anew}"
 
 

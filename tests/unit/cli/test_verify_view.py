@@ -95,7 +95,7 @@ def test_the_table_says_what_is_wrong_and_how_it_is_mended(hub: SampleHub, tmp_p
     found = verified(hub, tmp_path, only_one_platform(hub), expected=pilot())
     text = verify_table(found, "1.29.0", fix=True)
     assert "error: missing-platform: docker.io/me/pilot:1.29.0 linux/arm64: lost linux/arm64: pushed by a tool" in text
-    assert "  mend it: crane copy SOURCE docker.io/me/pilot:1.29.0" in text
+    assert "  mend it: istio-build push --hub docker.io/me --istio 1.29.0 --image pilot --variant debug --rebuild" in text
     assert "mend it" not in verify_table(found, "1.29.0", fix=False)
     assert verify_verdict(found) == "1 fault in 1 of 1 image"
 
@@ -173,6 +173,9 @@ def test_printable_writes_out_what_cannot_be_seen() -> None:
             {"original": "docker.io/istio/pilot:1.29.0-debug"},
             "crane copy docker.io/istio/pilot:1.29.0-debug docker.io/me/pilot:1.29.0",
         ),
+        # An index that lost a platform may have been made of the same inputs.
+        ("missing-platform", {}, "istio-build push --hub docker.io/me --istio 1.29.0 --image pilot --variant debug --rebuild"),
+        ("missing-platform", {"release": ""}, "crane copy SOURCE docker.io/me/pilot:1.29.0"),
         ("wrong-user", {"release": ""}, "crane copy SOURCE docker.io/me/pilot:1.29.0"),
         ("unreadable", {}, "docker login docker.io"),
         ("other-hub", {}, "istioctl install --set hub=docker.io/me --set tag=1.29.0"),
