@@ -12,7 +12,7 @@ from builder.plan.model import ImagePlan, PlatformImage
 from builder.runtime.atomic_file import sum_file
 
 # Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
-_FOR_EVERY_KERNEL = "EM_BPF"
+FOR_EVERY_KERNEL = "EM_BPF"
 
 # What of a configuration no recipe can say and a Dockerfile can, and by which instruction:
 # https://docs.docker.com/reference/dockerfile/
@@ -207,7 +207,7 @@ def foreign_programs(entries: Iterable[LayerEntry], platform: Platform) -> tuple
     return tuple(
         entry
         for entry in entries
-        if entry.architecture not in ("", platform.architecture, _FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
+        if entry.architecture not in ("", platform.architecture, FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
     )
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.images.check import foreign_programs
+from builder.images.check import FOR_EVERY_KERNEL, foreign_programs
 from builder.oci.go_build_info import is_revision
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import Hub, ImageReference, Platform
@@ -59,7 +59,7 @@ def inspect_twins(reference: ImageReference, platforms: Sequence[PlatformContent
             )
             paths = sorted(path for path in own.keys() & other.keys() if own[path].sha256 == other[path].sha256)
             # Bytecode for the kernel is the same everywhere.
-            paths = [path for path in paths if own[path].architecture != "EM_BPF"]
+            paths = [path for path in paths if own[path].architecture != FOR_EVERY_KERNEL]
             if paths:
                 yield Finding(
                     kind="same-program",
