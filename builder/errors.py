@@ -15,7 +15,7 @@
     ├── RegistryError              13   a registry answered with an error
     │   └── AccessDenied           14   a registry refused us (401, 403)
     ├── PublishError               15   tags could not be moved; says what was put back
-    ├── VerifyError                16   what a puller would get is not what was pushed
+    ├── VerifyError                16   what a puller would get is not what was pushed, or not what it should be
     ├── DiskFull                   17   no space left
     ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
     ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
@@ -117,14 +117,16 @@ class RegistryError(BuilderError):
     """A registry answered with an error, or not at all.
 
     `status` is the HTTP status, 0 where there was no answer. `temporary` says that the same request may succeed later.
+    `damaged`: there was one, but what came is not what its digest or its type promises.
     """
 
     exit_code = 13
 
-    def __init__(self, message: str, *, hint: str = "", status: int = 0, temporary: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str = "", status: int = 0, temporary: bool = False, damaged: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.temporary = temporary
+        self.damaged = damaged
 
 
 class AccessDenied(RegistryError):
@@ -140,7 +142,7 @@ class PublishError(BuilderError):
 
 
 class VerifyError(BuilderError):
-    """What a puller would get is not what was pushed."""
+    """What a puller would get is not what was pushed, or not what it should be."""
 
     exit_code = 16
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from builder.oci.image_config import AddedConfig, BaseImage
-from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.manifest import Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Platform, Repository
 
 
@@ -94,6 +94,14 @@ class RegistryReader(ImageReader, Protocol):
         ...
 
 
+class BlobFinder(RegistryReader, Protocol):
+    """Tells of layers, too, how long they are, without fetching them."""
+
+    def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
+        """What a puller would find of this blob, None where there is none."""
+        ...
+
+
 class RegistryWriter(Protocol):
     """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
 
@@ -131,7 +139,7 @@ class TagStore(Protocol):
         ...
 
 
-class Registry(RegistryReader, RegistryWriter, TagStore, Protocol):
+class Registry(BlobFinder, RegistryWriter, TagStore, Protocol):
     """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 

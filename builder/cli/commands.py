@@ -14,8 +14,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.cli.options import collect_given, go, how, is_flag, only_shard, output, setting, source, what, where, words
+from builder.cli.options import (
+    collect_given,
+    go,
+    how,
+    is_flag,
+    no_source,
+    only_shard,
+    output,
+    setting,
+    source,
+    what,
+    where,
+    words,
+)
 from builder.cli.session import open_adapters, waiting
+from builder.cli.verify_command import verify
 from builder.cli.voice import Voice
 from builder.config.options import OPTIONS, find_option
 from builder.errors import NotReadBack, RequestError
@@ -202,6 +216,9 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
         click.echo(f"\n{book.note(release)}", err=True)
 
 
+cli.add_command(verify)
+
+
 @cli.command()
 @click.option("--project", is_flag=True, help="The schema of istio-build.yaml instead.")
 def schema(project: bool) -> None:
@@ -226,7 +243,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
         raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
     given = collect_given(context)
-    job = make_job({**given, **_no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
+    job = make_job({**given, **no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
     hubs = job.request.hubs if "hub" in given else ()
     tags = job.request.tags if "tag" in given else ()
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
@@ -257,12 +274,6 @@ def _part_of(plan: "Plan", number: int, count: int) -> "Plan":
     from builder.plan.shards import take_shard
 
     return take_shard(plan, number, count) if count else plan
-
-
-def _no_source() -> dict[str, Any]:
-    from builder.config.settings import Given
-
-    return {"source": Given(words=(".",), origin="--from"), "istio": Given(words=(), origin="--from")}
 
 
 def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noqa: ANN401 - Platform, imported late

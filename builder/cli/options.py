@@ -50,10 +50,8 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 
 where = _settings(WHERE)
-source = all_of(
-    _settings(SOURCE),
-    click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default."),
-)
+project_file = click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default.")
+source = all_of(_settings(SOURCE), project_file)
 go = _settings(GO)
 what = all_of(source, _settings(WHAT, GO))
 how = all_of(
@@ -110,6 +108,13 @@ def collect_given(context: click.Context) -> dict[str, Any]:
         from_variable = context.get_parameter_source(option.name) is ParameterSource.ENVIRONMENT
         given[option.name] = Given(words=words, origin=option.variable if from_variable else option.flag)
     return given
+
+
+def no_source() -> "dict[str, Given]":
+    """For commands that build nothing: what the project file says of a source is not asked for."""
+    from builder.config.settings import Given
+
+    return {"source": Given(words=(".",), origin="no source"), "istio": Given(words=(), origin="no source")}
 
 
 def is_flag(context: click.Context, name: str) -> bool:

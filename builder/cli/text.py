@@ -1,4 +1,4 @@
-"""Tables and sizes for people."""
+"""Tables and sizes for people, and texts of others made fit for a terminal."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,11 @@ def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Left-aligned columns, two spaces between them."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey written out: control characters, and those that turn the direction of writing."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def format_size(count: int) -> str:

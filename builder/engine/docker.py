@@ -27,6 +27,10 @@ class DockerEngine:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
 
+    def ping(self) -> None:
+        """Raises EngineError where no engine answers."""
+        self._connect().close()
+
     def check(self) -> None:
         """Raises EngineError unless the engine answers and its image store can hold and export several platforms."""
         import docker

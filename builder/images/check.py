@@ -1,6 +1,6 @@
 """Checks an assembled image against its plan before one byte leaves the machine. Reads the layout, touches nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from builder.plan.model import ImagePlan, PlatformImage
 from builder.runtime.atomic_file import sum_file
 
 # Bytecode that is loaded into the kernel and not run as a program; libxdp1 of Debian marks its own executable.
-_FOR_EVERY_KERNEL = "EM_BPF"
+FOR_EVERY_KERNEL = "EM_BPF"
 
 # What of a configuration no recipe can say and a Dockerfile can, and by which instruction:
 # https://docs.docker.com/reference/dockerfile/
@@ -125,7 +125,7 @@ def _check_child(layout: Layout, child: Descriptor, read: ReadLayer) -> None:
             _check_blob(layout, layer)
         return
     entries = [entry for layer in manifest.layers() for entry in _read_whole(layout, layer, read)]
-    wrong = _foreign_programs(entries, child.platform)
+    wrong = _name_foreign(entries, child.platform)
     if wrong:
         raise CheckError(f"{layout.root} on {child.platform}: {'; '.join(wrong)}")
 
@@ -190,7 +190,7 @@ def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntr
     # Directories come along with files; only those that were planned as such are looked at.
     directories = {file.path for file in expected if file.kind == "directory"}
     found = {entry.path: entry for entry in entries if entry.kind != "directory" or entry.path in directories}
-    findings = _foreign_programs(entries, platform)
+    findings = _name_foreign(entries, platform)
     for file in expected:
         entry = found.pop(file.path, None)
         if entry is None:
@@ -205,12 +205,19 @@ def _compare_files(expected: Sequence[ExpectedFile], entries: Sequence[LayerEntr
     return findings + [f"{path} should not be there" for path in sorted(found)]
 
 
-def _foreign_programs(entries: Sequence[LayerEntry], platform: Platform) -> list[str]:
+def foreign_programs(entries: Iterable[LayerEntry], platform: Platform) -> tuple[LayerEntry, ...]:
     """Programs that would end in `exec format error`: ELF, executable, and for another machine."""
+    return tuple(
+        entry
+        for entry in entries
+        if entry.architecture not in ("", platform.architecture, FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
+    )
+
+
+def _name_foreign(entries: Sequence[LayerEntry], platform: Platform) -> list[str]:
     return [
         f"{entry.path} is a program for {entry.architecture}, not for {platform.architecture}"
-        for entry in entries
-        if entry.architecture not in ("", platform.architecture, _FOR_EVERY_KERNEL) and int(entry.mode, 8) & 0o111
+        for entry in foreign_programs(entries, platform)
     ]
 
 

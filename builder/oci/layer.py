@@ -4,7 +4,7 @@ import hashlib
 import io
 import math
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -75,7 +75,7 @@ def write_layer(files: Sequence[LayerFile], archive: Path) -> tuple[LayerEntry, 
 def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
     """What a layer blob of an image holds, in its order. Raises CheckError where it is damaged."""
     with open_layer(blob, media_type) as tar:
-        return tuple(_read_entry(tar, member) for member in tar)
+        return tuple(read_entry(tar, member) for member in tar)
 
 
 @contextmanager
@@ -127,7 +127,8 @@ class _HashingReader:
         return self._digest.hexdigest()
 
 
-def _read_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
+def read_entry(tar: tarfile.TarFile, member: tarfile.TarInfo, on_chunk: Callable[[bytes], None] = lambda _: None) -> LayerEntry:
+    """What this entry of an open layer is. `on_chunk` is given a file's content, piece by piece, as it is read."""
     content = tar.extractfile(member) if member.isreg() else None
     if content is None:
         return _describe(member, "", "")
@@ -136,6 +137,7 @@ def _read_entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> LayerEntry:
     while chunk := content.read(_CHUNK):
         head = head or chunk[:_HEADER]
         digest.update(chunk)
+        on_chunk(chunk)
     executable = read_executable(io.BytesIO(head))
     return _describe(member, digest.hexdigest(), executable.architecture if executable else "")
 

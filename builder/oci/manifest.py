@@ -59,6 +59,13 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBlob:
+    """A blob that a registry has: its bytes as the registry counts them, None where it does not say."""
+
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The exact bytes of an index or image manifest, with their media type."""
 
@@ -85,9 +92,9 @@ class Manifest:
         try:
             document = parse_json(self.content)
         except ValueError as error:
-            raise RegistryError(f"manifest {self.digest} is not JSON: {error}") from error
+            raise RegistryError(f"manifest {self.digest} is not JSON: {error}", damaged=True) from error
         if not isinstance(document, dict):
-            raise RegistryError(f"manifest {self.digest} is not a JSON object")
+            raise RegistryError(f"manifest {self.digest} is not a JSON object", damaged=True)
         return document
 
     def children(self) -> tuple[Descriptor, ...]:
@@ -115,13 +122,13 @@ class Manifest:
         try:
             return text_map_of(self.json().get("annotations"))
         except ValueError as error:
-            raise RegistryError(f"manifest {self.digest} holds malformed annotations: {error}") from error
+            raise RegistryError(f"manifest {self.digest} holds malformed annotations: {error}", damaged=True) from error
 
     def _descriptors(self, values: Any) -> tuple[Descriptor, ...]:  # noqa: ANN401 - JSON
         try:
             return tuple(Descriptor.from_json(object_of(value)) for value in list_of(values))
         except (KeyError, ValueError, RequestError) as error:
-            raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error!r}") from error
+            raise RegistryError(f"manifest {self.digest} holds a malformed descriptor: {error!r}", damaged=True) from error
 
 
 # The properties of an image configuration that `ImageConfig` has fields for.
@@ -167,7 +174,7 @@ class ImageConfig:
                 history=tuple(_one_form(object_of(entry)) for entry in list_of(document.get("history"))),
             )
         except (ValueError, KeyError) as error:
-            raise RegistryError(f"image configuration {Digest.of(content)} is malformed: {error!r}") from error
+            raise RegistryError(f"image configuration {Digest.of(content)} is malformed: {error!r}", damaged=True) from error
 
 
 def _platform_of(value: Mapping[str, Any]) -> Platform:

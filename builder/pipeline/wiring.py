@@ -87,6 +87,18 @@ class Adapters:
         self.cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
         return registry
 
+    def brief_registry(self, seconds: float) -> HttpRegistry:
+        """A client for what is not needed: it gives a host up after so many seconds."""
+        patience = Patience(min(self._patience.seconds, seconds))
+        registry = HttpRegistry(
+            credentials=docker_credentials(self._environment, self.run),
+            retry=replace(self._retry, total_wait=patience.seconds),
+            insecure=self._insecure,
+            waiting=_waiting(patience, self.cancellation.check),
+        )
+        self.cancellation.on_set(registry.abort)
+        return registry
+
     @cached_property
     def docker(self) -> DockerEngine:
         """The Docker engine."""

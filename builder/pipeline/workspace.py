@@ -31,6 +31,11 @@ class Workspace:
         return self.root / "documents"
 
     @property
+    def looks(self) -> Path:
+        """What layers of hubs hold, by digest, and how their programs were built."""
+        return self.root / "looks"
+
+    @property
     def releases(self) -> Path:
         """Fetched releases of Istio."""
         return self.root / "releases"

@@ -46,6 +46,7 @@ class BlobPull:
             raise RegistryError(
                 f"cannot {self.act}: the registry sent more than the {self._descriptor.size} bytes that it should have",
                 hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+                damaged=True,
             )
         self._part.append(chunk)
         self._on_bytes(len(chunk))
@@ -63,6 +64,7 @@ class BlobPull:
         error = RegistryError(
             f"cannot {self.act}: the registry sent other bytes, {found}",
             hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+            damaged=True,
         )
         if self._resumed:
             # The beginning is of an earlier run and may be damaged: it gets one chance from the start.

@@ -1,11 +1,13 @@
 """A blob on its way to a registry: found, mounted or sent (distribution-spec, "Pushing blobs")."""
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from builder.errors import AccessDenied, RegistryError
-from builder.oci.manifest import Descriptor
+from builder.net.session import header_text
+from builder.oci.manifest import Descriptor, FoundBlob
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import pull_scope, push_scope
@@ -15,6 +17,7 @@ from builder.registry.response import Answer
 
 # A registry that so answers a PUT of the whole blob may still take it by PATCH, as Docker sends it.
 _NO_WHOLE_UPLOADS = (405, 501)
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 class BlobPush:
@@ -113,12 +116,18 @@ class BlobPush:
         return self._connections.send(self._repository, call, accept=accept)
 
 
-def find_blob(connections: RegistryConnections, repository: Repository, digest: Digest, scopes: tuple[str, ...]) -> bool:
-    """Whether a repository has a blob. `scopes` are those of the token that is used: one to push does as well."""
+def find_blob(
+    connections: RegistryConnections, repository: Repository, digest: Digest, scopes: tuple[str, ...]
+) -> FoundBlob | None:
+    """What a repository says of a blob that it has. `scopes` are those of the token that is used: one to push does as well."""
     call = Call(
         act=f"look for blob {digest.short} in {repository}",
         method="HEAD",
         url=f"{repository.path}/blobs/{digest}",
         scopes=scopes,
     )
-    return connections.send(repository, call, accept=(200, 404)).status == 200
+    answer = connections.send(repository, call, accept=(200, 404))
+    if answer.status != 200:
+        return None
+    length = header_text(answer.headers, "Content-Length")
+    return FoundBlob(size=int(length) if _LENGTH.fullmatch(length) else None)

@@ -15,6 +15,7 @@ def check_digest(act: str, expected: Digest, content: bytes) -> None:
         raise RegistryError(
             f"cannot {act}: the registry sent other bytes, {Digest.of(content)}",
             hint="A proxy or cache may alter answers on the way, or the registry's storage is damaged.",
+            damaged=True,
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import RegistryError
 from builder.net.partial_file import PartialFile, file_sha256
 from builder.net.session import DOCKER_CERTIFICATES, Waiting
-from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Manifest
+from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
@@ -79,6 +79,7 @@ class HttpRegistry:
                 f"cannot {call.act}: it is {manifest.media_type or 'of no type'}, not an image index or manifest",
                 hint="Is there a registry at this address, and is this an image pushed in the last years?",
                 status=answer.status,
+                damaged=True,
             )
         # A manifest that is taken for what a tag was is put back some day: it has to be one.
         _ = manifest.children() if manifest.is_index else (manifest.config(), *manifest.layers())
@@ -94,7 +95,9 @@ class HttpRegistry:
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """See `ports.ImageReader.get_blob`. Raises RegistryError for one of another size than its descriptor says."""
         if descriptor.size > _LARGEST_DOCUMENT:
-            raise RegistryError(f"blob {descriptor.digest.short} of {repository} is too large: {descriptor.size} bytes")
+            raise RegistryError(
+                f"blob {descriptor.digest.short} of {repository} is too large: {descriptor.size} bytes", damaged=True
+            )
         call = Call(
             act=f"read blob {descriptor.digest.short} from {repository}",
             method="GET",
@@ -105,7 +108,9 @@ class HttpRegistry:
         )
         content = self._retry.run(lambda: self._connections.send(repository, call, accept=(200,))).content
         if len(content) > descriptor.size:
-            raise RegistryError(f"cannot {call.act}: the registry sent more than the {descriptor.size} bytes that it should have")
+            raise RegistryError(
+                f"cannot {call.act}: the registry sent more than the {descriptor.size} bytes that it should have", damaged=True
+            )
         check_digest(call.act, descriptor.digest, content)
         return content
 
@@ -130,6 +135,10 @@ class HttpRegistry:
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """See `ports.RegistryReader.has_blob`."""
+        return self._retry.run(lambda: find_blob(self._connections, repository, digest, pull_scope(repository))) is not None
+
+    def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
+        """See `ports.BlobFinder.find_blob`."""
         return self._retry.run(lambda: find_blob(self._connections, repository, digest, pull_scope(repository)))
 
     def push_blob(

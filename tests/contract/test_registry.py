@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import RegistryError
-from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, Manifest, compose_index
+from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, FoundBlob, Manifest, compose_index
 from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
 from builder.registry.client import HttpRegistry
@@ -117,6 +117,13 @@ def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
     subject.registry.pull_blob(subject.repository, descriptor, into, on_bytes=counted.append)
     assert (into.read_bytes(), sum(counted)) == (content, len(content))
     assert [entry.name for entry in into.parent.iterdir()] == ["blob"]
+
+
+def test_tells_how_long_a_blob_is(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, bytes(1234))
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
+    assert subject.registry.find_blob(subject.repository, descriptor.digest) == FoundBlob(size=1234)
+    assert subject.registry.find_blob(subject.repository, Digest.of(b"nothing")) is None
 
 
 def test_fetches_an_empty_blob(subject: Subject, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from builder.errors import RegistryError
-from builder.oci.manifest import Descriptor, Manifest
+from builder.oci.manifest import Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
 
@@ -47,7 +47,10 @@ class FakeRegistry:
         with self._call("get_blob", str(repository.at(descriptor.digest))):
             if descriptor.digest not in self.blobs[repository]:
                 raise RegistryError(f"BLOB_UNKNOWN: {descriptor.digest}", status=404)
-            return self.blobs[repository][descriptor.digest]
+            data = self.blobs[repository][descriptor.digest]
+            if Digest.of(data) != descriptor.digest:
+                raise RegistryError("the registry sent other bytes", damaged=True)
+            return data
 
     def pull_blob(
         self,
@@ -62,7 +65,7 @@ class FakeRegistry:
                 raise RegistryError(f"BLOB_UNKNOWN: {descriptor.digest}", status=404)
             data = self.blobs[repository][descriptor.digest]
             if Digest.of(data) != descriptor.digest:
-                raise RegistryError("the registry sent other bytes")
+                raise RegistryError("the registry sent other bytes", damaged=True)
             into.parent.mkdir(parents=True, exist_ok=True)
             into.write_bytes(data)
             if on_bytes:
@@ -95,6 +98,11 @@ class FakeRegistry:
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         with self._call("has_blob", str(repository.at(digest))):
             return digest in self.blobs[repository]
+
+    def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
+        with self._call("find_blob", str(repository.at(digest))):
+            found = self.blobs[repository].get(digest)
+            return None if found is None else FoundBlob(size=len(found))
 
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         with self._call("put_manifest", str(repository.at(manifest.digest))):

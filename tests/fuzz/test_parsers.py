@@ -30,6 +30,7 @@ from builder.net.partial_file import PartialFile
 from builder.net.session import Waiting
 from builder.net.temporary import retry_after_seconds
 from builder.oci.executable import is_program_for
+from builder.oci.go_build_info import read_build_info
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
 from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
@@ -56,7 +57,7 @@ from tests.fakes.runner import FakeRunner, go_build
 from tests.samples.debs import control_of, make_deb
 from tests.samples.images import AMD64, SampleFile, config_json, make_config, make_digest, make_tar
 from tests.samples.plans import make_state
-from tests.samples.programs import make_elf, make_mach_o, make_pe
+from tests.samples.programs import make_elf, make_go_program, make_mach_o, make_old_go_program, make_pe
 
 NOW = 1_700_000_000.0
 
@@ -443,6 +444,15 @@ class TestArchives:
             fits, what = is_program_for(io.BytesIO(content), Platform(system, "arm64"))
             assert isinstance(fits, bool)
             assert what
+
+    @few
+    @given(BYTES | changed(make_go_program("arm64", stamps=("1.29.0",))) | changed(make_old_go_program()))
+    @example(b"\xff Go buildinf:\x08\x02".ljust(32, b"\0") + b"\xff" * 10)
+    @example(b"\xff Go buildinf:\x08\0" + b"\xff" * 64)
+    @example(make_elf("amd64")[:32] + b"\xff" * 40 + b"\xff Go buildinf:\x08\0".rjust(24, b"\0") + b"\0" * 32)
+    def test_what_go_wrote_into_a_program(self, content: bytes) -> None:
+        found = read_build_info(content)
+        assert found is None or found.go.startswith(("go", "devel"))
 
 
 TREE = ["go.mod", "VERSION", "istio.deps", "Makefile.core.mk"]

@@ -196,3 +196,27 @@ def test_json_lines_go_on_to_the_very_end(words: tuple[str, ...], code: int, sai
     assert (last["v"], last["event"]) == (1, "error")
     assert said in last["message"]
     assert all(datetime.fromisoformat(event["time"]).tzinfo for event in [*before, last])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "nothing to verify"),
+        (("--hub", "docker.io/me"), "which release should the hub hold?"),
+        (("--hub", "docker.io/me", "--istio", "1.29.0", "--image", "pilto"), "Did you mean pilot?"),
+        (("docker.io/Me/pilot",), "is not an image reference"),
+        (("--hub", "docker.io/me", "--istio", "1.2.0"), "older than the oldest release"),
+    ],
+)
+def test_what_verify_cannot_do(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    code = 4 if "oldest" in told else 2
+    assert told in fail("verify", *arguments, code=code, cwd=tmp_path)
+
+
+def test_verify_asks_the_hub_of_the_project_file_and_tells_that_it_does_not_answer(tmp_path: Path) -> None:
+    (tmp_path / "istio-build.yaml").write_text("hub: 127.0.0.1:9/istio\nistio: 1.29.0\nimage: pilot\n")
+    ended = istio_build("verify", "--timeout", "2", "--compare-with", "none", "--format", "json", cwd=tmp_path)
+    assert ended.code == 13, ended.stderr
+    document = json.loads(ended.stdout)
+    assert document["summary"] == {"images": 3, "platforms": 0, "faults": 0, "warnings": 0, "unreadable": 3}
+    assert document["images"][0]["references"] == ["127.0.0.1:9/istio/pilot:1.29.0"]
