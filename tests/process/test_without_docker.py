@@ -24,6 +24,7 @@ from tools.registry import serving
 # Of files alone, so that neither Go nor Envoy has a part in it.
 RECIPE = """\
 image: note
+istio: 1.12+
 summary: the version in a file
 template: note.Dockerfile.j2
 files:

@@ -93,7 +93,7 @@ def test_an_image_is_optional_unless_it_is_named_or_of_the_core() -> None:
 
 def test_recipes_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "tool.yaml").write_text(
-        "image: tool\ntemplate: pilot.Dockerfile.j2\nentrypoint: [/tool]\n"
+        "image: tool\nistio: 1.12+\ntemplate: pilot.Dockerfile.j2\nentrypoint: [/tool]\n"
         "binaries: [{ main: ./tools/tool, tags: standard, path: /tool }]\nvariants: { debug: { base: base } }\n"
     )
     book = load_recipes((tmp_path,)).at(IstioRelease(1, 29, 0))
