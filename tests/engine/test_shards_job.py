@@ -14,6 +14,7 @@ from tests.real.program import Ended, istio_build
 
 MIRROR = """\
 image: distroless
+istio: 1.12+
 group: mesh
 mirror: "{{ base_registry }}/distroless:{{ base_version }}"
 variants: { debug: {}, distroless: {} }
