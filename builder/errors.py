@@ -26,11 +26,22 @@
 Errors are raised where they happen and printed in one place, `builder.cli.commands`.
 """
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one image, on one platform, in a run that failed: `state` is `built`, `unchanged` or `failed`."""
+
+    image: str
+    platform: str
+    state: str
+    error: str = ""
+
+
 class BuilderError(Exception):
-    """What happened and where; `hint` says what to do next.
+    """What happened and where; `hint` says what to do next, `ledger` what became of each image, where some were made.
 
     Neither text may hold a credential: URLs are passed through `redact_url` by whoever builds the message.
     """
@@ -41,6 +52,7 @@ class BuilderError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.ledger: tuple[Outcome, ...] = ()
 
 
 class RequestError(BuilderError):

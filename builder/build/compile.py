@@ -1,6 +1,8 @@
 """Compiles Go programs: one `go build` a step, and makes sure that each program is for the platform it is meant for."""
 
+import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.build.context import CompileContext
@@ -28,6 +30,40 @@ def compile_programs(step: CompileStep, context: CompileContext, *, yields: bool
             on_line=task.detail,
             yields=yields,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The programs of a step by name, and why the others could not be built."""
+
+    paths: Mapping[str, Path]
+    failures: Mapping[str, CompileError]
+
+    def path(self, name: str) -> Path:
+        """Where a program is. Raises CompileError where there is none."""
+        if name in self.failures:
+            raise self.failures[name]
+        return self.paths[name]
+
+
+def compile_apart(step: CompileStep, context: CompileContext, *, yields: bool = False) -> Programs:
+    """Build the programs of a step together; where that fails, each by itself, as most often some do not concern each other.
+
+    Raises what `compile_step` raises, but CompileError where a program of several can be built.
+    """
+    try:
+        return Programs(paths=compile_programs(step, context, yields=yields), failures={})
+    except CompileError as error:
+        if len(step.programs) == 1:
+            raise
+        failure = error
+    paths: dict[str, Path] = {}
+    for _, package in step.mains:
+        alone = replace(step, command=replace(step.command, packages=(package,)))
+        with contextlib.suppress(CompileError):
+            paths |= compile_programs(alone, context, yields=yields)
+    # What Go said of all of them is what it says of each.
+    return Programs(paths=paths, failures={name: failure for name in step.programs if name not in paths})
 
 
 def compile_step(

@@ -31,7 +31,8 @@ class BuildContext(CompileContext):
     that of what this run has written.
 
     `whole` layouts hold the layers of their bases, too. What only goes to a registry need not: it may have them already.
-    `on_assembled` is told of each platform's image as soon as it is ready; it returns at once.
+    With `fail_fast` the first image that fails ends the others, which else are finished. `on_assembled` is told of each
+    platform's image as soon as it is ready; it returns at once.
     """
 
     downloads: Path
@@ -41,4 +42,5 @@ class BuildContext(CompileContext):
     read_layer: ReadLayer
     sum_file: SumFile
     whole: bool = True
+    fail_fast: bool = False
     on_assembled: Callable[[AssembledPlatform], None] = lambda part: None

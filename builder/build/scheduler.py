@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from builder.build.assemble import AssembledPlatform, Assembler
-from builder.build.compile import compile_programs
+from builder.build.built import Built, Failure
+from builder.build.compile import Programs, compile_apart, compile_programs
 from builder.build.context import BuildContext
 from builder.build.fetch import fetch_artifact, fetch_package
 from builder.build.layer_fetch import BaseLayers
 from builder.build.mirror import mirror_image
+from builder.errors import BuilderError
 from builder.images.check import check_index
 from builder.images.file import fetch_from_image
 from builder.images.layers import fetch_layers
@@ -29,9 +31,10 @@ from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
-from builder.runtime.concurrency import finish_or_end
+from builder.runtime.concurrency import finish_all, finish_or_end
 from builder.runtime.tree_links import find_file
 
+_INTERRUPTED = "interrupted; nothing was tagged"
 # Packages that are fetched at a time.
 _DOWNLOADS = 8
 
@@ -42,7 +45,7 @@ class _Underway:
 
     tree: Path
     fetched: Mapping[LockedArtifact, Future[Path]]
-    compiled: Mapping[str, Future[Mapping[str, Path]]]
+    compiled: Mapping[str, Future[Programs]]
     roots: Mapping[RootfsStep, Future[MadeRootfs]]
     users: Mapping[UsersStep, Future[Path]]
     bases: BaseLayers
@@ -51,7 +54,7 @@ class _Underway:
         """See `Material.file`."""
         match file.origin:
             case CompiledFile(step=step, program=program):
-                return self.compiled[step].result()[program]
+                return self.compiled[step].result().path(program)
             case FetchedFile(artifact=artifact):
                 return self.fetched[artifact].result()
             case SourceFile(source=source):
@@ -74,16 +77,25 @@ class _Underway:
         return [*self.fetched.values(), *self.compiled.values(), *self.roots.values(), *self.users.values()]
 
 
+@dataclass(frozen=True, slots=True)
+class _Assembling:
+    """A task that assembles the variants of one image on one platform."""
+
+    group: Sequence[ImagePlan]
+    platform: Platform
+    future: Future[tuple[AssembledPlatform, ...]]
+
+
 def build_images(
     plan: Plan, images: Sequence[ImagePlan], layouts: Path, context: BuildContext, mirrors: Sequence[MirrorPlan] = ()
-) -> dict[str, Layout]:
-    """Build these images of the plan and copy these mirrors; gives each one's checked layout, a directory below
-    `layouts`, by its key.
+) -> Built:
+    """Build these images of the plan and copy these mirrors, each to a checked layout in a directory below `layouts`.
 
-    The first task that fails ends the others; its error is raised.
+    One that fails does not keep the others from being made, unless the context says so: then the first task that fails ends
+    the others, and its error is raised. So it is where something fails that all need, such as the engine.
     """
     if not images and not mirrors:
-        return {}
+        return Built(layouts={})
     steps = _needed_steps(plan, images)
     artifacts = _needed_artifacts(images)
     groups = _group_by_image(images)
@@ -102,18 +114,52 @@ def build_images(
             users={step: pool.submit(_add_users, step, context) for step in steps_of_users},
             bases=BaseLayers(context),
         )
-        assembled = [
-            pool.submit(_assemble, plan, group, platform, ready, underway, context)
+        tasks = [
+            _Assembling(group, platform, pool.submit(_assemble, plan, group, platform, ready, underway, context))
             for platform in plan.platforms
             for group in groups
             # A shard may have an image on one platform and others on two; variants always are together.
             if any(on.platform == platform for on in group[0].platforms)
         ]
-        every: list[Future[Any]] = [ready, *underway.futures(), *copied.values(), *assembled]
-        finish_or_end(every, context.cancellation, "interrupted; nothing was tagged")
-    parts = [part for future in assembled for part in future.result()]
-    built = {image.key: _compose(image, plan, parts, layouts) for image in images}
-    return built | {key: copy.result() for key, copy in copied.items()}
+        every: list[Future[Any]] = [ready, *underway.futures(), *copied.values(), *(task.future for task in tasks)]
+        _finish(every, ready, context)
+    return _collect(plan, images, tasks, copied, layouts)
+
+
+def _finish(every: Sequence[Future[Any]], ready: Future[None], context: BuildContext) -> None:
+    """Wait for all tasks, or as the context says for the first that fails. Nothing can be assembled without an engine."""
+    if context.fail_fast:
+        finish_or_end(every, context.cancellation, _INTERRUPTED)
+    else:
+        finish_all(every, (ready,), context.cancellation, _INTERRUPTED)
+
+
+def _collect(
+    plan: Plan,
+    images: Sequence[ImagePlan],
+    tasks: Sequence[_Assembling],
+    copied: Mapping[str, Future[Layout]],
+    into: Path,
+) -> Built:
+    """What the tasks have made, composed, and what failed."""
+    failures = [
+        Failure(key=image.key, platform=task.platform, error=error)
+        for task in tasks
+        for image in task.group
+        if isinstance(error := task.future.exception(), BuilderError)
+    ]
+    failures += [
+        Failure(key=key, platform=None, error=error)
+        for key, copy in copied.items()
+        if isinstance(error := copy.exception(), BuilderError)
+    ]
+    failed = {failure.key for failure in failures}
+    parts = [part for task in tasks if not task.future.exception() for part in task.future.result()]
+    layouts = {image.key: _compose(image, plan, parts, into) for image in images if image.key not in failed}
+    layouts |= {key: copy.result() for key, copy in copied.items() if key not in failed}
+    made: list[tuple[str, Platform | None]] = [(part.key, part.platform) for part in parts]
+    made += [(key, None) for key in copied if key not in failed]
+    return Built(layouts=layouts, made=tuple(made), failures=tuple(failures))
 
 
 def _needed_steps(plan: Plan, images: Sequence[ImagePlan]) -> tuple[CompileStep, ...]:
@@ -146,14 +192,14 @@ def _group_by_image(images: Sequence[ImagePlan]) -> list[list[ImagePlan]]:
 
 def _submit_compiles(
     steps: Sequence[CompileStep], context: BuildContext, pool: ThreadPoolExecutor
-) -> dict[str, Future[Mapping[str, Path]]]:
+) -> dict[str, Future[Programs]]:
     """Platforms side by side; the steps of one platform one after the other, as each `go build` uses all cores.
 
     The first platform goes ahead of the others: were all ready at the same time, no core would have anything to do but to
     link, which a linker mostly does on one, and then none but to compress.
     """
-    compiled: dict[str, Future[Mapping[str, Path]]] = {}
-    before: dict[Platform, Future[Mapping[str, Path]]] = {}
+    compiled: dict[str, Future[Programs]] = {}
+    before: dict[Platform, Future[Programs]] = {}
     for step in steps:
         yields = step.platform != steps[0].platform
         compiled[step.key] = pool.submit(_compile, step, before.get(step.platform), context, yields)
@@ -161,12 +207,14 @@ def _submit_compiles(
     return compiled
 
 
-def _compile(
-    step: CompileStep, after: Future[Mapping[str, Path]] | None, context: BuildContext, yields: bool
-) -> Mapping[str, Path]:
+def _compile(step: CompileStep, after: Future[Programs] | None, context: BuildContext, yields: bool) -> Programs:
     if after:
-        after.result()
-    return compile_programs(step, context, yields=yields)
+        # Whether it failed or not: this one may be another program's.
+        wait((after,))
+    context.cancellation.check()
+    if context.fail_fast:
+        return Programs(paths=compile_programs(step, context, yields=yields), failures={})
+    return compile_apart(step, context, yields=yields)
 
 
 def _fetch(artifact: LockedArtifact, context: BuildContext) -> Path:

@@ -79,7 +79,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
             report = push_plan(
                 resolved.plan,
                 work / "layouts",
-                build_context(resolved, work, engine, adapters, whole=False),
+                build_context(resolved, work, engine, adapters, whole=False, fail_fast=options["fail_fast"]),
                 adapters.publish_context(replace=replace),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
@@ -117,7 +117,10 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
-                resolved.plan, Path(output), build_context(resolved, work, engine, adapters, whole=True), started=started
+                resolved.plan,
+                Path(output),
+                build_context(resolved, work, engine, adapters, whole=True, fail_fast=options["fail_fast"]),
+                started=started,
             )
             if load_platform:
                 _load(adapters, report, load_platform)

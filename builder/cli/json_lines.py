@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -75,8 +76,9 @@ def json_line(name: str, fields: dict[str, Any]) -> str:
 
 
 def error_fields(error: BuilderError) -> dict[str, Any]:
-    """What an `error` says."""
-    return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    """What an `error` says; `images` tells what became of each, where a run has made some of them."""
+    fields: dict[str, Any] = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    return fields | ({"images": [asdict(outcome) for outcome in error.ledger]} if error.ledger else {})
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]]:

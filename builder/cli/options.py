@@ -67,11 +67,14 @@ how = all_of(
 )
 
 
-output = click.option(
-    "--output-format",
-    type=click.Choice(["references", "json"]),
-    default="references",
-    help="What is printed on stdout at the end.",
+output = all_of(
+    click.option("--fail-fast", is_flag=True, help="End with the first image that fails; else the others are made all the same."),
+    click.option(
+        "--output-format",
+        type=click.Choice(["references", "json"]),
+        default="references",
+        help="What is printed on stdout at the end.",
+    ),
 )
 
 

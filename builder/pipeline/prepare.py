@@ -1,6 +1,6 @@
 """Prepares a job: reads the source, looks up what the plan depends on, and makes the plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -92,10 +92,16 @@ def choose_engine(job: Job, resolved: Resolved, adapters: Adapters, *, loads: bo
     return adapters.engine_for(job.engine, "--load" if loads else _what_needs_docker(resolved))
 
 
-def build_context(resolved: Resolved, work: Path, engine: Engine, adapters: Adapters, *, whole: bool) -> BuildContext:
-    """All that building this job needs of the world; `work` is the job's directory, `whole` layouts hold their bases' layers."""
+def build_context(
+    resolved: Resolved, work: Path, engine: Engine, adapters: Adapters, *, whole: bool, fail_fast: bool
+) -> BuildContext:
+    """All that building this job needs of the world; `work` is the job's directory, `whole` layouts hold their bases' layers.
+
+    With `fail_fast` the first image that fails ends the others.
+    """
     find_compiler = partial(adapters.compiler_for, resolved.lock.go, resolved.book)
-    return adapters.build_context(resolved.tree, work, engine, find_compiler, whole=whole)
+    context = adapters.build_context(resolved.tree, work, engine, find_compiler, whole=whole)
+    return replace(context, fail_fast=fail_fast)
 
 
 def _what_needs_docker(resolved: Resolved) -> str:

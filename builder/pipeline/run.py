@@ -65,16 +65,27 @@ def push_plan(
         with _uploads(publish_context) as uploads:
             ahead = replace(build_context, on_assembled=partial(_send_ahead, plan, uploads, bases))
             built = build_images(plan, missing, layouts, ahead, mirrors)
+            failed = {failure.key for failure in built.failures}
             publications = tuple(
-                _publication(image, found.get(image.key, ()), built.get(image.key), bases) for image in plan.everything
+                _publication(image, found.get(image.key, ()), built.layouts.get(image.key), bases)
+                for image in plan.everything
+                if image.key not in failed
             )
             traffic = uploads.publish(publications)
+        if built.failures:
+            raise _incomplete(built.error(unchanged=tuple(found)))
         release = Release(version=plan.version, hub=plan.hub, publications=publications)
         # Where nothing was built, it was a moment ago that all of it was seen to be there.
-        seen = () if built else tuple(image for images in found.values() for image in images)
+        seen = () if built.layouts else tuple(image for images in found.values() for image in images)
         pulled = seen or _read_back(release, publish_context)
-    states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built}
+    states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built.layouts}
     return _move_tags(release, states, publish_context, started, traffic, pulled)
+
+
+def _incomplete(error: BuilderError) -> BuilderError:
+    """A release is all of its images: the hubs keep the one that they have."""
+    error.message += "\nNo tag has moved. What was made is at the hub, and is not sent again."
+    return error
 
 
 def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
@@ -174,7 +185,10 @@ def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> No
 
 def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
-    built = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
+    outcome = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
+    if outcome.failures:
+        raise outcome.error()
+    built = outcome.layouts
     others = note_release(layouts, _release_file(plan, built), alone=_is_dirty(plan))
     if others:
         build_context.progress.warn(

@@ -1,19 +1,29 @@
-"""Building side by side: what is needed is done, nothing else is, and the first failure ends the rest."""
+"""Building side by side: what is needed is done, nothing else is, and what fails ends only what it has a part in."""
 
 import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.build.built import Built
 from builder.build.context import BuildContext
 from builder.build.scheduler import build_images
-from builder.errors import ArtifactError, AssembleError, BuilderError, CompileError, EngineError, Interrupted, SourceError
+from builder.errors import (
+    ArtifactError,
+    AssembleError,
+    BuilderError,
+    CompileError,
+    DiskFull,
+    EngineError,
+    Interrupted,
+    SourceError,
+)
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import check_integrity, read_layer_of
 from builder.oci.layout import Layout
@@ -43,7 +53,7 @@ TOOLCHAIN = GoToolchain(program=Path("/go"), version="1.26.0", settings=())
 
 @dataclass
 class Site:
-    """A workshop of fakes, and what was done in it."""
+    """A place of fakes, and what was done in it."""
 
     root: Path
     runner: FakeRunner = field(default_factory=lambda: FakeRunner(go_build))
@@ -55,9 +65,11 @@ class Site:
     envoy_for: dict[Platform, str] = field(default_factory=lambda: {AMD64: "amd64", ARM64: "arm64"})
     observe: Callable[[Event], None] = lambda event: None
     find_compiler: Callable[[], Compiler] | None = None
+    fail_fast: bool = False
 
     def __post_init__(self) -> None:
         self.cancellation = self.run.group()
+        self.built = Built(layouts={})
 
     def plan(self, **changes: Any) -> Plan:  # noqa: ANN401 - fields of the request
         """A plan whose Envoys are at hand."""
@@ -70,7 +82,7 @@ class Site:
             artifacts.append(UrlArtifact(name="envoy", platform=platform, url=url, sha256=sha256, member=""))
         return make_sample_plan(lock=make_lock(artifacts=tuple(artifacts)), **changes)
 
-    def build(self, plan: Plan, keys: tuple[str, ...] = ()) -> dict[str, Layout]:
+    def build(self, plan: Plan, keys: tuple[str, ...] = ()) -> Mapping[str, Layout]:
         tree = self.root / "tree"
         (tree / BOOTSTRAP).parent.mkdir(parents=True, exist_ok=True)
         (tree / BOOTSTRAP).write_text("{}")
@@ -86,9 +98,13 @@ class Site:
             sum_file=sum_file,
             progress=Progress(self._observe),
             cancellation=self.cancellation,
+            fail_fast=self.fail_fast,
         )
         images = [image for image in plan.images if not keys or image.key in keys]
-        return build_images(plan, images, self.root / "layouts", context)
+        self.built = build_images(plan, images, self.root / "layouts", context)
+        if self.built.failures:
+            raise self.built.error()
+        return self.built.layouts
 
     def _observe(self, event: Event) -> None:
         self.events.append(event)
@@ -280,6 +296,7 @@ class TestFailures:
         site.downloader.download = fetch  # type: ignore[method-assign]
         site.runner.answer = compile_program
         site.engine.ready = prepare
+        site.fail_fast = True
         with pytest.raises(BuilderError) as raised:
             site.build(site.plan())
         assert type(raised.value) is {"engine": EngineError, "fetch": ArtifactError, "compile": CompileError}[stage]
@@ -300,6 +317,7 @@ class TestFailures:
 
         site.engine.ready = prepare
         site.runner.answer = answer
+        site.fail_fast = True
         with pytest.raises(CompileError, match="undefined: x"):
             site.build(site.plan(), ("pilot-debug",))
 
@@ -314,6 +332,7 @@ class TestFailures:
 
         site.runner.answer = answer
         site.engine.assemble = spoil  # type: ignore[method-assign, assignment]
+        site.fail_fast = True
         with pytest.raises(AssembleError, match="failed to solve"):
             site.build(site.plan(images=("pilot", "proxyv2")))
 
@@ -400,3 +419,89 @@ def test_a_built_layout_is_one_for_other_tools_too(site: Site) -> None:
             todo += [document["config"]] if "config" in document else []
     # The index; for each platform a manifest, a configuration, the base's layer and three of ours.
     assert seen == 1 + 2 * (1 + 1 + 1 + 3)
+
+
+class TestKeepingGoing:
+    """One image's failure neither hides nor kills the others' work."""
+
+    def test_what_shares_a_compiler_run_with_the_one_that_fails_is_made(self, site: Site) -> None:
+        def answer(call: Call) -> Completed:
+            if "./pilot/cmd/pilot-discovery" in call.argv and call.env["GOARCH"] == "arm64":
+                raise ProcessFailed(call.argv, 1, "", "undefined: x")
+            return go_build(call)
+
+        site.runner.answer = answer
+        plan = site.plan()
+        with pytest.raises(CompileError, match="undefined: x") as raised:
+            site.build(plan)
+        failed = {"pilot-debug", "pilot-distroless"}
+        others = {image.key for image in plan.images} - failed
+        assert set(site.built.layouts) == others
+        for layout in site.built.layouts.values():
+            check_integrity(layout)
+        assert {(one.image, one.platform) for one in raised.value.ledger if one.state == "failed"} == {
+            (key, "linux/arm64") for key in failed
+        }
+        built = {(one.image, one.platform) for one in raised.value.ledger if one.state == "built"}
+        assert built == {(key, platform) for key in others for platform in ("linux/amd64", "linux/arm64")} | {
+            (key, "linux/amd64") for key in failed
+        }
+        # One cause is told once, with all that it keeps from being made.
+        assert raised.value.message.count("undefined: x") == 1
+        assert "so there is no pilot-debug on linux/arm64, pilot-distroless on linux/arm64" in raised.value.message
+        assert f"the others are made: {', '.join(sorted(others))}" in raised.value.message
+        assert not site.cancellation.is_set()
+
+    def test_several_causes_are_all_told(self, site: Site) -> None:
+        def answer(call: Call) -> Completed:
+            if "./pilot/cmd/pilot-discovery" in call.argv:
+                raise ProcessFailed(call.argv, 1, "", "undefined: x")
+            return go_build(call)
+
+        site.runner.answer = answer
+        site.downloader.files.clear()
+        plan = site.plan()
+        site.downloader.files.clear()
+        with pytest.raises(BuilderError) as raised:
+            site.build(plan)
+        assert set(site.built.layouts) == {"istioctl-debug", "istioctl-distroless"}
+        assert "undefined: x" in raised.value.message
+        assert "envoy-arm64" in raised.value.message
+
+    def test_the_next_run_has_only_the_missing_to_do(self, site: Site) -> None:
+        site.runner.answer = lambda call: _fail(call) if "./pilot/cmd/pilot-discovery" in call.argv else go_build(call)
+        plan = site.plan()
+        with pytest.raises(CompileError):
+            site.build(plan)
+        site.runner.answer = go_build
+        assert set(site.build(plan)) == {image.key for image in plan.images}
+
+    @pytest.mark.parametrize("error", [EngineError("no docker"), DiskFull("a disk is full")])
+    def test_what_all_need_ends_all(self, site: Site, error: BuilderError) -> None:
+        def answer(call: Call) -> Completed:
+            site.wait_for_the_end()
+            raise AssertionError
+
+        def fail(*arguments: object, **named: object) -> None:
+            raise error
+
+        site.runner.answer = answer
+        if isinstance(error, EngineError):
+            site.engine.ready = fail
+        else:
+            site.downloader.download = fail  # type: ignore[method-assign]
+        with pytest.raises(type(error), match=error.message):
+            site.build(site.plan())
+        assert site.cancellation.is_set()
+
+    def test_a_bug_of_ours_is_not_kept_to_ourselves(self, site: Site) -> None:
+        def spoil(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        site.engine.assemble = spoil  # type: ignore[method-assign, assignment]
+        with pytest.raises(ZeroDivisionError):
+            site.build(site.plan())
+
+
+def _fail(call: Call) -> Completed:
+    raise ProcessFailed(call.argv, 1, "", "undefined: x")

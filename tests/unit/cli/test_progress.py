@@ -13,7 +13,7 @@ import pytest
 
 from builder.cli.display import DISPLAYS, open_display
 from builder.cli.json_lines import JsonLines
-from builder.errors import EngineError
+from builder.errors import EngineError, Outcome
 from builder.runtime.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
 from tests import ROOT
 
@@ -336,7 +336,9 @@ def test_the_page_has_each_event_with_its_fields() -> None:
     stream = io.StringIO()
     lines = JsonLines(stream)
     lines.result({})
-    lines.error(EngineError("broken", hint="mend it"))
+    error = EngineError("broken", hint="mend it")
+    error.ledger = (Outcome(image="pilot-debug", platform="linux/arm64", state="failed", error="broken"),)
+    lines.error(error)
     told = [json.loads(line) for line in (shown("json") + stream.getvalue()).splitlines()]
     common = {"v", "time", "event"}
     assert {event["event"]: set(event) - common for event in told} == {
