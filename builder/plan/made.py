@@ -23,7 +23,7 @@ def what_it_is_made_with(
         "istio-build": __version__,
         "commit": f"{state.commit}{'-dirty' if state.dirty else ''}",
         "source tree": state.content,
-        "recipes": _sum_recipes(book),
+        "recipes": sum_recipes(book),
         "Go": lock.go.version,
         "image to compile in": str(lock.go.image.digest) if lock.go.image else "",
         "--go-flags": " ".join(go.flags),
@@ -52,7 +52,7 @@ def _inputs_of(images: Sequence[ImagePlan | MirrorPlan]) -> dict[str, str]:
     return found
 
 
-def _sum_recipes(book: RecipeBook) -> str:
+def sum_recipes(book: RecipeBook) -> str:
     """The recipes and templates as they hold for this release, wherever they lie."""
     texts = [book.release.model_dump_json(), *(recipe.model_dump_json() for recipe in book.images), repr(book.templates)]
     return Digest.of("\n".join(texts).encode()).text
