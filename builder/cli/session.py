@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
-    """The adapters of one run, while signals are heard and progress is shown."""
+def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterator[Adapters]":
+    """The adapters of one run, while signals are heard and progress is shown. Only what `pushes` asks hubs with --offline."""
     from builder.cli.display import open_display
     from builder.cli.signals import heard
     from builder.pipeline.wiring import Adapters
     from builder.runtime.cancellation import Cancellation
 
     cancellation = Cancellation()
+    hosts = {hub.registry for hub in job.request.hubs} if pushes else set()
     with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
         yield Adapters(
             os.environ,
@@ -27,6 +28,7 @@ def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
             builder=job.builder,
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
+            offline=frozenset(hosts) if job.offline else None,
         )
 
 

@@ -23,6 +23,7 @@ from builder.oci.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag,
 from builder.recipe.yaml_file import YamlDocument
 
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
+LOCK_FILE = "istio-build.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,9 @@ class Job:
     insecure_registries: tuple[str, ...]
     timeout: float
     settings: tuple[Setting, ...]
+    lock: Path = Path(LOCK_FILE)
+    locked: bool = False
+    offline: bool = False
 
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
@@ -94,6 +98,9 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         timeout=_timeout(merged),
+        lock=_lock(merged, project),
+        locked=merged.word("locked") == "true",
+        offline=merged.word("offline") == "true",
         settings=tuple(merged.used.values()),
     )
 
@@ -160,6 +167,13 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
             raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _lock(merged: _Merged, project: YamlDocument | None) -> Path:
+    named = merged.word("lock")
+    if named:
+        return merged.path(named, "lock")
+    return project.path.parent / LOCK_FILE if project else Path(LOCK_FILE)
 
 
 def _timeout(merged: _Merged) -> float:

@@ -12,7 +12,6 @@ from pydantic import Field, StringConstraints
 
 from builder.recipe.yaml_file import Schema
 
-LOCK_FILE = "istio-build.lock"
 _HEADER = "# Written by `istio-build lock`; obeyed with --locked. `istio-build lock --update` looks everything up anew.\n"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
