@@ -20,6 +20,7 @@ _SHOWN = 19  # `sha256:` and 12 digits
 @all_of(where, lockable, how)
 @click.option("--update", is_flag=True, help="Look everything up anew, or only what is named.")
 @click.option("--check", is_flag=True, help="Write nothing; end with code 24 where the lock would be another.")
+@click.option("--fetch", is_flag=True, help="Also fetch all that it binds, and Go modules, into the cache: for --offline.")
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_context
@@ -29,6 +30,7 @@ def lock_command(
     names: tuple[str, ...],
     update: bool,
     check: bool,
+    fetch: bool,
     output_format: str,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -39,7 +41,7 @@ def lock_command(
     """
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
-    from builder.pipeline.locking import make_lock
+    from builder.pipeline.locking import fetch_locked, make_lock
 
     if names and not update:
         raise RequestError(f"{names[0]}: a name is for --update", hint=f"istio-build lock --update {names[0]}")
@@ -48,6 +50,8 @@ def lock_command(
         made = make_lock(job, adapters, update=update, names=names)
         if not check and made.stale:
             made.write()
+        if fetch:
+            fetch_locked(made, adapters)
     click.echo(_as_json(made) if output_format == "json" else _as_text(made, written=not check))
     if check and made.stale:
         raise LockError(f"{made.path} is not what it would be now", hint="`istio-build lock`, with the same words, writes it.")

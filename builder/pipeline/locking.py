@@ -5,28 +5,35 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from builder.config.settings import Job
-from builder.errors import LockError, RequestError
-from builder.oci.reference import Hub
+from builder.errors import LockError, RequestError, ToolchainError
+from builder.oci.reference import Hub, redact_url
 from builder.pipeline.prepare import find_lookups, read_source_tree, warn_of
 from builder.pipeline.wiring import Adapters
 from builder.plan.lock import Lock
 from builder.plan.lock_changes import LockChange, compare_locks
 from builder.plan.lock_file import lock_text
+from builder.plan.model import Plan
+from builder.plan.planner import make_plan
+from builder.ports import GoBuild, ProcessFailed
 from builder.recipe.loader import load_recipes
 from builder.resolve.held import GO, SOURCE, LockInUse, refuse_dirty
 from builder.resolve.lock_record import read_lock, record_lock
 from builder.resolve.resolver import resolve, what_is_asked
 from builder.runtime.atomic_file import whole_file
 
+_SHOWN_LINES = 10
 # No reference of ours depends on it; a recipe of the user's own may, and then a hub is given.
 _NO_HUB = Hub("hub.invalid", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeLock:
-    """A lock that is not written yet; `stale` is whether the file is another, or not there."""
+    """A lock that is not written yet, and the plan of it; `stale` is whether the file is another, or not there."""
 
     path: Path
+    tree: Path
+    lock: Lock
+    plan: Plan
     text: str
     changes: tuple[LockChange, ...]
     stale: bool
@@ -35,6 +42,26 @@ class MadeLock:
         """Put it where it belongs, whole."""
         with whole_file(self.path) as partial:
             partial.write_text(self.text, encoding="utf-8")
+
+
+def fetch_locked(made: MadeLock, adapters: Adapters) -> None:
+    """Fetch all that the lock binds, and the Go modules that are compiled, into the caches: then --offline has it all."""
+    adapters.prefetch().fetch(made.lock)
+    go = made.lock.go
+    if go.image or not made.plan.compiles:
+        return
+    compiler = adapters.machine_compiler(go)
+    for step in made.plan.compiles:
+        with adapters.progress.task("fetch", f"Go modules of {', '.join(step.programs)} {step.platform}") as task:
+            build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=made.tree, into=made.tree)
+            try:
+                compiler.fetch_modules(build, task.detail)
+            except ProcessFailed as error:
+                said = redact_url("\n".join(error.stderr.strip().splitlines()[-_SHOWN_LINES:]))
+                raise ToolchainError(
+                    f"Go cannot fetch the modules of {', '.join(step.programs)}:\n{said}",
+                    hint="GOPROXY names where modules come from.",
+                ) from error
 
 
 def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, ...] = ()) -> MadeLock:
@@ -48,6 +75,7 @@ def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, .
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
         tree, source = read_source_tree(job, adapters)
+        _refuse_inside(job.lock, tree)
         refuse_dirty(source.state, tree)
         source = in_use.bind_source(source, tree) if in_use else source
         book = recipes.at(source.release)
@@ -60,10 +88,22 @@ def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, .
     text = lock_text(made)
     return MadeLock(
         path=job.lock,
+        tree=tree,
+        lock=lock,
+        plan=make_plan(job.request, book, lock),
         text=text,
         changes=compare_locks(before.file if before else None, made, book),
         stale=not job.lock.exists() or job.lock.read_bytes() != text.encode(),
     )
+
+
+def _refuse_inside(path: Path, tree: Path) -> None:
+    """There it would be a change that is not committed; and no commit can hold a file with its own id."""
+    if path.resolve().is_relative_to(tree.resolve()):
+        raise LockError(
+            f"{path} would lie in {tree}, and a lock binds the commit of that tree",
+            hint="Name a place outside with --lock FILE, such as beside your own pipeline.",
+        )
 
 
 def _read_before(path: Path, adapters: Adapters, names: tuple[str, ...], *, everything: bool) -> LockInUse | None:

@@ -24,7 +24,7 @@ from builder.ports import (
     UploadOutcome,
 )
 
-_WAY_OUT = "Run the same once without --offline: what it fetches stays in the cache."
+_WAY_OUT = "`istio-build lock --fetch`, with the same settings and without --offline, fetches all that is needed into the cache."
 _BY_TAG = "A tag is asked of its registry each time: bind it with `istio-build lock`, and add --locked."
 
 

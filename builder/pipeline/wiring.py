@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.build.context import BuildContext
+from builder.build.prefetch import Prefetch
 from builder.engine.buildx import Buildx
 from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
@@ -162,13 +163,28 @@ class Adapters:
         Raises ToolchainError where this machine no longer has that Go.
         """
         if not go.image:
-            return MachineCompiler(obtain_go(go.version, self.go), self._environment, self.run)
+            return self.machine_compiler(go)
         base, templates = str(go.image), dict(book.templates)
         return ContainerCompiler(
             lambda env, command: render_dockerfile(templates, COMPILE_TEMPLATE, {"base": base, "env": env, "command": command}),
             self._machine_go.settings(),
             self._environment,
             self.buildx,
+        )
+
+    def machine_compiler(self, go: LockedGo) -> MachineCompiler:
+        """This machine with that Go. Raises ToolchainError where it cannot be had."""
+        return MachineCompiler(obtain_go(go.version, self.go), self._environment, self.run)
+
+    def prefetch(self) -> Prefetch:
+        """What fetches all that a build needs."""
+        return Prefetch(
+            downloads=self.workspace.downloads,
+            downloader=self.downloader,
+            registry=self.registry,
+            documents=self.known,
+            progress=self.progress,
+            cancellation=self.cancellation,
         )
 
     def engine_for(self, kind: str, needs_docker: str) -> Engine:

@@ -91,7 +91,7 @@ class LockInUse:
         if name in self.renew:
             return None
         if entry is None:
-            self.refuse(location, name, f"the lock has none, and {_text(asked)} is asked for")
+            self.refuse(location, name, "the lock binds none, and it is asked for")
         elif entry.asked != asked:
             self.refuse((*location, "asked"), name, f"the lock has {_text(entry.asked)}, and {_text(asked)} is asked for")
             return None
