@@ -21,15 +21,17 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
     cancellation = Cancellation()
     hosts = {hub.registry for hub in job.request.hubs} if pushes else set()
     with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
-        yield Adapters(
+        adapters = Adapters(
             os.environ,
             cancellation,
             observer,
             builder=job.builder,
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
-            offline=frozenset(hosts) if job.offline else None,
         )
+        if job.offline:
+            adapters.go_offline(frozenset(hosts))
+        yield adapters
 
 
 def waiting(adapters: "Adapters") -> Callable[[], None]:

@@ -44,8 +44,7 @@ class KnownContent:
     def _keep(self, manifest: Manifest | None) -> Manifest | None:
         """Also what came by a tag: a lock binds it, and then it is asked for by digest."""
         if manifest:
-            path = self._path(manifest.digest, "manifest")
-            if not path.exists():
+            if Digest.of(self._read(manifest.digest, "manifest").partition(b"\n")[2]) != manifest.digest:
                 self._write(manifest.digest, "manifest", manifest.media_type.encode() + b"\n" + manifest.content)
         return manifest
 

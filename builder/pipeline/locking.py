@@ -10,13 +10,13 @@ from builder.oci.reference import Hub, redact_url
 from builder.pipeline.prepare import find_lookups, read_source_tree, warn_of
 from builder.pipeline.wiring import Adapters
 from builder.plan.lock import Lock
-from builder.plan.lock_changes import LockChange, compare_locks
-from builder.plan.lock_file import lock_text
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoBuild, ProcessFailed
 from builder.recipe.loader import load_recipes
 from builder.resolve.held import GO, SOURCE, LockInUse, refuse_dirty
+from builder.resolve.lock_changes import LockChange, compare_locks
+from builder.resolve.lock_file import lock_text
 from builder.resolve.lock_record import read_lock, record_lock
 from builder.resolve.resolver import resolve, what_is_asked
 from builder.runtime.atomic_file import whole_file

@@ -68,11 +68,9 @@ class Adapters:
         builder: str = "",
         insecure_registries: tuple[str, ...] = (),
         patience: float = DEFAULT_PATIENCE,
-        offline: frozenset[str] | None = None,
     ) -> None:
-        """`offline`: the hosts of the hubs, which alone may be asked; None where all may."""
-        self._offline = offline
-        self._environment = environment if offline is None else offline_environment(environment)
+        self._environment = environment
+        self._offline: frozenset[str] | None = None
         self.cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
@@ -85,6 +83,11 @@ class Adapters:
         self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note)
         # A program that fails has often been at it for minutes, where a request takes seconds.
         self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
+
+    def go_offline(self, hosts: frozenset[str]) -> None:
+        """Ask nobody but the registries at these hosts, the hubs'. Before any adapter is used."""
+        self._offline = hosts
+        self._environment = offline_environment(self._environment)
 
     @cached_property
     def registry(self) -> Registry:

@@ -18,13 +18,12 @@ from builder.plan.lock import (
     SourceFacts,
     UrlArtifact,
 )
-from builder.plan.lock_file import ArtifactEntry, BaseEntry, GoEntry, LockFile, MirrorEntry, PackagesEntry, PlatformText
-from builder.plan.made import sum_recipes
 from builder.ports import ImageReader, TreeState
 from builder.recipe.book import RecipeBook
 from builder.recipe.yaml_file import Location
 from builder.resolve.asked import Asked, go_asked
 from builder.resolve.bases import read_pinned_platform, resolve_base
+from builder.resolve.lock_file import ArtifactEntry, BaseEntry, GoEntry, LockFile, MirrorEntry, PackagesEntry, PlatformText
 from builder.resolve.packages import real_package_url
 from builder.resolve.source import bind_state
 
@@ -48,7 +47,7 @@ class LockInUse:
         """Raises LockError where the lock was made with other recipes: they decide as much as what is bound."""
         if not self.strict:
             return
-        if self.file.recipes != sum_recipes(book):
+        if self.file.recipes != book.digest.text:
             by = "" if self.file.istio_build == __version__ else f" by istio-build {self.file.istio_build}; this is {__version__}"
             raise LockError(
                 f"{self.where(('recipes',))}: the lock was made with other recipes or templates{by}",

@@ -17,12 +17,11 @@ from builder.plan.lock import (
     SourceFacts,
     UrlArtifact,
 )
-from builder.plan.lock_file import LockFile
-from builder.plan.made import sum_recipes
 from builder.recipe.book import RecipeBook
 from builder.recipe.yaml_file import read_yaml, validate
 from builder.resolve.asked import Asked
 from builder.resolve.held import LockInUse
+from builder.resolve.lock_file import LockFile
 
 _VERSION = 1
 
@@ -57,7 +56,7 @@ def record_lock(lock: Lock, asked: Asked, source: SourceRequest, book: RecipeBoo
         {
             "version": _VERSION,
             "istio_build": __version__,
-            "recipes": sum_recipes(book),
+            "recipes": book.digest.text,
             "source": _source(lock.source, source),
             "go": {"asked": asked.go(), "version": go.version, "reason": go.reason, "image": str(go.image or "")}
             if go.version or go.image

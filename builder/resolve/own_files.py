@@ -15,6 +15,7 @@ _ARCHIVES = (".tar.gz", ".tgz")
 
 
 def place_of(override: ArtifactOverride) -> str:
+    """What is asked for, without a path or a credential: `file`, or the URL, with the sum that is promised."""
     location, mark, promised = override.location.partition("#sha256=")
     return f"{redact_url(location) if '://' in location else 'file'}{mark}{promised.lower()}"
 
@@ -50,6 +51,7 @@ def _expand(path: Path) -> Path:
 
 
 def is_archive(location: str) -> bool:
+    """Whether the file is an archive that holds what is wanted."""
     return location.partition("?")[0].endswith(_ARCHIVES)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from builder.plan.lock_file import (
+from builder.recipe.book import RecipeBook
+from builder.recipe.schema import BuiltImage
+from builder.resolve.lock_file import (
     ArtifactEntry,
     BaseEntry,
     GoEntry,
@@ -14,8 +16,6 @@ from builder.plan.lock_file import (
     PlatformText,
     SourceEntry,
 )
-from builder.recipe.book import RecipeBook
-from builder.recipe.schema import BuiltImage
 
 Entry = TypeVar("Entry", BaseEntry, MirrorEntry, ArtifactEntry, PackagesEntry)
 _SHOWN_PACKAGES = 8
