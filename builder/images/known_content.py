@@ -43,9 +43,8 @@ class KnownContent:
 
     def _keep(self, manifest: Manifest | None) -> Manifest | None:
         """Also what came by a tag: a lock binds it, and then it is asked for by digest."""
-        if manifest:
-            if Digest.of(self._read(manifest.digest, "manifest").partition(b"\n")[2]) != manifest.digest:
-                self._write(manifest.digest, "manifest", manifest.media_type.encode() + b"\n" + manifest.content)
+        if manifest and Digest.of(self._read(manifest.digest, "manifest").partition(b"\n")[2]) != manifest.digest:
+            self._write(manifest.digest, "manifest", manifest.media_type.encode() + b"\n" + manifest.content)
         return manifest
 
     def _read(self, digest: Digest, kind: str) -> bytes:
