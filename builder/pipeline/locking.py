@@ -12,6 +12,7 @@ from builder.pipeline.wiring import Adapters
 from builder.plan.lock import Lock
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
+from builder.plan.selection import select_images
 from builder.ports import GoBuild, ProcessFailed
 from builder.recipe.loader import load_recipes
 from builder.resolve.held import GO, SOURCE, LockInUse, refuse_dirty
@@ -92,7 +93,7 @@ def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, .
         lock=lock,
         plan=make_plan(job.request, book, lock),
         text=text,
-        changes=compare_locks(before.file if before else None, made, book),
+        changes=compare_locks(before.file if before else None, made, select_images(job.request, book)),
         stale=not job.lock.exists() or job.lock.read_bytes() != text.encode(),
     )
 

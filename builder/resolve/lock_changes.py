@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from builder.recipe.book import RecipeBook
-from builder.recipe.schema import BuiltImage
+from builder.recipe.schema import BuiltImage, ImageRecipe
 from builder.resolve.lock_file import (
     ArtifactEntry,
     BaseEntry,
@@ -18,6 +17,8 @@ from builder.resolve.lock_file import (
 )
 
 Entry = TypeVar("Entry", BaseEntry, MirrorEntry, ArtifactEntry, PackagesEntry)
+# As `plan.selection.select_images` gives them: each with its variants.
+Chosen = Sequence[tuple[ImageRecipe, tuple[str, ...]]]
 _SHOWN_PACKAGES = 8
 
 
@@ -32,21 +33,21 @@ class LockChange:
     why: str
 
 
-def compare_locks(before: LockFile | None, after: LockFile, book: RecipeBook) -> tuple[LockChange, ...]:
-    """All that changed; everything where there was no lock."""
+def compare_locks(before: LockFile | None, after: LockFile, chosen: Chosen) -> tuple[LockChange, ...]:
+    """All that changed, everything where there was no lock; `chosen` are the images that the lock is for."""
     changes = [*_source(before.source if before else None, after.source)]
     if before and before.recipes != after.recipes:
         why = "what images hold, and how it comes there, may be another"
         changes.append(LockChange(name="recipes", what="recipes", before=before.recipes, after=after.recipes, why=why))
     changes += _go(before.go if before else None, after.go)
     changes += _each(
-        "base", before.bases if before else {}, after.bases, lambda name, old, new: _base(old, new, _on_base(book, name))
+        "base", before.bases if before else {}, after.bases, lambda name, old, new: _base(old, new, _on_base(chosen, name))
     )
     changes += _each(
         "artifact",
         _flat(before.artifacts if before else {}),
         _flat(after.artifacts),
-        lambda name, old, new: _artifact(old, new, _with_artifact(book, name.partition(" ")[0])),
+        lambda name, old, new: _artifact(old, new, _with_artifact(chosen, name.partition(" ")[0])),
     )
     changes += _each("mirror", before.mirrors if before else {}, after.mirrors, lambda name, old, new: _mirror(name))
     changes += _each("packages", _flat(before.packages if before else {}), _flat(after.packages), _packages)
@@ -143,13 +144,18 @@ def _flat(entries: Mapping[str, Mapping[PlatformText, Entry]]) -> dict[str, Entr
     return {f"{name} {platform}": entry for name, by_platform in entries.items() for platform, entry in by_platform.items()}
 
 
-def _on_base(book: RecipeBook, name: str) -> list[str]:
-    built = [recipe for recipe in book.images if isinstance(recipe, BuiltImage)]
-    return [f"{recipe.image} ({variant})" for recipe in built for variant, entry in recipe.variants.items() if entry.base == name]
+def _on_base(chosen: Chosen, name: str) -> list[str]:
+    return [
+        f"{recipe.image} ({variant})"
+        for recipe, variants in chosen
+        if isinstance(recipe, BuiltImage)
+        for variant in variants
+        if recipe.variants[variant].base == name
+    ]
 
 
-def _with_artifact(book: RecipeBook, name: str) -> list[str]:
-    built = [recipe for recipe in book.images if isinstance(recipe, BuiltImage)]
+def _with_artifact(chosen: Chosen, name: str) -> list[str]:
+    built = [recipe for recipe, _ in chosen if isinstance(recipe, BuiltImage)]
     return [recipe.image for recipe in built if any(file.artifact == name for file in recipe.artifacts)]
 
 
