@@ -21,6 +21,8 @@
     ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
     ├── CutOff                     21   ended at once after the first tag had moved; the next run puts that right
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
+    ├── LockError                  24   the lock lacks what is asked for, contradicts it, or cannot be read
+    ├── OfflineError               25   something is not in the cache, and --offline fetches nothing
     └── Interrupted               130   Ctrl-C, or a signal
 
 Errors are raised where they happen and printed in one place, `builder.cli.commands`.
@@ -187,6 +189,18 @@ class CutOff(BuilderError):
     """The process was ended at once, without putting anything back, after the first tag had moved."""
 
     exit_code = 21
+
+
+class LockError(BuilderError):
+    """istio-build.lock cannot be read, or what is asked for is not what it binds; the message names its key."""
+
+    exit_code = 24
+
+
+class OfflineError(BuilderError):
+    """Something is needed that is not in the cache, and --offline fetches nothing."""
+
+    exit_code = 25
 
 
 class Interrupted(BuilderError):

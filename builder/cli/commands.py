@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
+from builder.cli.lock_command import lock_command
 from builder.cli.options import (
     collect_given,
     go,
@@ -72,7 +73,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
     from builder.pipeline.run import push_plan
 
     job = _job(context)
-    with open_adapters(job, options["progress"]) as adapters:
+    with open_adapters(job, options["progress"], pushes=True) as adapters:
         resolved = resolve_job(job, adapters)
         engine = choose_engine(job, resolved, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
@@ -232,6 +233,9 @@ def schema(project: bool) -> None:
     click.echo(json.dumps(ProjectFile.model_json_schema() if project else json_schema(), indent=2))
 
 
+cli.add_command(lock_command)
+
+
 def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
@@ -247,6 +251,8 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
     given = collect_given(context)
     job = make_job({**given, **no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
+    # It speaks to hubs alone anyway, and which they are stands in the layouts.
+    job = dataclasses.replace(job, offline=False)
     hubs = job.request.hubs if "hub" in given else ()
     tags = job.request.tags if "tag" in given else ()
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()

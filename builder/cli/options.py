@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import GO, HOW, OPTIONS, SOURCE, WHAT, WHERE, Option
+from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, WHAT, WHERE, Option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -51,9 +51,13 @@ def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Comman
 
 where = _settings(WHERE)
 project_file = click.option("--file", "project_file", metavar="FILE", help="The project file; ./istio-build.yaml by default.")
-source = all_of(_settings(SOURCE), project_file)
+source = all_of(_settings(SOURCE), project_file, _settings(LOCK))
 go = _settings(GO)
 what = all_of(source, _settings(WHAT, GO))
+# What a lock is made for; it is written, so it is not obeyed at the same time.
+lockable = all_of(
+    _settings(SOURCE), project_file, *(setting(option) for option in LOCK if option.name != "locked"), _settings(WHAT, GO)
+)
 how = all_of(
     _settings(HOW),
     click.option(

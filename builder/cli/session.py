@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
-    """The adapters of one run, while signals are heard and progress is shown."""
+def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterator[Adapters]":
+    """The adapters of one run, while signals are heard and progress is shown. Only what `pushes` asks hubs with --offline."""
     from builder.cli.display import open_display
     from builder.cli.signals import heard
     from builder.pipeline.wiring import Adapters
     from builder.runtime.cancellation import Cancellation
 
     cancellation = Cancellation()
+    hosts = {hub.registry for hub in job.request.hubs} if pushes else set()
     with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
-        yield Adapters(
+        adapters = Adapters(
             os.environ,
             cancellation,
             observer,
@@ -28,6 +29,9 @@ def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
         )
+        if job.offline:
+            adapters.go_offline(frozenset(hosts))
+        yield adapters
 
 
 def waiting(adapters: "Adapters") -> Callable[[], None]:

@@ -83,6 +83,22 @@ SOURCE = (
     ),
 )
 
+LOCK = (
+    _word("lock", "FILE", "The lock; istio-build.lock beside the project file by default.", "Relative to this file."),
+    Option(
+        name="locked",
+        kind="switch",
+        help="Take bases, Envoy, Go and the commit as the lock binds them; look nothing up.",
+        more="What it does not bind is an error: see [The lock](lock.md).",
+    ),
+    Option(
+        name="offline",
+        kind="switch",
+        help="Ask nobody but the hubs that are pushed to: all else comes from the cache.",
+        more="See [Offline](lock.md#offline).",
+    ),
+)
+
 GO = (
     _word(
         "go",
@@ -190,7 +206,7 @@ HOW = (
     ),
 )
 
-OPTIONS = (*WHERE, *SOURCE, *WHAT, *GO, *HOW)
+OPTIONS = (*WHERE, *SOURCE, *LOCK, *WHAT, *GO, *HOW)
 
 
 def find_option(name: str) -> Option:

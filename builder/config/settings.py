@@ -23,6 +23,7 @@ from builder.oci.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag,
 from builder.recipe.yaml_file import YamlDocument
 
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
+LOCK_FILE = "istio-build.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +55,17 @@ class Job:
     insecure_registries: tuple[str, ...]
     timeout: float
     settings: tuple[Setting, ...]
+    lock: Path = Path(LOCK_FILE)
+    locked: bool = False
+    offline: bool = False
 
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
     """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""
     merged = _Merged(given, project)
-    hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
-    if needs_hub and not hubs:
-        raise RequestError(
-            "no hub: where should the images go?",
-            hint="Give --hub docker.io/me, set ISTIO_BUILD_HUB, or write `hub:` into istio-build.yaml.",
-        )
     platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
     request = Request(
-        hubs=hubs,
+        hubs=_hubs(merged, needs_hub),
         tags=tuple(dict.fromkeys(parse_tag(word) for word in merged.words("tag"))),
         platforms=platforms,
         images=tuple(dict.fromkeys(merged.words("image"))),
@@ -94,6 +92,9 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         timeout=_timeout(merged),
+        lock=_lock(merged, project),
+        locked=merged.word("locked") == "true",
+        offline=merged.word("offline") == "true",
         settings=tuple(merged.used.values()),
     )
 
@@ -160,6 +161,23 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
             raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _hubs(merged: _Merged, needs_hub: bool) -> tuple[Hub, ...]:
+    hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
+    if needs_hub and not hubs:
+        raise RequestError(
+            "no hub: where should the images go?",
+            hint="Give --hub docker.io/me, set ISTIO_BUILD_HUB, or write `hub:` into istio-build.yaml.",
+        )
+    return hubs
+
+
+def _lock(merged: _Merged, project: YamlDocument | None) -> Path:
+    named = merged.word("lock")
+    if named:
+        return merged.path(named, "lock")
+    return project.path.parent / LOCK_FILE if project else Path(LOCK_FILE)
 
 
 def _timeout(merged: _Merged) -> float:

@@ -33,6 +33,16 @@ class MachineCompiler:
         with tempfile.TemporaryDirectory(prefix="istio-build-", dir=place, ignore_cleanup_errors=True) as scratch:
             self._run.run(argv, cwd=build.tree, env={**env, "GOTMPDIR": scratch}, on_line=on_line)
 
+    def fetch_modules(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
+        """Have Go fetch every module that the build needs into its module cache; nothing in the tree is written.
+
+        Raises ProcessFailed with what Go said.
+        """
+        tags = [word for word in build.command.options if word.startswith("-tags=")]
+        argv = [str(self._toolchain.program), "list", "-deps", "-f", "", *tags, *build.command.packages]
+        env = compiler_environment(build, self._toolchain, self._environment)
+        self._run.run(argv, cwd=build.tree, env=env, on_line=on_line)
+
     def _nice(self, build: GoBuild) -> tuple[str, ...]:
         """POSIX has the program; without it the builds share the machine alike."""
         nice = shutil.which("nice", path=self._environment.get("PATH", "")) if build.yields else None

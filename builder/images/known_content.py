@@ -26,14 +26,11 @@ class KnownContent:
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """See `ports.ImageReader.get_manifest`."""
         if reference.digest is None:
-            return self._registry.get_manifest(reference)
+            return self._keep(self._registry.get_manifest(reference))
         media_type, _, content = self._read(reference.digest, "manifest").partition(b"\n")
         if Digest.of(content) == reference.digest:
             return Manifest(media_type=media_type.decode("ascii", "replace"), content=content)
-        manifest = self._registry.get_manifest(reference)
-        if manifest:
-            self._write(manifest.digest, "manifest", manifest.media_type.encode() + b"\n" + manifest.content)
-        return manifest
+        return self._keep(self._registry.get_manifest(reference))
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """See `ports.ImageReader.get_blob`."""
@@ -43,6 +40,12 @@ class KnownContent:
         content = self._registry.get_blob(repository, descriptor)
         self._write(descriptor.digest, "blob", content)
         return content
+
+    def _keep(self, manifest: Manifest | None) -> Manifest | None:
+        """Also what came by a tag: a lock binds it, and then it is asked for by digest."""
+        if manifest and Digest.of(self._read(manifest.digest, "manifest").partition(b"\n")[2]) != manifest.digest:
+            self._write(manifest.digest, "manifest", manifest.media_type.encode() + b"\n" + manifest.content)
+        return manifest
 
     def _read(self, digest: Digest, kind: str) -> bytes:
         try:

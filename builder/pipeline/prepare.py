@@ -17,6 +17,9 @@ from builder.plan.planner import make_plan
 from builder.ports import Engine
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.loader import load_recipes
+from builder.resolve.asked import go_asked
+from builder.resolve.held import LockInUse
+from builder.resolve.lock_record import read_lock
 from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
 from builder.resolve.source import list_directory, reaches_outside, read_source
@@ -47,39 +50,62 @@ class ResolvedArchives:
 
 
 def resolve_job(job: Job, adapters: Adapters) -> Resolved:
-    """Look everything up that the job's plan depends on, and make the plan."""
+    """Look everything up that the job's plan depends on, or take it from the lock, and make the plan."""
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
-    with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
-        tree, source = _read_source(job, adapters)
-        book = recipes.at(source.release)
-        lookups = Lookups(
-            check_file=partial(find_file, tree),
-            list_directory=partial(list_directory, tree),
-            find_go=lambda: _find_go(job, book, source, adapters),
-            registry=adapters.known,
-            downloader=adapters.downloader,
-            packages=adapters.apt,
-            cache=adapters.workspace.downloads,
-            note=adapters.progress.note,
-        )
-        lock = resolve(job.request, book, source, lookups)
+    with adapters.progress.task("resolve", _told(job, "source, bases, artifacts, Go")) as task:
+        lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
+        tree, source = read_source_tree(job, adapters)
+        source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
         task.outcome = f"commit {source.state.commit[:12]}"
-    _warn_of(tree, source, recipes, adapters)
+    warn_of(tree, source, recipes, adapters)
     outside = reaches_outside(tree)
     if outside:
         adapters.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
     return Resolved(tree=tree, book=book, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
 
 
+def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, adapters: Adapters) -> Lookups:
+    """Where this job's things are looked up."""
+    return Lookups(
+        check_file=partial(find_file, tree),
+        list_directory=partial(list_directory, tree),
+        find_go=lambda: _find_go(job, book, source, adapters),
+        registry=adapters.known,
+        downloader=adapters.downloader,
+        packages=adapters.apt,
+        cache=adapters.workspace.downloads,
+        note=adapters.progress.note,
+    )
+
+
+def _bind(
+    lock: LockInUse | None, tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters
+) -> tuple[SourceFacts, RecipeBook]:
+    """The facts as the lock binds them, and the recipes that it was made with. Raises LockError where they are others."""
+    bound = lock.bind_source(source, tree) if lock else source
+    book = recipes.at(bound.release)
+    if lock:
+        lock.check_recipes(book, adapters.progress.note)
+    return bound, book
+
+
+def _told(job: Job, looked_up: str) -> str:
+    return f"from {job.lock}" if job.locked else looked_up
+
+
 def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> ResolvedArchives:
     """Look up what archives of programs depend on, and plan them."""
-    recipes = load_recipes(job.recipes)
-    with adapters.progress.task("resolve", "source, Go") as task:
-        tree, source = _read_source(job, adapters)
-        book = recipes.at(source.release)
-        go = _find_go(job, book, source, adapters)
+    # As for images, so that one lock is made with the recipes of both.
+    recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
+    with adapters.progress.task("resolve", _told(job, "source, Go")) as task:
+        lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
+        tree, source = read_source_tree(job, adapters)
+        source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        held = lock_in_use.go(go_asked(job.request.go, source)) if lock_in_use else None
+        go = held or _find_go(job, book, source, adapters)
         task.outcome = f"commit {source.state.commit[:12]}"
-    _warn_of(tree, source, recipes, adapters)
+    warn_of(tree, source, recipes, adapters)
     lock = Lock(source=source, go=go, bases=(), artifacts=())
     return ResolvedArchives(tree=tree, book=book, go=go, plan=make_archive_plan(job.request, book, lock, targets))
 
@@ -136,7 +162,8 @@ def _find_go(job: Job, book: RecipeBook, source: SourceFacts, adapters: Adapters
     return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
 
 
-def _read_source(job: Job, adapters: Adapters) -> tuple[Path, SourceFacts]:
+def read_source_tree(job: Job, adapters: Adapters) -> tuple[Path, SourceFacts]:
+    """The tree of this job, fetched where it is a release, and what it says."""
     if job.source.directory is not None:
         tree = job.source.directory.resolve()
     else:
@@ -144,7 +171,8 @@ def _read_source(job: Job, adapters: Adapters) -> tuple[Path, SourceFacts]:
     return tree, read_source(tree, adapters.git.describe)
 
 
-def _warn_of(tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters) -> None:
+def warn_of(tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters) -> None:
+    """Say what of the source people should know."""
     if recipes.is_ahead(source.release):
         adapters.progress.warn(recipes.note(source.release))
     if source.state.dirty:

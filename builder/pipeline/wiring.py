@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.build.context import BuildContext
+from builder.build.prefetch import Prefetch
 from builder.engine.buildx import Buildx
 from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
@@ -22,11 +23,19 @@ from builder.images.layer_cache import LayerCache
 from builder.net.download import HttpDownloader
 from builder.net.patience import DEFAULT_PATIENCE, Patience
 from builder.net.session import Waiting
+from builder.pipeline.offline import (
+    OfflineDownloader,
+    OfflineGo,
+    OfflinePackages,
+    OfflineRegistry,
+    OfflineReleases,
+    offline_environment,
+)
 from builder.pipeline.run import PublishContext
 from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
-from builder.ports import Compiler, Engine
+from builder.ports import Compiler, Downloader, Engine, GoToolchains, PackageFinder, Registry
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
@@ -61,6 +70,7 @@ class Adapters:
         patience: float = DEFAULT_PATIENCE,
     ) -> None:
         self._environment = environment
+        self._offline: frozenset[str] | None = None
         self.cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
@@ -74,9 +84,20 @@ class Adapters:
         # A program that fails has often been at it for minutes, where a request takes seconds.
         self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
 
+    def go_offline(self, hosts: frozenset[str]) -> None:
+        """Ask nobody but the registries at these hosts, the hubs'. Before any adapter is used."""
+        self._offline = hosts
+        self._environment = offline_environment(self._environment)
+
     @cached_property
-    def registry(self) -> HttpRegistry:
-        """The registry client of the run."""
+    def registry(self) -> Registry:
+        """What talks to registries in this run."""
+        if self._offline is None:
+            return self._http_registry
+        return OfflineRegistry(self._http_registry, self._offline, self.workspace.documents)
+
+    @cached_property
+    def _http_registry(self) -> HttpRegistry:
         registry = HttpRegistry(
             credentials=docker_credentials(self._environment, self.run),
             retry=self._retry,
@@ -110,18 +131,20 @@ class Adapters:
         return Buildx(self.run, self._environment, self.docker.check, self._retry_program, self._builder, self.progress.warn)
 
     @cached_property
-    def downloader(self) -> HttpDownloader:
+    def downloader(self) -> Downloader:
         """The downloader."""
         downloader = HttpDownloader(
             retry=self._retry,
             waiting=_waiting(self._patience, self.cancellation.check),
         )
         self.cancellation.on_set(downloader.abort)
-        return downloader
+        return downloader if self._offline is None else OfflineDownloader(downloader)
 
     @cached_property
-    def apt(self) -> Apt:
+    def apt(self) -> PackageFinder:
         """The finder of Debian packages."""
+        if self._offline is not None:
+            return OfflinePackages()
         return Apt(self.run, self._environment, self.workspace.packages, self.cancellation.wait)
 
     @cached_property
@@ -135,13 +158,18 @@ class Adapters:
         return KnownContent(self.registry, self.workspace.documents)
 
     @cached_property
-    def git(self) -> Git:
+    def git(self) -> Git | OfflineReleases:
         """Version control."""
-        return Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
+        git = Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
+        return git if self._offline is None else OfflineReleases(git.checkout_release, git.describe)
 
     @cached_property
-    def go(self) -> InstalledGo:
+    def go(self) -> GoToolchains:
         """The machine's Go, and those that it fetches; it says what it downloads."""
+        return self._machine_go if self._offline is None else OfflineGo(self._machine_go)
+
+    @cached_property
+    def _machine_go(self) -> InstalledGo:
         return InstalledGo(self.run, self._environment, self.progress.note)
 
     def compiler_for(self, go: LockedGo, book: RecipeBook) -> Compiler:
@@ -150,13 +178,28 @@ class Adapters:
         Raises ToolchainError where this machine no longer has that Go.
         """
         if not go.image:
-            return MachineCompiler(obtain_go(go.version, self.go), self._environment, self.run)
+            return self.machine_compiler(go)
         base, templates = str(go.image), dict(book.templates)
         return ContainerCompiler(
             lambda env, command: render_dockerfile(templates, COMPILE_TEMPLATE, {"base": base, "env": env, "command": command}),
-            self.go.settings(),
+            self._machine_go.settings(),
             self._environment,
             self.buildx,
+        )
+
+    def machine_compiler(self, go: LockedGo) -> MachineCompiler:
+        """This machine with that Go. Raises ToolchainError where it cannot be had."""
+        return MachineCompiler(obtain_go(go.version, self.go), self._environment, self.run)
+
+    def prefetch(self) -> Prefetch:
+        """What fetches all that a build needs."""
+        return Prefetch(
+            downloads=self.workspace.downloads,
+            downloader=self.downloader,
+            registry=self.registry,
+            documents=self.known,
+            progress=self.progress,
+            cancellation=self.cancellation,
         )
 
     def engine_for(self, kind: str, needs_docker: str) -> Engine:
@@ -164,6 +207,13 @@ class Adapters:
 
         Raises RequestError where that is asked of the built-in engine.
         """
+        if self._offline is not None and (needs_docker or kind == "buildx"):
+            raise RequestError(
+                f"{needs_docker or '--engine buildx'} needs Docker, which fetches base images by itself: not with --offline",
+                hint="Leave it out: the built-in engine gives the same digests.",
+            )
+        if self._offline is not None:
+            return Builtin(self.sums)
         if kind == "builtin" and needs_docker:
             raise RequestError(f"{needs_docker} needs Docker, which --engine builtin does without", hint="Leave --engine out.")
         if kind == "builtin":

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from builder import __version__
 from builder.config.request import Request
 from builder.oci.layer_format import FORMATS
-from builder.oci.reference import Digest
 from builder.plan.lock import ImageArtifact, Lock
 from builder.plan.model import FetchedFile, ImagePlan, MirrorPlan
 from builder.recipe.book import RecipeBook
@@ -23,7 +22,7 @@ def what_it_is_made_with(
         "istio-build": __version__,
         "commit": f"{state.commit}{'-dirty' if state.dirty else ''}",
         "source tree": state.content,
-        "recipes": _sum_recipes(book),
+        "recipes": book.digest.text,
         "Go": lock.go.version,
         "image to compile in": str(lock.go.image.digest) if lock.go.image else "",
         "--go-flags": " ".join(go.flags),
@@ -50,9 +49,3 @@ def _inputs_of(images: Sequence[ImagePlan | MirrorPlan]) -> dict[str, str]:
                 kind = "manifest" if isinstance(artifact, ImageArtifact) else "sha256"
                 found[f"{artifact.name} {artifact.member} {artifact.platform}"] = f"{kind} {artifact.sha256}"
     return found
-
-
-def _sum_recipes(book: RecipeBook) -> str:
-    """The recipes and templates as they hold for this release, wherever they lie."""
-    texts = [book.release.model_dump_json(), *(recipe.model_dump_json() for recipe in book.images), repr(book.templates)]
-    return Digest.of("\n".join(texts).encode()).text

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import get_args
 
 from builder.errors import RequestError, SourceError
+from builder.oci.reference import Digest
 from builder.recipe.by_release import edges, narrow, presence
 from builder.recipe.checks import check_image
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
@@ -31,6 +32,12 @@ class RecipeBook:
     documents: tuple[tuple[str, YamlDocument], ...] = field(compare=False)
     istio: IstioRelease
     elsewhere: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> Digest:
+        """The sum over the recipes and templates as they hold for this release, wherever they lie."""
+        texts = [self.release.model_dump_json(), *(recipe.model_dump_json() for recipe in self.images), repr(self.templates)]
+        return Digest.of("\n".join(texts).encode())
 
     def image(self, name: str) -> ImageRecipe:
         """The recipe of this image. Raises RequestError, with the nearest name, where there is none."""

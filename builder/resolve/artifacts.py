@@ -6,26 +6,21 @@ alone (bin/init.sh in istio/istio), though the archives of some releases are not
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from builder.config.request import ARTIFACT_SOURCES, ARTIFACTS_WITH_FLAGS, ArtifactOverride, Request
-from builder.errors import ArtifactError, ChecksumError, RecipeError, RegistryError, RequestError
+from builder.errors import ArtifactError, RecipeError, RegistryError, RequestError
 from builder.oci.manifest import ImageConfig, Manifest
 from builder.oci.reference import SUPPORTED_PLATFORMS, ImageReference, Platform, redact_url
-from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlArtifact
+from builder.plan.lock import ImageArtifact, LockedArtifact, UrlArtifact
 from builder.plan.selection import platform_values
-from builder.ports import Downloader
 from builder.recipe.schema import Artifact, ReleaseRecipe
 from builder.recipe.template import render_text
 from builder.resolve.lookups import Lookups
-from builder.runtime.atomic_file import sum_file, whole_file
-
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_ARCHIVES = (".tar.gz", ".tgz")
+from builder.resolve.own_files import SHA256, first_field, is_archive, lock_override, place_of
+from builder.runtime.atomic_file import whole_file
 
 
 class _NotHere(Exception):
@@ -51,6 +46,15 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Published:
+    """Where a file may be published: its URL, that of its checksum ("" where it has none), the member if it is an archive."""
+
+    url: str
+    sum_url: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFinder:
     """Looks artifacts up, from many threads at once. `values` are those of expressions in recipes."""
 
@@ -61,15 +65,14 @@ class ArtifactFinder:
 
     def find(self, name: str, platform: Platform) -> LockedArtifact:
         """The artifact, bound to a checksum. Raises ArtifactError, with all that was tried, where it cannot be had."""
-        here = {**self.values, **platform_values(platform)}
-        wanted = _Wanted(name=name, platform=platform, artifact=self.release.artifacts[name], values=here)
+        wanted = self._want(name, platform)
         look: Mapping[str, Callable[[_Wanted], Iterator[LockedArtifact | _NotHere]]] = {
             "file": self._find_own,
             "url": self._find_published,
             "image": self._find_in_image,
         }
         tried: list[str] = []
-        for source in dict(self.request.artifact_sources).get(wanted.settings, ARTIFACT_SOURCES):
+        for source in self._sources(wanted):
             for found in look[source](wanted):
                 if isinstance(found, _NotHere):
                     tried.append(str(found))
@@ -80,33 +83,77 @@ class ArtifactFinder:
         reasons = "\n".join(f"  {reason}" for reason in tried or ["no source is left to look at"])
         raise ArtifactError(f"{wanted} cannot be had:\n{reasons}", hint=_ways_out(wanted))
 
-    def _find_own(self, wanted: _Wanted) -> Iterator[LockedArtifact]:
+    def places(self, name: str, platform: Platform) -> tuple[str, ...]:
+        """The places that `find` would look at, in its order, without looking at any: what is asked for, as text.
+
+        No credential is in it. A file of the user's own is `file` wherever it lies, as its sum says what it is.
+        """
+        wanted = self._want(name, platform)
+        look: Mapping[str, Callable[[_Wanted], Iterator[str]]] = {
+            "file": lambda wanted: (place_of(override) for override in self._overrides(wanted)),
+            "url": lambda wanted: (redact_url(place.url) for place in self._published(wanted)),
+            "image": lambda wanted: (f"image {text}" for text in self._images(wanted)),
+        }
+        return tuple(place for source in self._sources(wanted) for place in look[source](wanted))
+
+    def find_own(self, name: str, platform: Platform) -> LockedArtifact | None:
+        """The user's own for this platform, summed, where there is one."""
+        return next(self._find_own(self._want(name, platform)), None)
+
+    def real_url(self, name: str, platform: Platform, redacted: str) -> str:
+        """The URL among the places that shows as this one, with the credentials that the request has for it."""
+        wanted = self._want(name, platform)
+        own = (override.location.partition("#sha256=")[0] for override in self._overrides(wanted))
+        urls = (*own, *(place.url for place in self._published(wanted)))
+        return next((url for url in urls if redact_url(url) == redacted), redacted)
+
+    def _want(self, name: str, platform: Platform) -> _Wanted:
+        here = {**self.values, **platform_values(platform)}
+        return _Wanted(name=name, platform=platform, artifact=self.release.artifacts[name], values=here)
+
+    def _sources(self, wanted: _Wanted) -> tuple[str, ...]:
+        return dict(self.request.artifact_sources).get(wanted.settings, ARTIFACT_SOURCES)
+
+    def _overrides(self, wanted: _Wanted) -> Iterator[ArtifactOverride]:
         for override in self.request.artifact_overrides:
             if (override.artifact, override.platform) == (wanted.name, wanted.platform):
-                yield _lock_override(override, wanted.artifact.member, self.lookups.downloader)
+                yield override
 
-    def _find_published(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
+    def _find_own(self, wanted: _Wanted) -> Iterator[LockedArtifact]:
+        for override in self._overrides(wanted):
+            yield lock_override(override, wanted.artifact.member, self.lookups.downloader)
+
+    def _published(self, wanted: _Wanted) -> tuple[_Published, ...]:
+        """Every URL that the file may be at; none where nobody publishes it."""
         artifact, debug = wanted.artifact, self._is_debug(wanted)
         if debug and not artifact.debug_file:
             raise RequestError(f"there is no debug build of {wanted.name}", hint="release.yaml names none (debug_file).")
         kind = "debug_file" if debug else "file"
         file = self._render_file(wanted, kind, artifact.debug_file if debug else artifact.file)
         if not file:
-            yield _NotHere(f"nobody publishes {'a debug build of ' if debug else ''}{wanted} in this release")
-            return
+            return ()
         sums = artifact.debug_checksum if debug else artifact.checksum
         checksum = self._render_file(wanted, "debug_checksum" if debug else "checksum", sums) if sums else ""
         mirror = dict(self.request.artifact_urls).get(wanted.settings)
-        member = artifact.member if _is_archive(file) else ""
-        for base_url in (mirror,) if mirror else artifact.base_urls:
-            below = base_url.rstrip("/")
-            url = f"{below}/{file}"
+        member = artifact.member if is_archive(file) else ""
+        bases = [base.rstrip("/") for base in ((mirror,) if mirror else artifact.base_urls)]
+        return tuple(
+            _Published(url=f"{base}/{file}", sum_url=f"{base}/{checksum}" if checksum else "", member=member) for base in bases
+        )
+
+    def _find_published(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
+        places = self._published(wanted)
+        if not places:
+            debug = "a debug build of " if self._is_debug(wanted) else ""
+            yield _NotHere(f"nobody publishes {debug}{wanted} in this release")
+        for place in places:
             try:
-                sha256 = self._find_sum(wanted, url, f"{below}/{checksum}" if checksum else "")
+                sha256 = self._find_sum(wanted, place.url, place.sum_url)
             except _NotHere as missing:
                 yield missing
             else:
-                yield UrlArtifact(name=wanted.name, platform=wanted.platform, url=url, sha256=sha256, member=member)
+                name, platform = wanted.name, wanted.platform
+                yield UrlArtifact(name=name, platform=platform, url=place.url, sha256=sha256, member=place.member)
 
     def _find_sum(self, wanted: _Wanted, url: str, sum_url: str) -> str:
         """The sha256 of what is at this URL."""
@@ -118,7 +165,7 @@ class ArtifactFinder:
             raise _NotHere(f"{redact_url(sum_url)} is not there")
         if text is None:
             return self._find_unsummed(wanted, url)
-        sha256 = _first_field(text, sum_url or f"{url}.sha256")
+        sha256 = first_field(text, sum_url or f"{url}.sha256")
         if not (self.lookups.cache / sha256).exists():
             self._check_there(url)
         return sha256
@@ -139,7 +186,7 @@ class ArtifactFinder:
             remembered = memory.read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             remembered = ""
-        if not _SHA256.fullmatch(remembered):
+        if not SHA256.fullmatch(remembered):
             self._check_there(url)
             remembered = self._fetch_unsummed(url)
             with whole_file(memory) as partial:
@@ -158,24 +205,28 @@ class ArtifactFinder:
             part.replace(self.lookups.cache / sha256)
         return sha256
 
-    def _find_in_image(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
+    def _images(self, wanted: _Wanted) -> Iterator[str]:
+        """The image that may hold it, if any."""
         named = dict(self.request.artifact_images).get(wanted.settings)
-        origin = f"release.yaml: artifacts.{wanted.name}.image"
-        text = named or render_text(wanted.artifact.image, wanted.values, origin)
-        if not text or not wanted.artifact.image_path:
-            return
-        if self._is_debug(wanted) and not named:
-            yield _NotHere(f"{text} holds no debug build")
-            return
-        reference = ImageReference.parse(text)
+        text = named or render_text(wanted.artifact.image, wanted.values, f"release.yaml: artifacts.{wanted.name}.image")
+        if text and wanted.artifact.image_path:
+            yield text
+
+    def _find_in_image(self, wanted: _Wanted) -> Iterator[LockedArtifact | _NotHere]:
+        for text in self._images(wanted):
+            if self._is_debug(wanted) and wanted.settings not in dict(self.request.artifact_images):
+                yield _NotHere(f"{text} holds no debug build")
+            else:
+                yield self._find_at(wanted, ImageReference.parse(text))
+
+    def _find_at(self, wanted: _Wanted, reference: ImageReference) -> LockedArtifact | _NotHere:
         try:
             pinned = reference.pinned(self._find_manifest(wanted, reference).digest)
         except RegistryError as error:
-            yield _NotHere(error.message)
+            return _NotHere(error.message)
         except _NotHere as missing:
-            yield missing
-        else:
-            yield ImageArtifact(name=wanted.name, platform=wanted.platform, reference=pinned, member=wanted.artifact.image_path)
+            return missing
+        return ImageArtifact(name=wanted.name, platform=wanted.platform, reference=pinned, member=wanted.artifact.image_path)
 
     def _find_manifest(self, wanted: _Wanted, reference: ImageReference) -> Manifest:
         """The platform's own manifest, whatever the index says checked against the image's configuration."""
@@ -213,61 +264,3 @@ def _ways_out(wanted: _Wanted) -> str:
     others = [platform for platform in SUPPORTED_PLATFORMS if platform != str(wanted.platform)]
     ways.append(f"--platform {' or '.join(others)} leaves this platform out")
     return f"{'; '.join(ways)}."
-
-
-def _lock_override(override: ArtifactOverride, member: str, downloader: Downloader) -> FileArtifact | UrlArtifact:
-    """A file is summed; a URL has its sum as `#sha256=…` or in a file beside it."""
-    location, separator, promised = override.location.partition("#sha256=")
-    what = f"{override.artifact} for {override.platform}"
-    if separator and not _SHA256.fullmatch(promised):
-        raise RequestError(f"{what}: {promised!r} is no sha256", hint="Write it as #sha256=<64 hex digits>.")
-    name, platform = override.artifact, override.platform
-    if "://" in location:
-        sha256 = (promised or _published_sum(override, location, downloader)).lower()
-        own_member = member if _is_archive(location) else ""
-        return UrlArtifact(name=name, platform=platform, url=location, sha256=sha256, member=own_member)
-    path = _expand(Path(location))
-    if not path.is_file():
-        raise ArtifactError(f"{what}: there is no file {path}", hint=f"--{override.artifact} names a file or a URL.")
-    sha256 = sum_file(path)
-    if promised and promised.lower() != sha256:
-        raise ChecksumError(f"{path} is not what it should be: its sha256 is {sha256}, not {promised.lower()}")
-    whole = str(path.resolve())
-    own_member = member if _is_archive(whole) else ""
-    return FileArtifact(name=name, platform=platform, path=whole, sha256=sha256, member=own_member)
-
-
-def _expand(path: Path) -> Path:
-    """With `~` and `~NAME` as in a shell; as it stands where there is no such user, or no home."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
-def _is_archive(location: str) -> bool:
-    return location.partition("?")[0].endswith(_ARCHIVES)
-
-
-def _published_sum(override: ArtifactOverride, url: str, downloader: Downloader) -> str:
-    """Beside `envoy.tar.gz?token=…` lies `envoy.tar.gz.sha256?token=…`, or, as at Istio's own place, `envoy.sha256`."""
-    path, mark, query = url.partition("?")
-    stem = path.removesuffix(".tar.gz").removesuffix(".tgz")
-    for candidate in dict.fromkeys((f"{path}.sha256{mark}{query}", f"{stem}.sha256{mark}{query}")):
-        text = downloader.read_text(candidate)
-        if text is not None:
-            return _first_field(text, candidate)
-    raise ArtifactError(
-        f"{override.artifact} for {override.platform}: no checksum is published beside {redact_url(url)}",
-        hint=f"Say what it must be: --{override.artifact} '{override.platform}={redact_url(url)}#sha256=<64 hex digits>'.",
-    )
-
-
-def _first_field(text: str, url: str) -> str:
-    """The sum: Istio's checksum files go on with a path on the builder's machine, so only the first field counts."""
-    fields = text.split()
-    if not fields or not _SHA256.fullmatch(fields[0]):
-        raise ArtifactError(
-            f"{redact_url(url)} does not hold a sha256 checksum", hint="Does the mirror answer with a page of its own?"
-        )
-    return fields[0].lower()

@@ -29,7 +29,7 @@ def resolve_mirror(
     recipe: Mirror, request: Request, book: RecipeBook, values: Mapping[str, Any], registry: ImageReader
 ) -> LockedMirror:
     """Bind a mirror to its digest. Raises BaseImageError where it lacks a platform that is asked for, or is not whole."""
-    reference = _find_source(recipe, request, book, values)
+    reference = mirror_reference(recipe, request, book, values)
     index = registry.get_manifest(reference)
     if index is None:
         raise BaseImageError(f"{recipe.image}: there is no {reference} to mirror", hint=_other_source(recipe))
@@ -50,7 +50,7 @@ def resolve_mirror(
     return LockedMirror(image=recipe.image, source=reference.pinned(index.digest), platforms=platforms)
 
 
-def _find_source(recipe: Mirror, request: Request, book: RecipeBook, values: Mapping[str, Any]) -> ImageReference:
+def mirror_reference(recipe: Mirror, request: Request, book: RecipeBook, values: Mapping[str, Any]) -> ImageReference:
     """What the user names for this mirror, else for the base image that it is one of, else the recipe's own."""
     named = dict(request.mirror_sources).get(recipe.image)
     if not named and recipe.group == "bases":

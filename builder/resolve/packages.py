@@ -8,7 +8,7 @@ import re
 
 from builder.config.request import Request
 from builder.errors import RecipeError, RequestError
-from builder.oci.reference import Platform
+from builder.oci.reference import Platform, redact_url
 from builder.plan.lock import LockedPackages, UrlArtifact
 from builder.ports import FoundPackage, PackageFinder, PackageSources, PackageWishes
 from builder.recipe.book import RecipeBook
@@ -41,6 +41,23 @@ def resolve_packages(
         packages=tuple(_lock(package, platform) for package in found),
         sources=_own_sources(distribution, suite, platform, mirrors),
     )
+
+
+def packages_asked(recipe: RootfsImage, request: Request, book: RecipeBook) -> tuple[str, ...]:
+    """What is asked of the archives, as texts without credentials: the distribution, other mirrors, names of packages."""
+    name, _, suite = _distribution(request, book)
+    wishes = _wishes(recipe.rootfs, name)
+    mirrors = (f"{archive}={redact_url(url)}" for archive, url in sorted(request.apt_mirrors))
+    return (f"{name}:{suite}", *mirrors, *wishes.with_dependencies, *(f"{package} alone" for package in wishes.alone))
+
+
+def real_package_url(url: str, request: Request) -> str:
+    """The URL with the credentials that the request has for the mirror that it is below."""
+    for _, mirror in request.apt_mirrors:
+        shown = redact_url(mirror).rstrip("/") + "/"
+        if url.startswith(shown):
+            return mirror.rstrip("/") + "/" + url.removeprefix(shown)
+    return url
 
 
 def _distribution(request: Request, book: RecipeBook) -> tuple[str, Distribution, str]:

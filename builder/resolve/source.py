@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import SourceError
@@ -51,6 +52,11 @@ def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFact
         dependencies=_dependencies(tree),
         pins=_pins(tree),
     )
+
+
+def bind_state(found: SourceFacts, state: TreeState, tree: Path) -> SourceFacts:
+    """The facts of this tree, with what git said of it at another time: later tags at the same commit change nothing."""
+    return replace(found, state=state, release=_release(found.version, state, tree))
 
 
 def list_directory(tree: Path, source: str) -> ListedDirectory:

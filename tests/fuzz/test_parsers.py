@@ -46,7 +46,7 @@ from builder.registry.blob_pull import BlobPull
 from builder.registry.connection import RegistryConnection
 from builder.registry.keychain import docker_credentials
 from builder.registry.response import Answer, media_type_of
-from builder.resolve.artifacts import _first_field
+from builder.resolve.own_files import first_field
 from builder.resolve.source import read_source
 from builder.rootfs.deb import open_member, read_control
 from builder.rootfs.inherited_accounts import find_account_files
@@ -373,7 +373,7 @@ class TestNames:
             IstioRelease.parse,
             IstioRelease.of_line,
             ReleaseRange.parse,
-            lambda text: _first_field(text, "https://h/x.sha256"),
+            lambda text: first_field(text, "https://h/x.sha256"),
             _local_path,
         )
         for parse in parsers:

@@ -63,7 +63,7 @@ PURE = {
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
-    "click": {"cli.commands", "cli.main", "cli.options", "cli.verify_command", "cli.voice"},
+    "click": {"cli.commands", "cli.lock_command", "cli.main", "cli.options", "cli.verify_command", "cli.voice"},
     "deflate": {"images.compress"},
     "docker": {"engine.docker", "registry.keychain"},
     "requests": {"net.download", "net.session", "registry.connection"},
@@ -72,8 +72,16 @@ SPOKESMEN = {
     "subprocess": {"host.process"},
     "socket": {"net.live_connections"},
     "rich": {"cli.display"},
-    "pydantic": {"recipe.yaml_file", "recipe.schema", "recipe.rootfs_schema", "config.project_file", "config.settings"},
-    "yaml": {"recipe.yaml_file"},
+    "pydantic": {
+        "recipe.yaml_file",
+        "recipe.schema",
+        "recipe.rootfs_schema",
+        "config.project_file",
+        "config.settings",
+        "resolve.lock_file",
+    },
+    # Files are read by the one, and the lock is written by the other.
+    "yaml": {"recipe.yaml_file", "resolve.lock_file"},
     "jinja2": {"recipe.template", "recipe.bounded_template"},
     "elftools": {"oci.elf"},
 }

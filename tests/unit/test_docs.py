@@ -126,3 +126,11 @@ def test_the_commands_of_the_page_on_shards_are_what_the_program_takes() -> None
     assert len(calls) == 7
     for name, *arguments in calls:
         cli.commands[name].make_context(name, arguments)
+
+
+def test_the_commands_of_the_page_on_the_lock_are_what_the_program_takes() -> None:
+    text = (ROOT / "docs" / "lock.md").read_text()
+    calls = [words for script in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for words in commands_in(script)]
+    assert [name for name, *_ in calls] == ["lock", "push", "lock", "lock", "push"]
+    for name, *arguments in calls:
+        cli.commands[name].make_context(name, arguments)

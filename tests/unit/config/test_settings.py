@@ -348,3 +348,20 @@ class TestProjectFile:
     def test_a_malformed_hub_in_it_is_refused_too(self, tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="malformed at 'Me'"):
             job({}, project(tmp_path, "hub: docker.io/Me\n"))
+
+
+class TestLock:
+    def test_it_lies_beside_the_project_file_or_in_the_working_directory(self, tmp_path: Path) -> None:
+        file = project(tmp_path / "project", f"hub: {HUB}\nlocked: true\n")
+        assert job({}, file).lock == tmp_path / "project" / "istio-build.lock"
+        assert job({}).lock == Path("istio-build.lock")
+
+    def test_one_that_is_named_is_relative_to_who_names_it(self, tmp_path: Path) -> None:
+        file = project(tmp_path / "project", f"hub: {HUB}\nlock: ci/release.lock\n")
+        assert job({}, file).lock == tmp_path / "project" / "ci" / "release.lock"
+        assert job(flag("lock", "mine.lock"), file).lock == Path("mine.lock")
+
+    def test_it_is_obeyed_and_the_network_left_alone_only_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        assert (job({}).locked, job({}).offline) == (False, False)
+        found = job({**variable("locked", "true"), **flag("offline", "true")}, project(tmp_path / "p", "locked: false\n"))
+        assert (found.locked, found.offline) == (True, True)

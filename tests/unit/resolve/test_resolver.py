@@ -35,12 +35,14 @@ def envoy(platform: Platform) -> str:
     return f"envoy-alpha-{PROXY_SHA}{'' if platform == AMD64 else '-arm64'}"
 
 
-def add_base(registry: FakeRegistry, reference: str, platforms: tuple[Platform, ...] = (AMD64, ARM64)) -> Manifest:
-    """Put a base image there, with an attestation listed beside its platforms as BuildKit does."""
+def add_base(
+    registry: FakeRegistry, reference: str, platforms: tuple[Platform, ...] = (AMD64, ARM64), user: str = ""
+) -> Manifest:
+    """Put a base image there, with an attestation listed beside its platforms as BuildKit does; it differs by its `user`."""
     found = ImageReference.parse(reference)
     children = []
     for platform in platforms:
-        content = config_json(make_config(platform), [])
+        content = config_json(make_config(platform, user=user), [])
         config = Descriptor(media_type=CONFIG, digest=Digest.of(content), size=len(content))
         registry.blobs[found.repository][config.digest] = content
         manifest = Manifest(media_type=MANIFEST, content=json.dumps({"config": config.to_json(), "layers": []}).encode())
