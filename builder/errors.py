@@ -20,6 +20,8 @@
     ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
     ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
     ├── CutOff                     21   ended at once after the first tag had moved; the next run puts that right
+    ├── TakeOver                   24   a tag at the hub holds the clean build of a release, and this is none; nothing was done
+    ├── TagKept                    25   a tag that must not move is at something else; nothing was done
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     └── Interrupted               130   Ctrl-C, or a signal
 
@@ -173,6 +175,18 @@ class CutOff(BuilderError):
     """The process was ended at once, without putting anything back, after the first tag had moved."""
 
     exit_code = 21
+
+
+class TakeOver(BuilderError):
+    """A tag at the hub holds the clean build of a release, and what was to be pushed there is not that release's."""
+
+    exit_code = 24
+
+
+class TagKept(BuilderError):
+    """A tag that exists, and must not move (`--no-clobber`, `--immutable`), is not at what was to be pushed there."""
+
+    exit_code = 25
 
 
 class Interrupted(BuilderError):

@@ -97,6 +97,10 @@ class RegistryReader(ImageReader, Protocol):
 class RegistryWriter(Protocol):
     """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
 
+    def check_push(self, repository: Repository) -> None:
+        """Find out whether the repository would take an upload, and leave nothing there. Raises AccessDenied, RegistryError."""
+        ...
+
     def push_blob(
         self,
         repository: Repository,

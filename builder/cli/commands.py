@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
-from builder.cli.options import collect_given, go, how, is_flag, only_shard, output, setting, source, what, where, words
+from builder.cli.options import collect_given, go, how, is_flag, only_shard, output, setting, source, tags, what, where, words
 from builder.cli.session import open_adapters, waiting
 from builder.cli.voice import Voice
 from builder.config.options import OPTIONS, find_option
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
     from builder.plan.model import Plan
+    from builder.publish.guards import Permissions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -46,9 +47,9 @@ def cli() -> None:
     help="Publish layouts that `build` wrote; builds nothing. Several machines' are joined. Repeatable.",
 )
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
-@click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
+@tags
 @click.pass_context
-def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
+def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then all tags, or none."""
     started = time.monotonic()
     if from_directories:
@@ -66,7 +67,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 resolved.plan,
                 work / "layouts",
                 build_context(resolved, work, engine, adapters, whole=False),
-                adapters.publish_context(replace=replace),
+                adapters.publish_context(_permissions(context, job)),
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
@@ -219,7 +220,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     from builder.publish.release_directory import ReleasePart
     from builder.publish.release_parts import read_release
 
-    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout")
+    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable")
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
@@ -242,9 +243,16 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
+        report = publish_release(release, states, adapters.publish_context(_permissions(context, job)), started)
     with _released():
         _print_report(context, report, installable=_has_istioctl(report))
+
+
+def _permissions(context: click.Context, job: "Job") -> "Permissions":
+    from builder.publish.guards import Permissions
+
+    replace, merge = context.params["replace"], context.params["merge_platforms"]
+    return Permissions(replace=replace, merge_platforms=merge, no_clobber=job.no_clobber, immutable=job.immutable)
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:

@@ -54,6 +54,8 @@ class Job:
     insecure_registries: tuple[str, ...]
     timeout: float
     settings: tuple[Setting, ...]
+    no_clobber: bool = False
+    immutable: tuple[str, ...] = ()
 
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
@@ -94,6 +96,8 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),
         timeout=_timeout(merged),
+        no_clobber=merged.word("no_clobber") == "true",
+        immutable=merged.words("immutable"),
         settings=tuple(merged.used.values()),
     )
 
