@@ -3,7 +3,7 @@
     BuilderError                    1   anything else
     ├── RequestError                2   a flag, variable or project file asks for what cannot be (as click's own errors)
     ├── RecipeError                 3   a recipe or template is wrong
-    ├── SourceError                 4   the source is not Istio, or a file in it is missing
+    ├── SourceError                 4   the source cannot be fetched, is not Istio's, or lacks a file
     ├── ToolchainError              5   no Go, or one too old
     ├── EngineError                 6   Docker or buildx is missing, too old, or cannot do what is asked
     ├── CompileError                7   `go build` failed

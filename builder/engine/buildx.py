@@ -11,6 +11,7 @@ from typing import Any
 
 from builder.engine.bake import bake_definition
 from builder.engine.build_log import BuildLog, explain, last_line
+from builder.engine.docker_context import CONTEXT_HINT, describe_context
 from builder.errors import BaseImageError, EngineError
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
 from builder.runtime.json_document import parse_json
@@ -115,6 +116,10 @@ class Buildx:
             argv = [str(plugin), "inspect", *([self._builder] if self._builder else [])]
             text = self._run.run(argv, env=self._environment).stdout
         except ProcessFailed as error:
+            context = "" if self._builder else describe_context(self._environment)
+            if context:
+                message = f"Docker cannot be used at {context}: {last_line(error.stderr)}"
+                raise EngineError(message, hint=CONTEXT_HINT) from error
             raise EngineError(
                 f"builder {self._builder or '(the current one)'} cannot be used: {last_line(error.stderr)}",
                 hint=f"Known builders: {', '.join(self._known_builders(plugin)) or 'none'}. See `docker buildx ls`.",

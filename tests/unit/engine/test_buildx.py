@@ -197,3 +197,18 @@ class TestFailures:
         self, environment: dict[str, str], target: AssemblyTarget, line: str, kind: type[BuilderError]
     ) -> None:
         assert type(explain(failing(f"ERROR: {line}"), environment, target)) is kind
+
+
+def test_a_context_that_is_not_there_is_named(environment: dict[str, str]) -> None:
+    """What buildx 0.29.1 prints for DOCKER_CONTEXT=nowhere; DOCKER_HOST would be before it."""
+
+    def answer(call: Call) -> Completed:
+        if call.argv[1] == "inspect":
+            raise ProcessFailed(call.argv, 1, "", 'ERROR: no builder "nowhere" found')
+        return runner().answer(call)
+
+    del environment["DOCKER_HOST"]
+    buildx = Buildx(FakeRunner(answer), {**environment, "DOCKER_CONTEXT": "nowhere"}, lambda: None, RETRY)
+    with pytest.raises(EngineError, match=r"the context 'nowhere' \(DOCKER_CONTEXT\)") as raised:
+        buildx.prepare()
+    assert "docker context ls" in raised.value.hint
