@@ -61,12 +61,7 @@ class Job:
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
     """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""
     merged = _Merged(given, project)
-    hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
-    if needs_hub and not hubs:
-        raise RequestError(
-            "no hub: where should the images go?",
-            hint="Give --hub docker.io/me, set ISTIO_BUILD_HUB, or write `hub:` into istio-build.yaml.",
-        )
+    hubs = _hubs(merged, needs_hub=needs_hub)
     platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
     request = Request(
         hubs=hubs,
@@ -164,6 +159,16 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
             raise RequestError(f"--{flag} {name} is given twice", hint="Leave out one of the two.")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _hubs(merged: _Merged, *, needs_hub: bool) -> tuple[Hub, ...]:
+    hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
+    if needs_hub and not hubs:
+        raise RequestError(
+            "no hub: where should the images go?",
+            hint="Give --hub docker.io/me, set ISTIO_BUILD_HUB, or write `hub:` into istio-build.yaml.",
+        )
+    return hubs
 
 
 def _timeout(merged: _Merged) -> float:
