@@ -348,3 +348,14 @@ class TestProjectFile:
     def test_a_malformed_hub_in_it_is_refused_too(self, tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="malformed at 'Me'"):
             job({}, project(tmp_path, "hub: docker.io/Me\n"))
+
+
+class TestTagsThatDoNotMove:
+    def test_they_are_named_by_patterns(self, tmp_path: Path) -> None:
+        file = project(tmp_path, 'immutable: ["1.*", "v1.*"]\nno_clobber: true\n')
+        assert (job({}, file).immutable, job({}, file).no_clobber) == (("1.*", "v1.*"), True)
+        assert job(flag("immutable", "2.*"), file).immutable == ("2.*",)
+        assert not job(variable("no_clobber", "false"), file).no_clobber
+
+    def test_without_a_word_all_may(self) -> None:
+        assert (job({}).immutable, job({}).no_clobber) == ((), False)
