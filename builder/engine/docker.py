@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from builder.engine.build_log import IMAGE_STORE_HINT
-from builder.engine.docker_context import no_engine
+from builder.engine.docker_context import check_context, no_engine
 from builder.errors import EngineError
 from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX, Descriptor
@@ -89,6 +89,7 @@ class DockerEngine:
     def _connect(self) -> "DockerClient":
         import docker
 
+        check_context(self._environment)
         client: DockerClient | None = None
         try:
             client = docker.from_env(environment=dict(self._environment), timeout=_SILENCE_SECONDS)

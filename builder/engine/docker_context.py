@@ -1,7 +1,7 @@
 """Why no Docker engine answers: which one was meant, as the Docker CLI finds it, and who may speak to it."""
 
+import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,21 +29,36 @@ def no_engine(environment: Mapping[str, str], error: BaseException) -> EngineErr
     )
 
 
+def check_context(environment: Mapping[str, str]) -> None:
+    """Raises EngineError where a context is named that there is not: Docker's SDK would take the default one instead."""
+    name, origin = _named_context(environment)
+    meta = _configuration(environment) / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    if name and not meta.exists():
+        raise EngineError(f"there is no Docker context {name!r}, which {origin} names", hint=CONTEXT_HINT)
+
+
 CONTEXT_HINT = "`docker context ls` shows which there are, and where they lead; `docker context use` chooses another one."
 
 
 def describe_context(environment: Mapping[str, str]) -> str:
-    """The context that is not the default one, and who names it; "" where there is none.
+    """The context that is not the default one, and who names it; "" where there is none."""
+    name, origin = _named_context(environment)
+    return f"the context {name!r} ({origin})" if name else ""
 
-    DOCKER_HOST is before DOCKER_CONTEXT, and that is before what `docker context use` wrote (docker/cli, cli/command/cli.go).
-    """
+
+def _named_context(environment: Mapping[str, str]) -> tuple[str, str]:
+    """DOCKER_HOST is before DOCKER_CONTEXT, and that is before what `docker context use` wrote (docker/cli, command/cli.go)."""
     if environment.get("DOCKER_HOST"):
-        return ""
+        return "", ""
     name, origin = environment.get("DOCKER_CONTEXT", ""), "DOCKER_CONTEXT"
     if not name:
-        home = environment.get("DOCKER_CONFIG") or os.path.join(environment.get("HOME", "/root"), ".docker")
-        name, origin = _current_context(Path(home, "config.json")), f"{home}/config.json"
-    return f"the context {name!r} ({origin})" if name and name != "default" else ""
+        path = _configuration(environment) / "config.json"
+        name, origin = _current_context(path), str(path)
+    return (name, origin) if name != "default" else ("", "")
+
+
+def _configuration(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("DOCKER_CONFIG") or Path(environment.get("HOME", "/root"), ".docker"))
 
 
 def _current_context(path: Path) -> str:
