@@ -3,7 +3,7 @@
     BuilderError                    1   anything else
     ├── RequestError                2   a flag, variable or project file asks for what cannot be (as click's own errors)
     ├── RecipeError                 3   a recipe or template is wrong
-    ├── SourceError                 4   the source is not Istio, or a file in it is missing
+    ├── SourceError                 4   the source cannot be fetched, is not Istio's, or lacks a file
     ├── ToolchainError              5   no Go, or one too old
     ├── EngineError                 6   Docker or buildx is missing, too old, or cannot do what is asked
     ├── CompileError                7   `go build` failed
@@ -20,6 +20,8 @@
     ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
     ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
     ├── CutOff                     21   ended at once after the first tag had moved; the next run puts that right
+    ├── TakeOver                   26   a tag at the hub holds the clean build of a release, and this is none; nothing was done
+    ├── TagKept                    27   a tag that must not move is at something else; nothing was done
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     ├── LockError                  24   the lock lacks what is asked for, contradicts it, or cannot be read
     ├── OfflineError               25   something is not in the cache, and --offline fetches nothing
@@ -201,6 +203,18 @@ class OfflineError(BuilderError):
     """Something is needed that is not in the cache, and --offline fetches nothing."""
 
     exit_code = 25
+
+
+class TakeOver(BuilderError):
+    """A tag at the hub holds the clean build of a release, and what was to be pushed there is not that release's."""
+
+    exit_code = 26
+
+
+class TagKept(BuilderError):
+    """A tag that exists, and must not move (`--no-clobber`, `--immutable`), is not at what was to be pushed there."""
+
+    exit_code = 27
 
 
 class Interrupted(BuilderError):

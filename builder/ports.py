@@ -91,7 +91,6 @@ class RegistryReader(ImageReader, Protocol):
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether a puller would find this blob."""
-        ...
 
 
 class BlobFinder(RegistryReader, Protocol):
@@ -99,11 +98,14 @@ class BlobFinder(RegistryReader, Protocol):
 
     def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
         """What a puller would find of this blob, None where there is none."""
-        ...
 
 
 class RegistryWriter(Protocol):
     """Sends content to registries, each thing under its digest; nobody who pulls by a tag sees a difference."""
+
+    def check_push(self, repository: Repository) -> None:
+        """Whether the repository would take an upload; nothing is left there. Raises AccessDenied, RegistryError."""
+        ...
 
     def push_blob(
         self,

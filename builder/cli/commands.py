@@ -6,8 +6,6 @@ Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +14,23 @@ import click
 from builder import __version__
 from builder.cli.lock_command import lock_command
 from builder.cli.options import (
-    collect_given,
     go,
     how,
-    is_flag,
-    no_source,
     only_shard,
     output,
     setting,
     source,
     what,
     where,
-    words,
 )
+from builder.cli.push_command import push
+from builder.cli.run_end import print_report, read_job
 from builder.cli.session import open_adapters, waiting
 from builder.cli.verify_command import verify
-from builder.cli.voice import Voice
-from builder.config.options import OPTIONS, find_option
-from builder.errors import NotReadBack, RequestError
+from builder.config.options import find_option
+from builder.errors import RequestError
 
 if TYPE_CHECKING:
-    from builder.config.settings import Job
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
     from builder.plan.model import Plan
@@ -48,45 +42,7 @@ def cli() -> None:
     """Rebuild Istio's images for your own registry: linux/amd64 and linux/arm64, checked, pushed as one release."""
 
 
-@cli.command()
-@where
-@what
-@how
-@output
-@click.option(
-    "--from",
-    "from_directories",
-    metavar="DIR",
-    multiple=True,
-    help="Publish layouts that `build` wrote; builds nothing. Several machines' are joined. Repeatable.",
-)
-@click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
-@click.option("--replace", is_flag=True, help="Let tags lose platforms that they have at the hub and this push lacks.")
-@click.pass_context
-def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401
-    """Build the images and push them: content first, then all tags, or none."""
-    started = time.monotonic()
-    if from_directories:
-        _push_from(context, tuple(map(Path, from_directories)), started)
-        return
-    from builder.pipeline.prepare import build_context, choose_engine, resolve_job
-    from builder.pipeline.run import push_plan
-
-    job = _job(context)
-    with open_adapters(job, options["progress"], pushes=True) as adapters:
-        resolved = resolve_job(job, adapters)
-        engine = choose_engine(job, resolved, adapters)
-        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            report = push_plan(
-                resolved.plan,
-                work / "layouts",
-                build_context(resolved, work, engine, adapters, whole=False, fail_fast=options["fail_fast"]),
-                adapters.publish_context(replace=replace),
-                rebuild=rebuild or resolved.always_build,
-                started=started,
-            )
-    with _released():
-        _print_report(context, report, installable=_has_istioctl(report))
+cli.add_command(push)
 
 
 @cli.command()
@@ -108,7 +64,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     if load and shard:
         raise RequestError("--load cannot be used with --shard", hint="Choose what is loaded with --image and --platform.")
     cut = _parse_shard(shard)
-    job = _job(context)
+    job = read_job(context)
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
@@ -125,7 +81,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
             )
             if load_platform:
                 _load(adapters, report, load_platform)
-    _print_report(context, report, installable=False)
+    print_report(context, report, installable=False)
 
 
 @cli.command()
@@ -157,7 +113,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
             "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
         )
     cut = _parse_shard(shard)
-    job = _job(context)
+    job = read_job(context)
     with open_adapters(job, options["progress"]) as adapters:
         decided = _part_of(resolve_job(job, adapters).plan, *cut)
     show = {
@@ -184,7 +140,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
     """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
     from builder.pipeline.prepare import make_archives, resolve_archives
 
-    job = _job(context)
+    job = read_job(context)
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_archives(job, target, adapters)
         plan = resolved.plan
@@ -236,43 +192,6 @@ def schema(project: bool) -> None:
 cli.add_command(lock_command)
 
 
-def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
-    from builder.config.project_file import find_project
-    from builder.config.settings import make_job
-    from builder.pipeline.run import publish_release
-    from builder.publish.release_directory import ReleasePart
-    from builder.publish.release_parts import read_release
-
-    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout")
-    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
-
-    if unused:
-        raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
-    # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
-    given = collect_given(context)
-    job = make_job({**given, **no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
-    # It speaks to hubs alone anyway, and which they are stands in the layouts.
-    job = dataclasses.replace(job, offline=False)
-    hubs = job.request.hubs if "hub" in given else ()
-    tags = job.request.tags if "tag" in given else ()
-    platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
-    part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
-    with open_adapters(job, context.params["progress"]) as adapters:
-        with adapters.progress.task("check", ", ".join(map(str, directories))):
-            release = read_release(directories, hubs, tags, adapters.layer_cache, part)
-        for note in release.notes:
-            adapters.progress.note(note)
-        if hubs and str(hubs[0]) != release.hub:
-            adapters.progress.warn(
-                f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
-                f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
-            )
-        states = {publication.key: "given" for publication in release.publications}
-        report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
-    with _released():
-        _print_report(context, report, installable=_has_istioctl(report))
-
-
 def _parse_shard(shard: str | None) -> tuple[int, int]:
     from builder.plan.shards import parse_shard
 
@@ -294,38 +213,3 @@ def _load(adapters: "Adapters", report: "Report", platform: Any) -> None:  # noq
         assert child, "this platform has been built"
         with adapters.progress.task("load", f"{image.key} {platform}"):
             adapters.docker.load(layout, child, image.references)
-
-
-def _job(context: click.Context) -> "Job":
-    from builder.config.project_file import find_project
-    from builder.config.settings import make_job
-
-    return make_job(collect_given(context), find_project(context.params["project_file"] or ""))
-
-
-def _has_istioctl(report: "Report") -> bool:
-    return any(image.key.startswith("istioctl-") for image in report.images)
-
-
-@contextmanager
-def _released() -> Iterator[None]:
-    """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
-    told = "the release is at the hub, all tags are at it and were read back"
-    try:
-        yield
-    except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        raise NotReadBack(f"interrupted while the report was printed; {told}") from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise NotReadBack(f"the report could not be printed ({error.strerror}); {told}") from error
-
-
-def _print_report(context: click.Context, report: "Report", *, installable: bool) -> None:
-    from builder.cli.report_view import report_json, report_references
-
-    context.ensure_object(Voice).report(report, installable=installable)
-    if context.params["output_format"] == "json":
-        click.echo(json.dumps(report_json(report), indent=2))
-    else:
-        click.echo(report_references(report))

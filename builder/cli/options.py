@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, WHAT, WHERE, Option
+from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -67,6 +67,21 @@ how = all_of(
         envvar="ISTIO_BUILD_PROGRESS",
         show_envvar=True,
         help="How progress is shown on stderr.",
+    ),
+)
+
+
+tags = all_of(
+    _settings(TAGS),
+    click.option(
+        "--merge-platforms",
+        is_flag=True,
+        help="Keep the platforms that tags have and this push lacks: their images stay in the index.",
+    ),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Let tags lose platforms, and let a dirty, debug or other build take over a release's tag.",
     ),
 )
 

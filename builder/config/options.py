@@ -195,6 +195,21 @@ WHAT = (
     ),
 )
 
+TAGS = (
+    Option(
+        name="no_clobber",
+        kind="switch",
+        help="Move no tag that exists: only new tags are made.",
+        more="A tag that is at this very image already is left as it is. See [Tags](tags.md).",
+    ),
+    _words(
+        "immutable",
+        "PATTERN",
+        "Move no tag that exists and that this pattern is for, such as '1.*'.",
+        "As a shell has them, over the whole tag: `1.*` is for `1.29.0-distroless`, too. See [Tags](tags.md).",
+    ),
+)
+
 HOW = (
     Option(
         name="timeout",
@@ -206,7 +221,7 @@ HOW = (
     ),
 )
 
-OPTIONS = (*WHERE, *SOURCE, *LOCK, *WHAT, *GO, *HOW)
+OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW)
 
 
 def find_option(name: str) -> Option:

@@ -58,6 +58,8 @@ class Job:
     lock: Path = Path(LOCK_FILE)
     locked: bool = False
     offline: bool = False
+    no_clobber: bool = False
+    immutable: tuple[str, ...] = ()
 
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
@@ -65,7 +67,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
     merged = _Merged(given, project)
     platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
     request = Request(
-        hubs=_hubs(merged, needs_hub),
+        hubs=_hubs(merged, needs_hub=needs_hub),
         tags=tuple(dict.fromkeys(parse_tag(word) for word in merged.words("tag"))),
         platforms=platforms,
         images=tuple(dict.fromkeys(merged.words("image"))),
@@ -95,6 +97,8 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         lock=_lock(merged, project),
         locked=merged.word("locked") == "true",
         offline=merged.word("offline") == "true",
+        no_clobber=merged.word("no_clobber") == "true",
+        immutable=merged.words("immutable"),
         settings=tuple(merged.used.values()),
     )
 
@@ -163,7 +167,7 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
     return tuple(pairs)
 
 
-def _hubs(merged: _Merged, needs_hub: bool) -> tuple[Hub, ...]:
+def _hubs(merged: _Merged, *, needs_hub: bool) -> tuple[Hub, ...]:
     hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
     if needs_hub and not hubs:
         raise RequestError(

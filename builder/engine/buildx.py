@@ -11,6 +11,7 @@ from typing import Any
 
 from builder.engine.bake import bake_definition
 from builder.engine.build_log import BuildLog, explain, last_line
+from builder.engine.docker_context import CONTEXT_HINT, describe_context
 from builder.engine.nodes import BuilderNodes, explain_nodes, misled_platforms, read_builder
 from builder.errors import AssembleError, BaseImageError, EngineError
 from builder.ports import AssemblyTarget, ProcessFailed, ProcessRunner
@@ -171,6 +172,10 @@ class Buildx:
             argv = [str(plugin), "inspect", *([self._builder] if self._builder else [])]
             return read_builder(self._run.run(argv, env=self._environment).stdout)
         except ProcessFailed as error:
+            context = "" if self._builder else describe_context(self._environment)
+            if context:
+                message = f"Docker cannot be used at {context}: {last_line(error.stderr)}"
+                raise EngineError(message, hint=CONTEXT_HINT) from error
             raise EngineError(
                 f"builder {self._builder or '(the current one)'} cannot be used: {last_line(error.stderr)}",
                 hint=f"Known builders: {', '.join(self._known_builders(plugin)) or 'none'}. See `docker buildx ls`.",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from builder.engine.build_log import IMAGE_STORE_HINT
+from builder.engine.docker_context import check_context, no_engine
 from builder.errors import EngineError
 from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX, Descriptor
@@ -92,6 +93,7 @@ class DockerEngine:
     def _connect(self) -> "DockerClient":
         import docker
 
+        check_context(self._environment)
         client: DockerClient | None = None
         try:
             client = docker.from_env(environment=dict(self._environment), timeout=_SILENCE_SECONDS)
@@ -99,15 +101,8 @@ class DockerEngine:
         except (docker.errors.DockerException, OSError) as error:
             if client:
                 client.close()
-            raise EngineError(
-                f"no Docker engine answers: {_first_sentence(error)}",
-                hint="Start Docker, or point DOCKER_HOST or DOCKER_CONTEXT at a running engine.",
-            ) from error
+            raise no_engine(self._environment, error) from error
         return client
-
-
-def _first_sentence(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:300]
 
 
 def _write_archive(layout: Layout, descriptor: Descriptor, references: Sequence[ImageReference], file: IO[bytes]) -> None:

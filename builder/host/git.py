@@ -20,10 +20,10 @@ from builder.runtime.retry import RetryableError, RetryPolicy
 from builder.runtime.tree_links import find_linked
 
 # What git (its transports are curl and ssh) prints when trying again may help.
-_UNRESOLVED = "could not resolve host"
+# Of these, most often the address is wrong, or the network away: see `RetryableError.brief`.
+_BRIEF = ("could not resolve host", "connection refused")
 _TEMPORARY = (
-    _UNRESOLVED,
-    "connection refused",
+    *_BRIEF,
     "connection reset",
     "connection timed out",
     "operation timed out",
@@ -56,6 +56,7 @@ _REPOSITORY_VARIABLES = frozenset(
     )
 )
 
+_OTHER_SOURCES = "--git-url names a mirror, --source a checkout."
 _PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
 
 
@@ -129,9 +130,11 @@ class Git:
                 # With --progress, so that only one that hangs is silent.
                 self._ask_server(mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
             except SourceError as error:
-                silent = isinstance(error.__cause__, ProcessSilent)
-                if silent or any(sign in error.message.lower() for sign in _TEMPORARY):
-                    raise RetryableError(error, silent=silent, brief=_UNRESOLVED in error.message.lower()) from error.__cause__
+                silent, said = isinstance(error.__cause__, ProcessSilent), error.message.lower()
+                error.hint = error.hint or f"Is {redact_url(url)} right, and does this machine reach it? {_OTHER_SOURCES}"
+                if silent or any(sign in said for sign in _TEMPORARY):
+                    brief = any(sign in said for sign in _BRIEF)
+                    raise RetryableError(error, silent=silent, brief=brief) from error.__cause__
                 raise
 
         try:

@@ -1,10 +1,12 @@
 """Reads an image as a puller would get it: every platform's manifest, configuration and layers behind a reference."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.errors import RegistryError
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
+from builder.plan.fingerprint import split_fingerprints
 from builder.plan.model import FINGERPRINT_ANNOTATION
 from builder.ports import RegistryReader
 
@@ -37,6 +39,11 @@ class PulledImage:
         """The inputs fingerprint it was published with, "" where it has none."""
         return self.index.annotations().get(FINGERPRINT_ANNOTATION, "") if self.index else ""
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The same by platform."""
+        return split_fingerprints(self.fingerprint)
+
 
 def pull(reference: ImageReference, registry: RegistryReader) -> PulledImage:
     """Read an image as a puller would, without downloading layers. Raises RegistryError where the registry fails."""
@@ -46,13 +53,16 @@ def pull(reference: ImageReference, registry: RegistryReader) -> PulledImage:
     if not index.is_index:
         problem = f"{reference} is a single image, not an index of platforms"
         return PulledImage(reference=reference, index=index, platforms=(), problems=(problem,))
+    return pull_platforms(reference, index, index.children(), registry)
+
+
+def pull_platforms(
+    reference: ImageReference, index: Manifest, children: Iterable[Descriptor], registry: RegistryReader
+) -> PulledImage:
+    """The same of some of the manifests alone that the index behind a reference lists."""
     problems: list[str] = []
-    platforms = []
-    for child in index.children():
-        pulled = _pull_platform(reference, child, registry, problems)
-        if pulled:
-            platforms.append(pulled)
-    return PulledImage(reference=reference, index=index, platforms=tuple(platforms), problems=tuple(problems))
+    pulled = [_pull_platform(reference, child, registry, problems) for child in children]
+    return PulledImage(reference=reference, index=index, platforms=tuple(one for one in pulled if one), problems=tuple(problems))
 
 
 def _pull_platform(

@@ -91,6 +91,11 @@ class OfflineRegistry:
         self._check(repository, f"whether {repository} has {digest}")
         return self._registry.find_blob(repository, digest)
 
+    def check_push(self, repository: Repository) -> None:
+        """See `ports.RegistryWriter.check_push`."""
+        self._check(repository, f"the hub {repository}")
+        self._registry.check_push(repository)
+
     def push_blob(
         self,
         repository: Repository,

@@ -18,16 +18,17 @@ from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig
 from builder.oci.reference import ImageReference, Repository
+from builder.pipeline.preflight import TagGuard, check_output
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
+from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.journal import Journal
-from builder.publish.platform_loss import refuse_fewer_platforms
 from builder.publish.publication import Publication, Release, Traffic
 from builder.publish.published import find_mirrored, find_published
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
-from builder.publish.tags import TagMover, before_tags, read_tags
+from builder.publish.tags import TagMover, before_tags
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
 from builder.runtime.cancellation import TaskGroup
@@ -38,7 +39,8 @@ from builder.runtime.progress import Progress
 class PublishContext:
     """What publishing needs of the world; `rollback_tags` go on working after an interruption.
 
-    `cancellation` is of the tasks that the registry is for. `replace` allows tags to lose platforms.
+    `cancellation` is of the tasks that the registry is for. `permissions` is what may be done to tags that are there; `cache`
+    has downloads by their sha256.
     """
 
     registry: Registry
@@ -46,7 +48,13 @@ class PublishContext:
     journals: Path
     progress: Progress
     cancellation: TaskGroup
-    replace: bool = False
+    permissions: Permissions = CAREFUL
+    cache: Path = Path()
+
+    @property
+    def guard(self) -> TagGuard:
+        """What looks at tags before work begins."""
+        return TagGuard(registry=self.registry, permissions=self.permissions, cache=self.cache)
 
 
 def push_plan(
@@ -56,10 +64,9 @@ def push_plan(
     with before_tags():
         # A journal that cannot be read ends the run when the tags are to be moved: better now than after the compiler.
         _journal(publish_context, [reference for image in plan.everything for reference in image.references]).unfinished()
-        found = {} if rebuild else _find_published(plan.everything, publish_context.registry, build_context.progress)
+        found = {} if rebuild else _find_published(plan.everything, publish_context)
+        kept = publish_context.guard.check_plan(plan, found)
         missing = [image for image in plan.images if image.key not in found]
-        if not publish_context.replace:
-            _refuse_platform_loss(missing, publish_context.registry)
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
         bases = BaseLayers(build_context)
         with _uploads(publish_context) as uploads:
@@ -71,10 +78,11 @@ def push_plan(
                 for image in plan.everything
                 if image.key not in failed
             )
-            traffic = uploads.publish(publications)
+            release = Release(version=plan.version, hub=plan.hub, publications=publications, source_tag=plan.source_tag)
+            release = publish_context.guard.merge(release, kept)
+            traffic = uploads.publish(release.publications)
         if built.failures:
             raise _incomplete(built.error(unchanged=tuple(found)))
-        release = Release(version=plan.version, hub=plan.hub, publications=publications)
         # Where nothing was built, it was a moment ago that all of it was seen to be there.
         seen = () if built.layouts else tuple(image for images in found.values() for image in images)
         pulled = seen or _read_back(release, publish_context)
@@ -94,6 +102,7 @@ def publish_release(release: Release, states: Mapping[str, str], context: Publis
     `states` says of each image, by its key, what the report is to say.
     """
     with before_tags():
+        release = context.guard.check_release(release)
         with _uploads(context) as uploads:
             traffic = uploads.publish(release.publications)
         pulled = _read_back(release, context)
@@ -130,7 +139,8 @@ def _move_tags(
         progress=progress,
         pause=context.cancellation.wait,
         protected=context.cancellation.protected,
-        replace=context.replace,
+        permissions=context.permissions,
+        source_tag=release.source_tag,
         seen={image.reference: image.index for image in pulled if image.reference.digest is None},
     ).move(publications)
     if moved:
@@ -172,19 +182,9 @@ def _journal(context: PublishContext, references: Sequence[ImageReference]) -> J
     return Journal(context.journals, [reference.repository for reference in references])
 
 
-def _refuse_platform_loss(images: Sequence[ImagePlan], registry: Registry) -> None:
-    """Before the compiler starts, of the images that are to be built; the tags are looked at again when they move."""
-    wanted = {
-        reference: frozenset(platform.platform for platform in image.platforms)
-        for image in images
-        for reference in image.references
-    }
-    found = read_tags(tuple(wanted), registry)
-    refuse_fewer_platforms({reference: (wanted[reference], found[reference]) for reference in wanted}, registry)
-
-
 def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
+    check_output(layouts, plan, build_context.downloads)
     outcome = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
     if outcome.failures:
         raise outcome.error()
@@ -225,6 +225,7 @@ def _release_file(plan: Plan, built: Mapping[str, Layout]) -> ReleaseFile:
         made=plan.made,
         platforms=tuple(map(str, sorted(plan.platforms))),
         shard=plan.shard,
+        source_tag=plan.source_tag,
         images=images,
     )
 
@@ -238,21 +239,20 @@ def _state_of(plan: Plan, key: str) -> str:
     return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
 
 
-def _find_published(
-    images: Sequence[ImagePlan | MirrorPlan], registry: RegistryReader, progress: Progress
-) -> dict[str, tuple[PulledImage, ...]]:
+def _find_published(images: Sequence[ImagePlan | MirrorPlan], context: PublishContext) -> dict[str, tuple[PulledImage, ...]]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
 
-    with progress.task("look", f"{len(images)} images at the hub") as task, ThreadPoolExecutor(max_workers=8) as pool:
-        look = OneLook(registry)
-        found = dict(zip(images, pool.map(lambda image: _find(image, look), images), strict=True))
+    title, merge = f"{len(images)} images at the hub", context.permissions.merge_platforms
+    with context.progress.task("look", title) as task, ThreadPoolExecutor(max_workers=8) as pool:
+        look = OneLook(context.registry)
+        found = dict(zip(images, pool.map(lambda image: _find(image, look, merge=merge), images), strict=True))
         known = {image.key: pulled for image, pulled in found.items() if pulled}
         task.outcome = f"{len(known)} unchanged"
     return known
 
 
-def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader) -> tuple[PulledImage, ...]:
-    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry)
+def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader, *, merge: bool) -> tuple[PulledImage, ...]:
+    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry, merge=merge)
 
 
 def _publication(

@@ -36,6 +36,7 @@ from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
 from builder.ports import Compiler, Downloader, Engine, GoToolchains, PackageFinder, Registry
+from builder.publish.guards import Permissions
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
@@ -239,15 +240,16 @@ class Adapters:
             cancellation=self.cancellation,
         )
 
-    def publish_context(self, *, replace: bool) -> PublishContext:
-        """All that publishing needs of the world. `replace` allows tags to lose platforms."""
+    def publish_context(self, permissions: Permissions) -> PublishContext:
+        """All that publishing needs of the world. `permissions` is what may be done to tags that are there."""
         return PublishContext(
             registry=self.registry,
             rollback_tags=self._make_rollback_registry(),
             journals=self.workspace.journals,
             progress=self.progress,
             cancellation=self.cancellation,
-            replace=replace,
+            permissions=permissions,
+            cache=self.workspace.downloads,
         )
 
     def _make_rollback_registry(self) -> HttpRegistry:

@@ -56,8 +56,14 @@ def seal(plan: ImagePlan) -> ImagePlan:
 
 
 def join_fingerprints(fingerprints: Mapping[str, str]) -> str:
-    """The sha256 of an image's inputs, of those of its platforms: whoever has all parts has that of the whole."""
-    return sum_inputs({"platforms": dict(fingerprints)})
+    """What an image is made from, of what it is made from on its platforms: `linux/amd64=sha256:… linux/arm64=sha256:…`."""
+    return " ".join(f"{platform}={fingerprint}" for platform, fingerprint in sorted(fingerprints.items()))
+
+
+def split_fingerprints(joined: str) -> dict[str, str]:
+    """The same the other way round; nothing of what is not written so."""
+    pairs = (entry.partition("=") for entry in joined.split())
+    return {platform: fingerprint for platform, separator, fingerprint in pairs if separator}
 
 
 def sum_inputs(inputs: Mapping[str, Any]) -> str:

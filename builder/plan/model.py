@@ -36,6 +36,10 @@ class CompileStep:
 
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+# Only there, and "true", where an image is for a debugger: others keep their digests.
+DEBUG_ANNOTATION = "dev.istio-build.debug"
+REVISION_ANNOTATION = "org.opencontainers.image.revision"
+VERSION_ANNOTATION = "org.opencontainers.image.version"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +180,7 @@ class ImagePlan:
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of everything that decides the image's bytes."""
+        """The sha256 of everything that decides the image's bytes, platform by platform."""
         return dict(self.annotations)[FINGERPRINT_ANNOTATION]
 
 
@@ -234,7 +238,7 @@ class Plan:
     """One release: all images of a run.
 
     `made` is what parts of one release that are built apart must have in common, by name: see `plan.made`. `shard` is the
-    part that this plan is of a greater one.
+    part that this plan is of a greater one. `source_tag` is the commit's git tag, "" where it has none or there are changes.
     """
 
     version: str
@@ -252,6 +256,7 @@ class Plan:
     mirrors: tuple[MirrorPlan, ...] = ()
     made: tuple[tuple[str, str], ...] = ()
     shard: Shard | None = None
+    source_tag: str = ""
 
     @property
     def everything(self) -> tuple[ImagePlan | MirrorPlan, ...]:

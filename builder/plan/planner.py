@@ -16,6 +16,9 @@ from builder.plan.fingerprint import identify_platform, seal, sum_inputs
 from builder.plan.lock import Lock, LockedBase
 from builder.plan.made import what_it_is_made_with
 from builder.plan.model import (
+    DEBUG_ANNOTATION,
+    REVISION_ANNOTATION,
+    VERSION_ANNOTATION,
     AccountsLayer,
     CompiledFile,
     CompileStep,
@@ -84,6 +87,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         version=values["version"],
         hub=values["hub"],
         commit=lock.source.state.commit,
+        source_tag="" if lock.source.state.dirty else lock.source.state.tag,
         go_version=lock.go.version,
         go_reason=lock.go.reason,
         compile_image=str(lock.go.image or ""),
@@ -132,7 +136,7 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
         command=recipe.command,
         workdir=recipe.workdir,
         platforms=platforms,
-        annotations=_annotations(recipe, values, lock, base),
+        annotations=_annotations(recipe, values, lock, base, debug=_is_debug(request, recipe)),
         references=image_references(
             request.hubs, request.tags or (values["version"],), recipe.image, variant, is_default=is_default
         ),
@@ -282,12 +286,21 @@ def _plan_directory(directory: TreeDirectory, lock: Lock) -> tuple[str, tuple[Pl
     return directory.path, files
 
 
-def _annotations(recipe: BuiltImage, values: Mapping[str, Any], lock: Lock, base: LockedBase) -> tuple[tuple[str, str], ...]:
+def _is_debug(request: Request, recipe: BuiltImage) -> bool:
+    """Whether something in it is for a debugger."""
+    artifacts = {file.artifact for file in recipe.artifacts}
+    return (request.go.debug and bool(recipe.binaries)) or not artifacts.isdisjoint(request.debug_artifacts)
+
+
+def _annotations(
+    recipe: BuiltImage, values: Mapping[str, Any], lock: Lock, base: LockedBase, *, debug: bool
+) -> tuple[tuple[str, str], ...]:
     created = datetime.fromtimestamp(lock.source.state.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
+        *(((DEBUG_ANNOTATION, "true"),) if debug else ()),
         ("org.opencontainers.image.base.digest", str(base.digest)),
         ("org.opencontainers.image.created", created),
-        ("org.opencontainers.image.revision", values["revision"]),
+        (REVISION_ANNOTATION, values["revision"]),
         ("org.opencontainers.image.title", recipe.image),
-        ("org.opencontainers.image.version", values["version"]),
+        (VERSION_ANNOTATION, values["version"]),
     )

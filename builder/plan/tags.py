@@ -5,6 +5,7 @@ from typing import Protocol
 
 from builder.errors import RequestError
 from builder.oci.reference import Hub, ImageReference, parse_tag
+from builder.recipe.istio_release import IstioRelease
 
 
 class Tagged(Protocol):
@@ -24,6 +25,20 @@ class Tagged(Protocol):
 def plain_tag(tag: str, variants: Collection[str]) -> str:
     """The tag that was asked for, of one that has a variant behind it: `1.29.0` of `1.29.0-distroless`."""
     return next((tag.removesuffix(f"-{variant}") for variant in variants if tag.endswith(f"-{variant}")), tag)
+
+
+def is_release_tag(tag: str) -> bool:
+    """Whether a tag, its variant behind it or not, names a release of Istio, as `1.29.0` and `1.29.0-distroless` do.
+
+    `dev`, `latest`, a branch or a line such as `1.29` name none.
+    """
+    return IstioRelease.parse(tag) is not None
+
+
+def is_tag_of(tag: str, plain: str, key: str) -> bool:
+    """Whether a tag of this image (`pilot-distroless`) is that plain one (`1.29.0`), its variant behind it or not."""
+    suffix = tag.removeprefix(plain)
+    return bool(plain) and tag.startswith(plain) and (not suffix or (suffix.startswith("-") and key.endswith(suffix)))
 
 
 def check_references(images: Sequence[Tagged]) -> None:

@@ -9,7 +9,7 @@ from builder.errors import RegistryError
 from builder.images.layers import fetch_blob
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, Manifest
-from builder.oci.reference import Repository
+from builder.oci.reference import Digest, Repository
 from builder.ports import RegistryReader
 
 
@@ -99,3 +99,28 @@ class RepositoryContent:
     def blob(self, descriptor: Descriptor) -> Path:
         """See `ContentSource.blob`."""
         return fetch_blob(self.repository, descriptor, self.cache, self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class MergedContent:
+    """What was made here, and what of the image is at a hub already: the manifests and blobs of these `digests`."""
+
+    own: ContentSource
+    other: ContentSource
+    digests: frozenset[Digest]
+
+    @property
+    def mount_from(self) -> tuple[Repository, ...]:
+        """See `ContentSource.mount_from`."""
+        return (*self.own.mount_from, *self.other.mount_from)
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """See `ContentSource.manifest`."""
+        return self._holder(descriptor).manifest(descriptor)
+
+    def blob(self, descriptor: Descriptor) -> Path:
+        """See `ContentSource.blob`."""
+        return self._holder(descriptor).blob(descriptor)
+
+    def _holder(self, descriptor: Descriptor) -> ContentSource:
+        return self.other if descriptor.digest in self.digests else self.own

@@ -1,4 +1,4 @@
-"""A push never takes a platform away from a tag that has it, unless it is told to."""
+"""A push never takes a platform away from a tag that has it, unless it is told to: part of `builder.publish.guards`."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +10,6 @@ from builder.ports import ImageReader
 
 _PARALLEL_READS = 6
 _SHOWN = 12
-
-
-def refuse_platform_loss(moves: Mapping[ImageReference, tuple[Manifest, Manifest | None]], registry: ImageReader) -> None:
-    """Raises PlatformLoss where a tag, which is now the second manifest, would lose platforms by becoming the first."""
-    refuse_fewer_platforms({ref: (frozenset(new.platforms()), old) for ref, (new, old) in moves.items()}, registry)
 
 
 def refuse_fewer_platforms(
@@ -34,8 +29,8 @@ def refuse_fewer_platforms(
             "this push would take platforms away from tags that have them; it has moved none:\n"
             + "\n".join(findings[:_SHOWN])
             + more,
-            hint="Push those platforms, too (--platform linux/amd64,linux/arm64), choose another --tag, or say --replace if "
-            "nodes of these platforms are to find nothing there any more.",
+            hint="Push those platforms, too (--platform linux/amd64,linux/arm64), say --merge-platforms to keep what the tag has "
+            "for them, choose another --tag, or say --replace if nodes of these platforms are to find nothing there any more.",
         )
 
 

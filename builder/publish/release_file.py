@@ -62,7 +62,7 @@ class ReleaseFile:
     """A release, or a part of it: its version, the hub stamped into its programs, what else it was made with, its images.
 
     `made` tells builds apart that do not belong together (see `Plan.made`); `platforms` are those that were asked for.
-    `shard` is there where the build was one of several: it knows the whole.
+    `shard` is there where the build was one of several: it knows the whole. `source_tag` is the git tag of the commit.
     """
 
     version: str
@@ -71,6 +71,7 @@ class ReleaseFile:
     images: tuple[ListedImage, ...]
     platforms: tuple[str, ...] = ()
     shard: Shard | None = None
+    source_tag: str = ""
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
@@ -90,6 +91,7 @@ class ReleaseFile:
                 images=tuple(sorted(ListedImage.from_json(object_of(entry)) for entry in list_of(document["images"]))),
                 platforms=texts_of(document["platforms"]),
                 shard=_read_shard(document.get("shard")),
+                source_tag=str(document.get("sourceTag", "")),
             )
         except FileNotFoundError:
             return None
@@ -106,6 +108,7 @@ class ReleaseFile:
             "hub": self.hub,
             "made": dict(self.made),
             "platforms": list(self.platforms),
+            **({"sourceTag": self.source_tag} if self.source_tag else {}),
             "images": [entry.to_json() for entry in sorted(self.images)],
         }
         if self.shard:

@@ -56,7 +56,13 @@ def read_release(
     publications = tuple(_publication(own, hubs, tags, part) for _, own in sorted(parts.items()))
     check_references(publications)
     release = opened[0].release
-    return Release(version=release.version, hub=release.hub, publications=publications, notes=_notes(opened, part))
+    return Release(
+        version=release.version,
+        hub=release.hub,
+        publications=publications,
+        notes=_notes(opened, part),
+        source_tag=release.source_tag,
+    )
 
 
 def _check_alike(opened: Sequence[ReleaseDirectory]) -> None:

@@ -20,8 +20,8 @@ from builder.errors import BuilderError, Interrupted, PublishError, RegistryErro
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, ImageReference
 from builder.ports import ImageReader, TagStore
+from builder.publish.guards import CAREFUL, Permissions, check_moves, intend
 from builder.publish.journal import Journal, Move
-from builder.publish.platform_loss import refuse_platform_loss
 from builder.publish.publication import Publication
 from builder.runtime.progress import Progress
 
@@ -36,7 +36,8 @@ class TagMover:
 
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
-    moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms.
+    moved and put back: the process must not be ended in that. `permissions` is what may be done to tags that are there, and
+    `source_tag` the tag of the commit that is pushed (see builder.publish.guards).
     `seen` is where tags were a moment ago: they need not be asked for again before it is known which have to move.
     """
 
@@ -47,14 +48,15 @@ class TagMover:
     progress: Progress
     pause: Callable[[float], None]
     protected: Callable[[], AbstractContextManager[None]] = nullcontext
-    replace: bool = False
+    permissions: Permissions = CAREFUL
+    source_tag: str = ""
     seen: Mapping[ImageReference, Manifest | None] = field(default_factory=lambda: MappingProxyType({}))
 
     def move(self, publications: Sequence[Publication]) -> int:
         """Have every tag point at its image; gives how many had to be moved.
 
-        Raises PublishError, or Interrupted, saying where the tags are; PlatformLoss, JournalError and RegistryError before
-        any has moved.
+        Raises PublishError, or Interrupted, saying where the tags are; before any has moved what `check_moves` raises,
+        JournalError and RegistryError.
         """
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
@@ -66,8 +68,7 @@ class TagMover:
                 for left_over in runs:
                     resumed |= self._settle_left_over(left_over, found, wanted)
                 moves = [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
-                if not self.replace:
-                    refuse_platform_loss({ref: (wanted[ref], found[ref]) for ref in moves}, self.images)
+                check_moves(intend(publications, found), self.permissions, self.source_tag, self.images)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():

@@ -3,6 +3,7 @@
 Every public operation is tried again as a whole while it fails in ways that may pass; nothing below it retries.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from builder.registry.blob_push import BlobPush, find_blob
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
 from builder.registry.connection import Call, RegistryConnection, RegistryConnections, Upload
 from builder.registry.response import Answer, media_type_of
-from builder.runtime.retry import RetryPolicy
+from builder.runtime.retry import RetryableError, RetryPolicy
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
@@ -140,6 +141,22 @@ class HttpRegistry:
     def find_blob(self, repository: Repository, digest: Digest) -> FoundBlob | None:
         """See `ports.BlobFinder.find_blob`."""
         return self._retry.run(lambda: find_blob(self._connections, repository, digest, pull_scope(repository)))
+
+    def check_push(self, repository: Repository) -> None:
+        """See `ports.RegistryWriter.check_push`: an upload is begun, and cancelled again where the registry can do that."""
+        call = Call(
+            act=f"push to {repository}",
+            method="POST",
+            url=f"{repository.path}/blobs/uploads/",
+            scopes=push_scope(repository),
+        )
+        answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(202,)))
+        # What is left of an upload that cannot be cancelled goes with the registry's next clean-up.
+        with contextlib.suppress(RegistryError, RetryableError):
+            connection = self._connections.to(repository)
+            location = connection.resolve_location(answer)
+            if location:
+                connection.send(Call(act=f"cancel an upload to {repository}", method="DELETE", url=location, scopes=call.scopes))
 
     def push_blob(
         self,

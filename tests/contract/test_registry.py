@@ -255,6 +255,13 @@ def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) 
     assert subject.registry.get_manifest(subject.repository.at(index.digest)) == index
 
 
+def test_asking_for_the_right_to_push_leaves_nothing(subject: Subject, tmp_path: Path) -> None:
+    subject.registry.check_push(subject.repository)
+    assert subject.registry.get_manifest(subject.repository.at("v1")) is None
+    blob, path = make_blob(tmp_path, b"layer")
+    assert subject.registry.push_blob(subject.repository, blob, lambda: path) is UploadOutcome.UPLOADED
+
+
 def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:
     program = registry_program("test_push_goes_on_when_the_registry_is_restarted")
     descriptor, path = make_blob(tmp_path, b"x" * 1_000_000)

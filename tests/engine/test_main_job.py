@@ -358,6 +358,32 @@ class TestChoices:
         told = site.push(*narrow, "--replace")
         assert told.code == 0, told.stderr
         assert [entry["platform"]["architecture"] for entry in site.index("narrow/pilot", VERSION)["manifests"]] == ["arm64"]
+        merged = site.push(*narrow[:-1], AMD64, "--merge-platforms")
+        assert merged.code == 0, merged.stderr
+        assert site.index("narrow/pilot", VERSION) == site.index("narrow/pilot", f"{VERSION}-debug")
+        assert merged.digests() == whole.digests()
+
+    def test_a_dirty_tree_or_a_debug_build_does_not_take_a_release_over(self, site: Site, tmp_path: Path) -> None:
+        image = ("taken", "--image", "pilot", "--variant", "debug", "--tag", VERSION)
+        assert site.push(*image).code == 0
+        before = site.index("taken/pilot", VERSION)
+        dirty = tmp_path / "dirty"
+        shutil.copytree(site.source, dirty)
+        main = dirty / "pilot/cmd/pilot-discovery/main.go"
+        main.write_text(main.read_text() + "\n// changed\n")
+        for refused, code in (
+            (site.push(*image, source=dirty), 24),
+            (site.push(*image, "--debug"), 24),
+            (site.push(*image, "--no-clobber", "--replace", source=dirty), 25),
+            (site.push(*image, "--immutable", "1.*", "--replace", source=dirty), 25),
+        ):
+            assert refused.code == code, refused.stderr
+            assert f"taken/pilot:{VERSION} is " in refused.stderr
+            assert "compile" not in refused.stderr
+        assert site.index("taken/pilot", VERSION) == before
+        told = site.push(*image, "--replace", source=dirty)
+        assert told.code == 0, told.stderr
+        assert site.index("taken/pilot", VERSION) != before
 
     def test_an_envoy_of_ones_own(self, site: Site, tmp_path: Path) -> None:
         """The platform it is given for takes it, and one for the wrong platform is refused before anything is pushed."""

@@ -71,6 +71,10 @@ class FakeRegistry:
             if on_bytes:
                 on_bytes(len(data))
 
+    def check_push(self, repository: Repository) -> None:
+        with self._call("check_push", str(repository)):
+            pass
+
     def push_blob(
         self,
         repository: Repository,

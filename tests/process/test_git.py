@@ -536,18 +536,20 @@ class TestServer:
         assert len([call for call in runner.calls if "fetch" in call.argv]) == tries == len(pauses) + 1
         assert raised.value.message == f"git fetch failed: {stderr.splitlines()[-1]}"
 
-    def test_a_host_that_is_not_found_is_looked_up_for_five_seconds_at_most(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("said", ["Could not resolve host: example.org", "errno=Connection refused"])
+    def test_a_host_that_is_not_there_is_asked_for_five_seconds_at_most(self, tmp_path: Path, said: str) -> None:
         """Git does not tell a name that there is not from a resolver that fails."""
         pauses: list[float] = []
 
         def answer(call: Call) -> Completed:
             if "fetch" in call.argv:
-                raise ProcessFailed(call.argv, 128, "", "fatal: unable to access: Could not resolve host: example.org")
+                raise ProcessFailed(call.argv, 128, "", f"fatal: unable to access: {said}")
             return Completed(stdout="", stderr="")
 
         git = Git(FakeRunner(answer), {}, tmp_path, retry=RetryPolicy(sleep=pauses.append))
-        with pytest.raises(SourceError, match=r"Could not resolve host: example\.org"):
+        with pytest.raises(SourceError, match=f"git fetch failed: .*{said}") as raised:
             git.checkout_release("https://example.org/istio", "1.29.0")
+        assert raised.value.hint.startswith("Is https://example.org/istio right, and does this machine reach it?")
         assert pauses
         assert sum(pauses) <= 5
 

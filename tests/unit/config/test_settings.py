@@ -365,3 +365,14 @@ class TestLock:
         assert (job({}).locked, job({}).offline) == (False, False)
         found = job({**variable("locked", "true"), **flag("offline", "true")}, project(tmp_path / "p", "locked: false\n"))
         assert (found.locked, found.offline) == (True, True)
+
+
+class TestTagsThatDoNotMove:
+    def test_they_are_named_by_patterns(self, tmp_path: Path) -> None:
+        file = project(tmp_path, 'immutable: ["1.*", "v1.*"]\nno_clobber: true\n')
+        assert (job({}, file).immutable, job({}, file).no_clobber) == (("1.*", "v1.*"), True)
+        assert job(flag("immutable", "2.*"), file).immutable == ("2.*",)
+        assert not job(variable("no_clobber", "false"), file).no_clobber
+
+    def test_without_a_word_all_may(self) -> None:
+        assert (job({}).immutable, job({}).no_clobber) == ((), False)

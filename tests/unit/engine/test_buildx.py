@@ -206,3 +206,18 @@ class TestFailures:
         assert isinstance(error, BaseImageError)
         assert "an image lacks the platform of the node that needs it: failed to solve: r/go:1" in error.message
         assert "--compile-in" in error.hint
+
+
+def test_a_context_that_is_not_there_is_named(environment: dict[str, str]) -> None:
+    """What buildx 0.29.1 prints for DOCKER_CONTEXT=nowhere; DOCKER_HOST would be before it."""
+
+    def answer(call: Call) -> Completed:
+        if call.argv[1] == "inspect":
+            raise ProcessFailed(call.argv, 1, "", 'ERROR: no builder "nowhere" found')
+        return runner().answer(call)
+
+    del environment["DOCKER_HOST"]
+    buildx = Buildx(FakeRunner(answer), {**environment, "DOCKER_CONTEXT": "nowhere"}, lambda: None, RETRY)
+    with pytest.raises(EngineError, match=r"the context 'nowhere' \(DOCKER_CONTEXT\)") as raised:
+        buildx.prepare()
+    assert "docker context ls" in raised.value.hint

@@ -430,7 +430,7 @@ class TestNotes:
             document["images"][0]["inputs"]["linux/amd64"] = "sha256:" + "0" * 64
 
         directory = self.copy(machines.build(("pilot",), (AMD64,)), tmp_path / "a", change)
-        with pytest.raises(CheckError, match=r"pilot-debug is not the pilot-debug of its release: inputs is sha256:"):
+        with pytest.raises(CheckError, match=r"pilot-debug is not the pilot-debug of its release: inputs is linux/amd64=sha256:"):
             join(directory)
 
     def test_platforms_that_the_image_has_not_are_noticed(self, machines: Machines, tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ class TestFingerprints:
         found = fingerprints(make_sample_plan())
         assert set(found) == ALL
         assert len(set(found.values())) == len(ALL)
-        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in found.values())
+        sums = r"linux/amd64=sha256:[0-9a-f]{64} linux/arm64=sha256:[0-9a-f]{64}"
+        assert all(re.fullmatch(sums, text) for text in found.values())
 
 
 class TestPurity:

@@ -15,6 +15,7 @@ from builder.oci.layout import Layout, compose_layout
 from builder.oci.manifest import CONFIG, MANIFEST, Descriptor, Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform
 from builder.publish.content import LayoutContent
+from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.journal import Journal
 from builder.publish.publication import Publication, Traffic
 from builder.publish.tags import TagMover
@@ -44,7 +45,8 @@ class Release:
     registry: FakeRegistry
     messages: list[str] = field(default_factory=list)
     pause: Callable[[float], None] = lambda seconds: None
-    replace: bool = False
+    permissions: Permissions = CAREFUL
+    source_tag: str = ""
 
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         with Uploads(self.registry, Progress(self._observe), Cancellation().group()) as uploads:
@@ -63,7 +65,8 @@ class Release:
             journal=Journal(self.cache / "journal", repositories),
             progress=Progress(self._observe),
             pause=self.pause,
-            replace=self.replace,
+            permissions=self.permissions,
+            source_tag=self.source_tag,
             seen=seen,
         )
 
@@ -509,7 +512,7 @@ class TestPlatformsAreKept:
         assert narrow.tags() == before
 
     def test_it_may_when_it_is_told_to(self, narrow: Release) -> None:
-        narrow.replace = True
+        narrow.permissions = Permissions(replace=True)
         narrow.publish()
         assert narrow.tags() == narrow.wanted()
 

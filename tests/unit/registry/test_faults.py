@@ -172,6 +172,28 @@ def test_a_full_registry_is_not_asked_again(bench: Bench) -> None:
     assert bench.waits == []
 
 
+def test_the_right_to_push_is_asked_for_by_an_upload_that_is_cancelled(bench: Bench) -> None:
+    bench.client.check_push(bench.repository)
+    assert [received.method for received in bench.server.received] == ["POST", "DELETE"]
+    assert bench.server.received[1].path == "/v2/istio/pilot/blobs/uploads/1"
+    assert bench.server.received[1].query == {"state": "a=b"}
+    assert bench.tiny.blobs == {"istio/pilot": {}}
+
+
+@pytest.mark.parametrize("fault", [Reply(404), Reply(500), Reset(), Reply(401)], ids=["404", "500", "reset", "401"])
+def test_an_upload_that_cannot_be_cancelled_is_left_to_the_registry(bench: Bench, fault: Reply | Reset) -> None:
+    bench.server.inject("DELETE", "/blobs/uploads/", fault)
+    bench.client.check_push(bench.repository)
+    assert bench.waits == []
+
+
+def test_without_the_right_to_push_the_repository_is_named(bench: Bench) -> None:
+    bench.server.inject("POST", "/blobs/", error_reply(403, "DENIED", "requested access to the resource is denied"))
+    with pytest.raises(AccessDenied, match=f"cannot push to {bench.repository}: HTTP 403") as caught:
+        bench.client.check_push(bench.repository)
+    assert f"docker login {bench.server.host}" in caught.value.hint
+
+
 def test_no_right_to_push(bench: Bench) -> None:
     bench.server.inject("POST", "/blobs/", error_reply(403, "DENIED", "requested access to the resource is denied"))
     with pytest.raises(AccessDenied) as caught:
