@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.cli.plan_view import plan_json
@@ -502,6 +502,8 @@ locks = st.fixed_dictionaries(
 ).map(LockFile.model_validate)
 
 
+# A machine may be at other work, and a lock of many parts takes a while to make up.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(lock=locks)
 def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, lock: LockFile) -> None:
     path = tmp_path_factory.getbasetemp() / "round-trip.lock"
@@ -511,6 +513,7 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     assert lock_text(found) == lock_text(lock)
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 def test_what_is_no_lock_is_an_error_of_ours(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "no.lock"
