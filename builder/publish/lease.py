@@ -12,7 +12,7 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -152,12 +152,13 @@ class HubLease:
                 )
         self._held.clear()
 
-    def _claim(self, missing: Iterable[Repository], queue: "_Queue", dead: Collection[str]) -> tuple[Repository, Lease] | None:
+    def _claim(self, missing: Sequence[Repository], queue: "_Queue", dead: Collection[str]) -> tuple[Repository, Lease] | None:
         """Write our record where nobody is alive, in order; gives the first where somebody is."""
         for repository in missing:
             looked = self._times.monotonic()
             record, found = self._read(repository)
             if record.lease and not queue.is_over(repository, record.lease, found, dead):
+                queue.watch({other: self._read(other)[1] for other in missing if other > repository and not queue.waited})
                 return repository, record.lease
             before = found.children() if found else ()
             self._put(repository, replace(record, lease=self._lease()), before, settling_since=looked)
@@ -291,12 +292,16 @@ class _Queue:
         """Whether nobody holds this any more: its run has ended, or it is long past by the clock, or it has not been
         renewed for its whole time while we watched. Clocks may be wrong; how long we watched is not."""
         now = self._times.monotonic()
-        before, since = self._seen.get(repository, (None, now))
-        if before != found:
-            since = now
-        self._seen[repository] = (found, since)
+        self.watch({repository: found})
+        _, since = self._seen[repository]
         long_past = lease.expires + timedelta(seconds=self._times.skew) < self._times.now()
         return lease.run in dead or long_past or now - since > lease.seconds
+
+    def watch(self, found: Mapping[Repository, Manifest | None]) -> None:
+        """Remember since when these records are what they are: a run that died has left several, and is waited for once."""
+        for repository, record in found.items():
+            if repository not in self._seen or self._seen[repository][0] != record:
+                self._seen[repository] = (record, self._times.monotonic())
 
     def tell_or_end(self, blocked: tuple[Repository, Lease] | None, progress: Progress) -> None:
         """Say once for whom is waited; None where somebody came in between. Raises PublishError where that takes too long."""

@@ -65,7 +65,9 @@ class SharedJournal:
         """
         noted = self._noted_runs()
         local = {
-            left.run: left.moves for left in self._local.left_runs() if left.run in noted or not self._was_settled(left.moves, left.at_hub)
+            left.run: left.moves
+            for left in self._local.left_runs()
+            if left.run in noted or not self._was_settled(left.moves, left.at_hub)
         }
         others = {run: self._read_moves(record) for run, record in noted.items() if run not in local}
         return (*local.values(), *others.values())
