@@ -8,8 +8,8 @@ longer waits longer itself, and whose record it overwrote finds that out before 
 """
 
 import os
+import platform
 import random
-import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ _PASSING = (408, 425, 429)
 
 
 def _owner() -> str:
-    return f"{socket.gethostname()}, process {os.getpid()}"
+    return f"{platform.node()}, process {os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class LeaseTimes:
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
     """A record of ours: what it says, and when it was written. Of its `digests` the last was written last; another one is
     there while it is unknown whether that has arrived. It may be relied on after `settles` (None: now), when looked at again.
@@ -176,7 +176,7 @@ class HubLease:
         lost = False
         for repository in sorted(settling):
             if not lost and self._is_ours(repository):
-                self._held[repository].settles = None
+                self._held[repository] = replace(self._held[repository], settles=None)
                 continue
             lost = True
             self._let_go(repository, settled=False)
@@ -229,9 +229,9 @@ class HubLease:
         since = self._times.monotonic()
         manifest = write_record(record, before)
         known = self._held[repository].digests if repository in self._held else ()
+        held = _Held(record=record, before=before, digests=(manifest.digest,), since=since, settles=None)
         # Ours even where no answer comes.
-        held = _Held(record=record, before=before, digests=(*known, manifest.digest), since=since, settles=since)
-        self._held[repository] = held
+        self._held[repository] = replace(held, digests=(*known, manifest.digest), settles=since)
         try:
             self._tags.put_tag(record_reference(repository), manifest)
         except RegistryError as error:
@@ -243,8 +243,8 @@ class HubLease:
                 return
             self._tell_refused(repository, error)
             return
-        held.digests = (manifest.digest,)
-        held.settles = None if settling_since is None else self._settles_at(settling_since)
+        settles = None if settling_since is None else self._settles_at(settling_since)
+        self._held[repository] = replace(held, settles=settles)
 
     def _settles_at(self, looked: float) -> float:
         written = self._times.monotonic()

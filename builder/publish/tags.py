@@ -37,8 +37,8 @@ class TagMover:
 
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
-    moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms.
-    `seen` is where tags were a moment ago: they need not be asked for again before it is known which have to move.
+    moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms. `seen` is where
+    tags were a moment ago: they need not be asked for again.
     """
 
     images: ImageReader
@@ -164,7 +164,8 @@ class TagMover:
         plan: Mapping[ImageReference, Move],
         resumed: Mapping[ImageReference, Move],
     ) -> None:
-        self.journal.begin(plan)
+        with before_tags():
+            self.journal.begin(plan)
         done: list[ImageReference] = list(resumed)
         # The tag of which a request is on its way.
         pending = ""
