@@ -36,9 +36,8 @@ class TagMover:
     """What moving tags needs of the world.
 
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
-    what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
-    moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms. `seen` is where
-    tags were a moment ago: they need not be asked for again.
+    what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. The process must not be ended in
+    `protected`. `replace` allows a tag to lose platforms. `seen` is where tags were a moment ago.
     """
 
     images: ImageReader

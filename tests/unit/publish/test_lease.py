@@ -111,7 +111,10 @@ class TestARunThatDiedOnAnotherMachine:
             }[what]
             assert of_1_29(second) == expected, f"killed after request {number}"
             assert second.wanted().items() <= second.tags().items()
-            assert second.records() == []
+            # What a run wrote that had not begun to move anything may stay where nobody has come since.
+            left = set(second.records())
+            assert not left & {entry.key for entry in second.publications}
+            assert not any(record_at(second, HUB.repository(image)).moves for image in left)
             # Its own cache, which machine 1 may yet have, changes nothing any more.
             last = dataclasses.replace(make_release(first.cache, "last", first.registry, tags=("1.31",)), cache=first.cache)
             last.publish()
@@ -256,7 +259,7 @@ class TestTwoAtOnce:
         assert [message for message in second.messages if "cut off" in message] == []
 
     def test_who_waited_does_not_overwrite_what_was_moved_meanwhile(self, new: Release, other: Release) -> None:
-        with _moving(new, other), pytest.raises(PublishError, match=r"somebody else has moved .*:1\.29 meanwhile"):
+        with _moving(new, other), pytest.raises(PublishError, match=r"somebody else has moved .*:1\.29.* meanwhile"):
             other.publish()
         assert new.tags() == new.wanted()
 
