@@ -294,7 +294,7 @@ class _Queue:
         now = self._times.monotonic()
         self.watch({repository: found})
         _, since = self._seen[repository]
-        long_past = lease.expires + timedelta(seconds=self._times.skew) < self._times.now()
+        long_past = self._times.now() - lease.expires > timedelta(seconds=self._times.skew)
         return lease.run in dead or long_past or now - since > lease.seconds
 
     def watch(self, found: Mapping[Repository, Manifest | None]) -> None:

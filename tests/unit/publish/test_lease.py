@@ -111,10 +111,8 @@ class TestARunThatDiedOnAnotherMachine:
             }[what]
             assert of_1_29(second) == expected, f"killed after request {number}"
             assert second.wanted().items() <= second.tags().items()
-            # What a run wrote that had not begun to move anything may stay where nobody has come since.
-            left = set(second.records())
-            assert not left & {entry.key for entry in second.publications}
-            assert not any(record_at(second, HUB.repository(image)).moves for image in left)
+            # A record may stay where nobody has come since, if its run had not begun to move anything, or had ended that.
+            assert not set(second.records()) & {entry.key for entry in second.publications}
             # Its own cache, which machine 1 may yet have, changes nothing any more.
             last = dataclasses.replace(make_release(first.cache, "last", first.registry, tags=("1.31",)), cache=first.cache)
             last.publish()
