@@ -12,6 +12,7 @@ import random
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ class TestJson:
         for summed in (text, with_sum(text)):
             document = {"artifactType": RECORD_TYPE, "manifests": [], "annotations": {ANNOTATION: summed}}
             manifest = Manifest(media_type=INDEX_TYPE, content=json.dumps(document).encode())
-            survives(lambda manifest=manifest: read_record(reference, manifest))
+            survives(partial(read_record, reference, manifest))
 
     @few
     @given(BYTES | documents({"auths": {"r.test": {"auth": "YTpi"}}, "credHelpers": {"x": "y"}, "credsStore": ""}))
