@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import AccessDenied, JournalError, PublishError, RegistryError
+from builder.errors import AccessDenied, Interrupted, JournalError, PublishError, RegistryError
 from builder.oci.manifest import Manifest
 from builder.oci.reference import RECORD_TAG, Digest, Hub, Repository
 from builder.publish.hub_record import HubRecord, Lease, NotedMove, read_record, record_reference, write_record
@@ -95,7 +95,9 @@ class TestARunThatDiedOnAnotherMachine:
             "other tags": make_release(old.work / "next", "next", old.registry, tags=("1.30",)).elsewhere(),
             "one image": dataclasses.replace(new.elsewhere(), publications=new.publications[1:2]),
         }[what]
-        upload(next_one)
+        last = make_release(old.work / "last", "last", old.registry, tags=("1.31",))
+        for release in (next_one, last):
+            upload(release)
         before = old.tags()
         outcomes = set()
         for number in self._numbers(new):
@@ -114,8 +116,7 @@ class TestARunThatDiedOnAnotherMachine:
             # A record may stay where nobody has come since, if its run had not begun to move anything, or had ended that.
             assert not set(second.records()) & {entry.key for entry in second.publications}
             # Its own cache, which machine 1 may yet have, changes nothing any more.
-            last = dataclasses.replace(make_release(first.cache, "last", first.registry, tags=("1.31",)), cache=first.cache)
-            last.publish()
+            dataclasses.replace(first, publications=last.publications).mover().move(last.publications)
             assert of_1_29(second) == expected, f"killed after request {number}, and run again"
             outcomes.add(tuple(sorted(tags.items())) == tuple(sorted(before.items())))
         assert outcomes == {True, False}
@@ -261,6 +262,21 @@ class TestTwoAtOnce:
             other.publish()
         assert new.tags() == new.wanted()
 
+    def test_who_is_interrupted_while_it_waits_leaves_nothing(self, old: Release, other: Release) -> None:
+        before = old.tags()
+        theirs = put_record(old, HubRecord(lease=make_lease()))
+
+        def interrupt(seconds: float) -> None:
+            # It has taken that of istioctl by now.
+            if other.clock.seconds > 10:
+                assert other.records() == ["istioctl", "pilot"]
+                raise Interrupted("interrupted")
+
+        other.pause = interrupt
+        with pytest.raises(Interrupted, match="no tag has moved"):
+            other.publish()
+        assert (old.tags(), old.records(), old.registry.record(PILOT)) == (before, ["pilot"], theirs)
+
     def test_who_does_not_end_is_not_waited_for_without_end(self, old: Release, other: Release) -> None:
         before = old.tags()
         renewals = iter(range(10**6))
@@ -377,6 +393,18 @@ class TestALeaseThatIsLost:
             max(at for at, record in seen if record == one) - min(at for at, record in seen if record == one) for _, one in seen
         ]
         assert max(spans) < 60 < seen[-1][0] - seen[0][0]
+
+    def test_is_told_where_it_cannot_be_given_back(self, new: Release, other: Release) -> None:
+        """The release is there, and others wait no longer than for one that died."""
+        undoing = _view(new.registry)
+        undoing.fail_on = lambda operation, key: RegistryError("gone away", status=503) if operation == "delete_tag" else None
+        new.publish(undoing)
+        assert new.tags() == new.wanted()
+        assert len([message for message in new.messages if "could not be removed" in message and "gone away" in message]) == 3
+        other.publish()
+        assert other.tags() == other.wanted()
+        assert 60 < other.clock.seconds < 70
+        assert other.records() == []
 
 
 class TestAHubWithoutRecords:
