@@ -152,7 +152,7 @@ class AccessDenied(RegistryError):
 
 
 class PublishError(BuilderError):
-    """Tags could not be moved; the message says which were put back."""
+    """Tags could not be moved, or another run moves them; the message says which were put back."""
 
     exit_code = 15
 
@@ -182,7 +182,7 @@ class NotReadBack(BuilderError):
 
 
 class JournalError(BuilderError):
-    """The journal of an earlier run is damaged, or of a version that is not known; the message names the file."""
+    """The journal of an earlier run, here or at the hub, is damaged or of an unknown version; the message says where it is."""
 
     exit_code = 20
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from builder.errors import CheckError
 from builder.oci.layout import Layout
-from builder.oci.reference import ImageReference
+from builder.oci.reference import RECORD_TAG, ImageReference
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 
 _PREFIX = "dev.istio-build."
@@ -89,13 +89,16 @@ class LayoutNotes:
         """The notes of a layout. Raises CheckError where it was not made by `build`."""
         _, notes = layout.root_descriptor()
         try:
+            references = tuple(ImageReference.parse(text) for text in notes[f"{_PREFIX}references"].split())
+            if any(reference.tag == RECORD_TAG for reference in references):
+                raise CheckError(f"{layout.root} names the tag {RECORD_TAG!r}, which is reserved")
             return cls(
                 image=notes[f"{_PREFIX}image"],
                 variant=notes[f"{_PREFIX}variant"],
                 is_default=notes[f"{_PREFIX}default"] == "true",
                 version=notes[f"{_PREFIX}version"],
                 hub=notes[f"{_PREFIX}hub"],
-                references=tuple(ImageReference.parse(text) for text in notes[f"{_PREFIX}references"].split()),
+                references=references,
                 mirror=MirrorNotes.read(notes),
             )
         except KeyError as error:

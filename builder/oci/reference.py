@@ -16,6 +16,9 @@ _PATH_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+# Where a run that moves tags says so, in each repository: see builder.publish.hub_record.
+RECORD_TAG = "istio-build-run"
+
 SUPPORTED_PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
@@ -186,11 +189,16 @@ def is_registry_host(text: str) -> bool:
 
 
 def parse_tag(text: str) -> str:
-    """Check a tag and return it. Raises RequestError."""
+    """Check a tag that images are to have, and return it. Raises RequestError."""
     if not _TAG.fullmatch(text):
         raise RequestError(
             f"tag {text!r} is malformed",
             hint="A tag has up to 128 letters, digits, '_', '.' and '-', and starts with a letter, digit or '_'.",
+        )
+    if text == RECORD_TAG:
+        raise RequestError(
+            f"the tag {text!r} is reserved",
+            hint="In it a run notes, in each repository, which tags it moves. Choose another.",
         )
     return text
 

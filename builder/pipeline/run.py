@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +25,11 @@ from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.journal import Journal
+from builder.publish.lease import HubLease, LeaseTimes
 from builder.publish.publication import Publication, Release, Traffic
 from builder.publish.published import find_mirrored, find_published
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
+from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover, before_tags
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
@@ -50,6 +52,7 @@ class PublishContext:
     cancellation: TaskGroup
     permissions: Permissions = CAREFUL
     cache: Path = Path()
+    lease_times: LeaseTimes = field(default_factory=LeaseTimes)
 
     @property
     def guard(self) -> TagGuard:
@@ -135,7 +138,7 @@ def _move_tags(
         images=context.registry,
         tags=context.registry,
         rollback_tags=context.rollback_tags,
-        journal=_journal(context, release.references),
+        journal=_shared_journal(context, release.references),
         progress=progress,
         pause=context.cancellation.wait,
         protected=context.cancellation.protected,
@@ -180,6 +183,12 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
 
 def _journal(context: PublishContext, references: Sequence[ImageReference]) -> Journal:
     return Journal(context.journals, [reference.repository for reference in references])
+
+
+def _shared_journal(context: PublishContext, references: Sequence[ImageReference]) -> SharedJournal:
+    lease = HubLease(context.registry, context.rollback_tags, context.progress, context.cancellation.wait, context.lease_times)
+    repositories = [reference.repository for reference in references]
+    return SharedJournal(_journal(context, references), lease, context.registry, repositories)
 
 
 def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:

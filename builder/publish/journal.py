@@ -32,6 +32,15 @@ class Move:
     after: Digest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftRun:
+    """What a run that was cut off had begun to move. `at_hub`: it has noted that in all its repositories, too."""
+
+    run: str
+    moves: Mapping[ImageReference, Move]
+    at_hub: bool
+
+
 class Journal:
     """One file a hub, there only while a run that has begun to move its tags has not finished or undone that.
 
@@ -59,11 +68,11 @@ class Journal:
                     return
             self._hubs = sorted({*self._hubs, *more})
 
-    def begin(self, moves: Mapping[ImageReference, Move]) -> None:
+    def begin(self, moves: Mapping[ImageReference, Move], run: str = "", *, at_hub: bool = False) -> None:
         """Write down, and onto the disk, what is about to be moved."""
-        run = uuid.uuid4().hex
+        left = LeftRun(run=run or uuid.uuid4().hex, moves=moves, at_hub=at_hub)
         for hub in sorted({_hub_of(reference.repository) for reference in moves}):
-            self._write(self._path(hub), run, moves)
+            self._write(self._path(hub), left)
 
     def unfinished(self) -> tuple[Mapping[ImageReference, Move], ...]:
         """What each run that was cut off at these hubs had begun to move, at all its hubs. Empty where runs finished.
@@ -71,8 +80,12 @@ class Journal:
         Raises JournalError, and leaves the file as it is, where that cannot be read: then nobody knows which tags were
         being moved.
         """
-        runs = dict(found for hub in self._hubs if (found := _read_run(self._path(hub))))
-        return tuple(runs.values())
+        return tuple(left.moves for left in self.left_runs())
+
+    def left_runs(self) -> tuple[LeftRun, ...]:
+        """The runs that were cut off at these hubs. Raises as `unfinished`."""
+        runs = [found for hub in self._hubs if (found := _read_run(self._path(hub)))]
+        return tuple({left.run: left for left in runs}.values())
 
     def finish(self) -> tuple[Path, ...]:
         """All tags are where they belong. Gives files that could not be removed; they say so, too, and do no harm."""
@@ -87,14 +100,15 @@ class Journal:
     def _path(self, hub: str) -> Path:
         return self._directory / f"{hashlib.sha256(hub.encode()).hexdigest()[:16]}.json"
 
-    def _write(self, path: Path, run: str, moves: Mapping[ImageReference, Move]) -> None:
+    def _write(self, path: Path, left: LeftRun) -> None:
         entries = [
             {"reference": str(reference), "before": _manifest_json(move.before), "after": str(move.after)}
-            for reference, move in moves.items()
+            for reference, move in left.moves.items()
         ]
+        document = {"version": _VERSION, "run": left.run, "at_hub": left.at_hub, "sum": _sum(entries), "tags": entries}
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-            json.dump({"version": _VERSION, "run": run, "sum": _sum(entries), "tags": entries}, file)
+            json.dump(document, file)
             file.flush()
             os.fsync(file.fileno())
         # Its name, too, has to be there after a power cut.
@@ -114,7 +128,7 @@ def _sum(entries: object) -> str:
     return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
-def _read_run(path: Path) -> tuple[str, dict[ImageReference, Move]] | None:
+def _read_run(path: Path) -> LeftRun | None:
     """The run that left this file, and its moves; None where there is none."""
     try:
         content = read_regular(path, LARGEST_DOCUMENT)
@@ -132,7 +146,7 @@ def _read_run(path: Path) -> tuple[str, dict[ImageReference, Move]] | None:
         moves = dict(_read_entry(entry) for entry in document["tags"])
         if not moves:
             raise ValueError("it names no tag")
-        return str(document.get("run", path.name)), moves
+        return LeftRun(run=str(document.get("run", path.name)), moves=moves, at_hub=document.get("at_hub") is True)
     except JournalError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, BuilderError) as error:

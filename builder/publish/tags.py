@@ -1,9 +1,9 @@
 """Moves the tags of a release: all of them or none, although a registry has no transaction over several tags.
 
-What each tag pointed at is written down first (builder.publish.journal), and put back where a move fails. A tag is touched, to
-move it or to put it back, only while it is what this run (or the one that left the journal) knows it to be: what
-somebody else has put there meanwhile is never overwritten. Between that look and the request that follows there is a
-moment in which another run can still come; no registry can exclude that.
+What each tag pointed at is written down first (builder.publish.shared_journal), and put back where a move fails. A tag is
+touched, to move it or to put it back, only while it is what this run (or the one that left the journal) knows it to be: what
+somebody else has put there meanwhile is never overwritten. Other runs are kept away by a lease (builder.publish.lease); who
+knows of none can still come between the look at a tag and the request that follows. No registry can exclude that.
 
 `TagMover._move_all` moves them; `_restore` puts one back, called after a failure (`_undo`) and for what an earlier run left
 (`_settle_left_over`).
@@ -21,8 +21,9 @@ from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, ImageReference
 from builder.ports import ImageReader, TagStore
 from builder.publish.guards import CAREFUL, Permissions, check_moves, intend
-from builder.publish.journal import Journal, Move
+from builder.publish.journal import Move
 from builder.publish.publication import Publication
+from builder.publish.shared_journal import SharedJournal
 from builder.runtime.progress import Progress
 
 _PARALLEL_READS = 6
@@ -35,16 +36,15 @@ class TagMover:
     """What moving tags needs of the world.
 
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
-    what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
-    moved and put back: the process must not be ended in that. `permissions` is what may be done to tags that are there, and
-    `source_tag` the tag of the commit that is pushed (see builder.publish.guards).
-    `seen` is where tags were a moment ago: they need not be asked for again before it is known which have to move.
+    what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. The process must not be ended in
+    `protected`. `permissions` is what may be done to tags that are there, `source_tag` the tag of the commit that is pushed
+    (see builder.publish.guards), `seen` where tags were a moment ago.
     """
 
     images: ImageReader
     tags: TagStore
     rollback_tags: TagStore
-    journal: Journal
+    journal: SharedJournal
     progress: Progress
     pause: Callable[[float], None]
     protected: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -61,13 +61,13 @@ class TagMover:
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
         with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
             with before_tags():
-                runs = self.journal.unfinished()
-                asked = dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])
-                found = {**self.seen, **read_tags(tuple(ref for ref in asked if ref not in self.seen), self.tags)}
-                resumed: dict[ImageReference, Move] = {}
-                for left_over in runs:
-                    resumed |= self._settle_left_over(left_over, found, wanted)
-                moves = [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
+                unseen = tuple(reference for reference in wanted if reference not in self.seen)
+                found = {**self.seen, **read_tags(unseen, self.tags)}
+                if self.journal.is_quiet() and not _to_move(wanted, found):
+                    task.outcome = "all in place"
+                    return 0
+                resumed = self._take_lease(found, wanted)
+                moves = _to_move(wanted, found)
                 check_moves(intend(publications, found), self.permissions, self.source_tag, self.images)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
@@ -76,6 +76,27 @@ class TagMover:
             self._finish_journal()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
+
+    def _take_lease(
+        self, found: dict[ImageReference, Manifest | None], wanted: Mapping[ImageReference, Manifest]
+    ) -> dict[ImageReference, Move]:
+        """Keep other runs out, and settle what those left that died; `found` follows. Gives what stays of it.
+
+        Raises PublishError where one of the tags has been moved since we looked.
+        """
+        waited = self.journal.acquire()
+        runs = self.journal.unfinished()
+        resumed: dict[ImageReference, Move] = {}
+        if waited or runs:
+            seen = dict(found)
+            found |= read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.tags)
+            here = dict(found)
+            for left_over in runs:
+                resumed |= self._settle_left_over(left_over, found, wanted)
+            for ref in _to_move(wanted, found):
+                if _digest(found[ref]) == _digest(here[ref]) != _digest(seen[ref]):
+                    raise _moved_meanwhile(ref, found[ref])
+        return resumed
 
     def _finish_journal(self) -> None:
         for path in self.journal.finish():
@@ -101,6 +122,7 @@ class TagMover:
         moved = self._judge_left_over(left_over, found)
         stays = {ref: move for ref, move in moved.items() if ref in wanted and wanted[ref].digest == move.after}
         for reference in moved.keys() - stays.keys():
+            self.journal.confirm(reference)
             match _restore(reference, left_over[reference], self.rollback_tags):
                 case _Restored.BACK:
                     self.progress.warn(f"{reference} is back where it was before that run.")
@@ -142,13 +164,15 @@ class TagMover:
         plan: Mapping[ImageReference, Move],
         resumed: Mapping[ImageReference, Move],
     ) -> None:
-        self.journal.begin(plan)
+        with before_tags():
+            self.journal.begin(plan)
         done: list[ImageReference] = list(resumed)
         # The tag of which a request is on its way.
         pending = ""
         try:
             for reference in moves:
                 self.pause(0)
+                self.journal.confirm(reference)
                 now = self.tags.get_manifest(reference)
                 if _points_at(now, wanted[reference].digest):
                     # Another run moves the same release: what it put there is not ours to take back.
@@ -267,6 +291,10 @@ def _restore(reference: ImageReference, move: Move, tags: TagStore) -> _Restored
     return _Restored.BACK
 
 
+def _to_move(wanted: Mapping[ImageReference, Manifest], found: Mapping[ImageReference, Manifest | None]) -> list[ImageReference]:
+    return [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
+
+
 def _points_at(found: Manifest | None, wanted: Digest) -> bool:
     return found is not None and found.digest == wanted
 
@@ -280,10 +308,8 @@ def _name(manifest: Manifest | None) -> str:
 
 
 def _moved_meanwhile(reference: ImageReference, now: Manifest | None) -> PublishError:
-    return PublishError(
-        f"somebody else has moved {reference} meanwhile: it is {_name(now)} now",
-        hint="Is another run pushing to the same tags? Let it end, then run the same again.",
-    )
+    hint = "Is another run pushing to the same tags? Let it end, then run the same again."
+    return PublishError(f"somebody else has moved {reference} meanwhile: it is {_name(now)} now", hint=hint)
 
 
 def _message(error: Exception) -> str:

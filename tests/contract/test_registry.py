@@ -4,15 +4,19 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from builder.errors import RegistryError
+from builder.errors import PublishError, RegistryError
 from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, FoundBlob, Manifest, compose_index
 from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
+from builder.publish.hub_record import HubRecord, Lease, NotedMove, read_record, record_reference, write_record
+from builder.publish.lease import HubLease, LeaseTimes
 from builder.registry.client import HttpRegistry
+from builder.runtime.progress import Progress
 from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
 from tests.real.registry import registry_program, running_registry
@@ -260,6 +264,50 @@ def test_asking_for_the_right_to_push_leaves_nothing(subject: Subject, tmp_path:
     assert subject.registry.get_manifest(subject.repository.at("v1")) is None
     blob, path = make_blob(tmp_path, b"layer")
     assert subject.registry.push_blob(subject.repository, blob, lambda: path) is UploadOutcome.UPLOADED
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["nothing before", "something before"])
+def test_takes_the_record_of_a_run_and_renews_and_ends_it(subject: Subject, tmp_path: Path, first: bool) -> None:
+    """An index that lists others, or none, and needs no blob."""
+    index = compose_release(subject, tmp_path)
+    subject.registry.put_tag(subject.repository.at("1.29.0"), index)
+    now = datetime.now(UTC)
+    lease = Lease(run="1", owner="a machine", started=now.replace(microsecond=0), expires=now, seconds=60)
+    moves = {
+        subject.repository.at("1.29.0"): NotedMove(before=None if first else index.digest, after=Digest.of(b"next")),
+    }
+    record = HubRecord(lease=lease, run="1", moves=moves)
+    reference = record_reference(subject.repository)
+    for written in (HubRecord(lease=lease), record, HubRecord(run="1", moves=moves), HubRecord()):
+        manifest = write_record(written, () if first else (index.descriptor,))
+        subject.registry.put_tag(reference, manifest)
+        found = subject.registry.get_manifest(reference)
+        assert found == manifest
+        assert read_record(reference, found) == written
+    deleted = subject.registry.delete_tag(reference)
+    assert (subject.registry.get_manifest(reference) is None) == deleted
+    assert subject.registry.get_manifest(subject.repository.at("1.29.0")) == index
+
+
+def test_a_lease_is_taken_lost_and_released(subject: Subject, tmp_path: Path) -> None:
+    push_image(subject, tmp_path)
+    times = LeaseTimes(settle=0.05, poll=0.05, patience=0.3)
+
+    def make_lease() -> HubLease:
+        return HubLease(subject.registry, subject.registry, Progress(lambda event: None), time.sleep, times)
+
+    first, second = make_lease(), make_lease()
+    assert not first.acquire([subject.repository], ())
+    first.confirm(subject.repository)
+    with pytest.raises(PublishError, match="another run moves tags"):
+        second.acquire([subject.repository], ())
+    assert second.acquire([subject.repository], [first.run]) is False
+    with pytest.raises(PublishError, match="lost its lease"):
+        first.confirm(subject.repository)
+    first.release(settled=True)
+    second.confirm(subject.repository)
+    second.release(settled=True)
+    assert make_lease().look([subject.repository]) == {}
 
 
 def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:

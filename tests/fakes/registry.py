@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.errors import RegistryError
 from builder.oci.manifest import Descriptor, FoundBlob, Manifest
-from builder.oci.reference import Digest, ImageReference, Repository
+from builder.oci.reference import RECORD_TAG, Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
 
 
@@ -20,15 +20,17 @@ class FakeRegistry:
     `log` has every call as (operation, key), in order: the operation is the method's name, the key a reference such as
     `hub.test/istio/pilot:1.29` or `hub.test/istio/pilot@sha256:…`. `fail_on` sees the same before the call takes effect,
     and may give an exception to raise. `fail_after` does so once it has taken effect, as when an answer is lost.
+    `refuses_records` is the status with which records of runs are refused, 0 where they are taken.
     """
 
-    def __init__(self, *, can_delete_tags: bool = True) -> None:
+    def __init__(self, *, can_delete_tags: bool = True, refuses_records: int = 0) -> None:
         self.manifests: defaultdict[Repository, dict[str, Manifest]] = defaultdict(dict)
         self.blobs: defaultdict[Repository, dict[Digest, bytes]] = defaultdict(dict)
         self.log: list[tuple[str, str]] = []
         self.fail_on: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.fail_after: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.can_delete_tags = can_delete_tags
+        self.refuses_records = refuses_records
         self._lock = threading.RLock()
 
     def operations(self, name: str) -> list[str]:
@@ -36,8 +38,13 @@ class FakeRegistry:
         return [key for operation, key in self.log if operation == name]
 
     def tags(self, repository: Repository) -> dict[str, Digest]:
-        """What each tag of a repository points to."""
-        return {key: manifest.digest for key, manifest in self.manifests[repository].items() if not key.startswith("sha256:")}
+        """What each tag of an image points to in a repository."""
+        found = tuple(self.manifests[repository].items())
+        return {key: manifest.digest for key, manifest in found if not key.startswith("sha256:") and key != RECORD_TAG}
+
+    def record(self, repository: Repository) -> Manifest | None:
+        """What a run has left there of itself."""
+        return self.manifests[repository].get(RECORD_TAG)
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         with self._call("get_manifest", str(reference)):
@@ -114,6 +121,8 @@ class FakeRegistry:
 
     def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
         with self._call("put_tag", f"{reference.repository}:{reference.tag}"):
+            if self.refuses_records and reference.tag == RECORD_TAG:
+                raise RegistryError("TAG_INVALID: tags are immutable", status=self.refuses_records)
             self._store(reference.repository, manifest)
             self.manifests[reference.repository][reference.tag] = manifest
 

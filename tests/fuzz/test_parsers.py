@@ -12,6 +12,7 @@ import random
 import tarfile
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,11 @@ from builder.oci.executable import is_program_for
 from builder.oci.go_build_info import read_build_info
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
+from builder.oci.manifest import INDEX as INDEX_TYPE
 from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
 from builder.plan.user import User
+from builder.publish.hub_record import ANNOTATION, RECORD_TYPE, _sum, read_record, record_reference
 from builder.publish.journal import Journal
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
 from builder.recipe.schema import ReleaseRecipe, read_image
@@ -83,6 +86,15 @@ LONG_NUMBER = b"1" * 5000
 WHOLE = {"mediaType": MANIFEST, "digest": str(make_digest("a")), "size": 1, "platform": {"os": "linux", "architecture": "arm64"}}
 INDEX = {"manifests": [{**WHOLE, "annotations": {"a": "b"}}], "layers": [WHOLE], "config": WHOLE, "annotations": {"a": "b"}}
 CONFIG = json.loads(config_json(make_config(AMD64), [str(make_digest("a"))]))
+
+
+def with_sum(record: str) -> str:
+    """A record with the sum that belongs to it, where it is an object."""
+    try:
+        body = json.loads(record)
+    except (ValueError, RecursionError):
+        return record
+    return json.dumps({**body, "sum": _sum(body)}) if isinstance(body, dict) else record
 
 
 def survives(parse: Callable[[], object]) -> None:
@@ -235,6 +247,25 @@ class TestJson:
             journal = Journal(Path(directory), [Hub.parse("r.test/x").repository("a")])
             journal._path("r.test/x").write_bytes(content)
             survives(journal.unfinished)
+
+    @few
+    @given(
+        documents(
+            {"version": 1, "state": "left", "lease": None, "journal": {"run": "1", "moves": {"r.test/a": [["", "x", ["1"]]]}}}
+        )
+        | BYTES
+    )
+    @example(DEEP)
+    @example(b'{"version": 1, "lease": {"seconds": 1e400}}')
+    def test_a_record_at_a_hub(self, content: bytes) -> None:
+        """Also one whose sum is right, as who writes another can sum it up, too."""
+        reference = record_reference(Hub.parse("r.test/x").repository("a"))
+        text = content.decode(errors="replace")
+        survives(lambda: read_record(reference, Manifest(media_type=INDEX_TYPE, content=content)))
+        for summed in (text, with_sum(text)):
+            document = {"artifactType": RECORD_TYPE, "manifests": [], "annotations": {ANNOTATION: summed}}
+            manifest = Manifest(media_type=INDEX_TYPE, content=json.dumps(document).encode())
+            survives(partial(read_record, reference, manifest))
 
     @few
     @given(BYTES | documents({"auths": {"r.test": {"auth": "YTpi"}}, "credHelpers": {"x": "y"}, "credsStore": ""}))

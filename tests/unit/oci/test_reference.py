@@ -196,6 +196,12 @@ class TestTag:
             parse_tag(text)
         assert "128" in raised.value.hint
 
+    def test_that_a_run_notes_itself_in_is_refused(self) -> None:
+        with pytest.raises(RequestError, match="'istio-build-run' is reserved") as raised:
+            parse_tag("istio-build-run")
+        assert "Choose another" in raised.value.hint
+        assert parse_tag("istio-build-run-1") == "istio-build-run-1"
+
 
 @pytest.mark.parametrize(
     ("text", "is_host"),

@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,11 +14,13 @@ import pytest
 from builder.errors import BuilderError, Interrupted, JournalError, PlatformLoss, PublishError, RegistryError, VerifyError
 from builder.oci.layout import Layout, compose_layout
 from builder.oci.manifest import CONFIG, MANIFEST, Descriptor, Manifest
-from builder.oci.reference import Digest, Hub, ImageReference, Platform
+from builder.oci.reference import RECORD_TAG, Digest, Hub, ImageReference, Platform
 from builder.publish.content import LayoutContent
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.journal import Journal
+from builder.publish.lease import HubLease, LeaseTimes
 from builder.publish.publication import Publication, Traffic
+from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
@@ -29,6 +32,21 @@ HUB = Hub.parse("hub.test/istio")
 PLATFORMS = (Platform("linux", "amd64"), Platform("linux", "arm64"))
 IMAGES = ("istioctl", "pilot", "proxyv2")
 OLD_TAGS = ("1.29", "1.29-debug")
+
+
+class Clock:
+    """The time on one machine, which goes on only while somebody waits. `skew` is by how much its calendar is wrong."""
+
+    def __init__(self, skew: float = 0.0) -> None:
+        self.seconds = 0.0
+        self.skew = skew
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def times(self) -> LeaseTimes:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        return LeaseTimes(monotonic=lambda: self.seconds, now=lambda: start + timedelta(seconds=self.seconds + self.skew))
 
 
 class Killed(BaseException):
@@ -47,6 +65,7 @@ class Release:
     pause: Callable[[float], None] = lambda seconds: None
     permissions: Permissions = CAREFUL
     source_tag: str = ""
+    clock: Clock = field(default_factory=Clock)
 
     def publish(self, undoing: FakeRegistry | None = None) -> Traffic:
         with Uploads(self.registry, Progress(self._observe), Cancellation().group()) as uploads:
@@ -58,21 +77,29 @@ class Release:
     ) -> TagMover:
         """What moves its tags, which were `seen` a moment ago."""
         repositories = [reference.repository for entry in self.publications for reference in entry.references]
+        progress = Progress(self._observe)
+        lease = HubLease(self.registry, undoing or self.registry, progress, self._wait, self.clock.times())
+        local = Journal(self.cache / "journal", repositories)
         return TagMover(
             images=self.registry,
             tags=self.registry,
             rollback_tags=undoing or self.registry,
-            journal=Journal(self.cache / "journal", repositories),
-            progress=Progress(self._observe),
-            pause=self.pause,
+            journal=SharedJournal(local, lease, self.registry, repositories),
+            progress=progress,
+            pause=self._wait,
             permissions=self.permissions,
             source_tag=self.source_tag,
             seen=seen,
         )
 
-    def elsewhere(self) -> "Release":
-        """The same release on another machine, which has a cache of its own and sees the same hub."""
-        return dataclasses.replace(self, cache=self.work / "other machine", registry=_view(self.registry), messages=[])
+    def elsewhere(self, skew: float = 0.0) -> "Release":
+        """The same release on another machine, which has a cache and a clock of its own and sees the same hub."""
+        registry, clock = _view(self.registry), Clock(skew)
+        return dataclasses.replace(self, cache=self.work / "other machine", registry=registry, messages=[], clock=clock)
+
+    def records(self) -> list[str]:
+        """The images of which the hub has the record of a run."""
+        return [image for image in IMAGES if self.registry.record(HUB.repository(image))]
 
     def journals(self) -> list[Path]:
         """The journals that are left."""
@@ -87,6 +114,10 @@ class Release:
         return {
             f"{entry.key}:{reference.tag}": entry.index.digest for entry in self.publications for reference in entry.references
         }
+
+    def _wait(self, seconds: float) -> None:
+        self.clock.wait(seconds)
+        self.pause(seconds)
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, Message):
@@ -154,9 +185,13 @@ class TestOrder:
         start = len(new.registry.log)
         new.publish()
         log = new.registry.log[start:]
-        puts = [operation for operation, _ in log if operation in ("put_manifest", "put_tag")]
+        puts = [operation for operation, key in log if operation == "put_manifest" or moves_tag(operation, key)]
         assert puts.count("put_tag") == 6
         assert puts[-6:] == ["put_tag"] * 6
+        # Who else comes has to see it before anything moves, and all of it.
+        records = [number for number, (operation, key) in enumerate(log) if key.endswith(RECORD_TAG) and operation == "put_tag"]
+        assert len(records) == 2 * 3
+        assert max(records) < min(number for number, (operation, key) in enumerate(log) if moves_tag(operation, key))
         for image in IMAGES:
             mine = [operation for operation, key in log if f"/{image}@sha256:" in key and operation != "get_manifest"]
             assert mine == ["push_blob"] * 4 + ["put_manifest"] * 3
@@ -197,10 +232,14 @@ class TestAllOrNothing:
         counted.publish()
         requests = make_release(tmp_path / "count", "new", counted.registry)
         start = len(counted.registry.log)
-        requests.publish()
+        undoing = _view(counted.registry)
+        requests.publish(undoing)
         total = len(counted.registry.log) - start
-        # Each image: 4 blobs, 2 manifests and their index, 2 tags read, and 2 looked at once more and moved.
-        assert total == 3 * (4 + 3 + 2 + 4)
+        # Each image: 4 blobs, 2 manifests and their index, 2 tags read, and 2 looked at once more and moved. Its record: looked
+        # at, looked at and written, looked at again, written with the moves, and looked at before each of the 2.
+        assert total == 3 * (4 + 3 + 2 + 4) + 3 * (1 + 2 + 1 + 1 + 2)
+        # And at the end it is looked at and removed.
+        assert [operation for operation, _ in undoing.log] == ["get_manifest", "delete_tag"] * 3
         for number in range(total):
             self._fail_request(tmp_path / str(number), number)
 
@@ -261,7 +300,7 @@ class TestAllOrNothing:
         before = new.tags()
 
         def interrupt_after_three(seconds: float) -> None:
-            if len(new.registry.operations("put_tag")) == 3:
+            if sum(moves_tag(*call) for call in new.registry.log) == 3:
                 raise Interrupted("interrupted")
 
         new.pause = interrupt_after_three
@@ -349,12 +388,17 @@ class TestVerify:
             verify_content(new.publications, new.registry)
 
 
+def moves_tag(operation: str, key: str) -> bool:
+    """Whether this call moves the tag of an image, and not a record."""
+    return operation == "put_tag" and not key.endswith(f":{RECORD_TAG}")
+
+
 def _kill_after(release: Release, moved: int) -> None:
     """Publish, and end as if killed right after this many tags have moved."""
     tags: list[str] = []
 
     def hook(operation: str, key: str) -> Exception | None:
-        if operation == "put_tag":
+        if moves_tag(operation, key):
             tags.append(key)
             if len(tags) == moved:
                 raise Killed
@@ -691,7 +735,8 @@ def test_a_tag_that_was_seen_a_moment_ago_is_not_asked_for_again(tmp_path: Path)
     seen = {reference: entry.index for entry in release.publications for reference in entry.references}
     registry.log.clear()
     assert release.mover(seen).move(release.publications) == 0
-    assert not registry.operations("get_manifest")
+    # But whether a run has died there.
+    assert sorted(registry.operations("get_manifest")) == [f"{HUB}/{image}:{RECORD_TAG}" for image in IMAGES]
     make_release(tmp_path, "another", registry).publish()
     mine = make_release(tmp_path, "mine", registry)
     with Uploads(registry, Progress(mine._observe), Cancellation().group()) as uploads:

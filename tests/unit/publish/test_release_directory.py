@@ -239,6 +239,13 @@ class TestTheWholeRelease:
         with pytest.raises(CheckError, match="is not to go where the rest of its release goes"):
             read(release)
 
+    def test_no_layout_takes_the_tag_that_runs_note_themselves_in(self, release: Path) -> None:
+        layout = Layout(release / "pilot-debug")
+        descriptor, notes = layout.root_descriptor()
+        set_root(layout, descriptor, {**notes, "dev.istio-build.references": f"{HUB}/pilot:istio-build-run"})
+        with pytest.raises(CheckError, match="'istio-build-run', which is reserved"):
+            read(release)
+
     def test_a_layer_with_a_flipped_byte_is_found(self, release: Path) -> None:
         layout = Layout(release / "pilot-debug")
         blob = layout.blob(layout.manifest(layout.index().children()[0]).layers()[1].digest)
