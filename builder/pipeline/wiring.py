@@ -40,6 +40,7 @@ from builder.runtime.retry import Result, RetryPolicy
 _CONNECT_SECONDS = 20.0
 # Whoever interrupts a run waits for its tags to be put back, but not for long.
 _ROLLBACK_SECONDS = 30.0
+_ROLLBACK_ATTEMPTS = 7
 # How long a request that moves a tag may go on after an interruption, of the two seconds in which all ends.
 _LAST_ANSWER_SECONDS = 1.0
 
@@ -201,7 +202,13 @@ class Adapters:
         self.cancellation.on_kill(runner.kill_all)
         return HttpRegistry(
             credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
-            retry=_UncutPolicy(cancellation=self.cancellation, sleep=never.wait, total_wait=seconds, announce=self.progress.note),
+            retry=_UncutPolicy(
+                cancellation=self.cancellation,
+                sleep=never.wait,
+                attempts=_ROLLBACK_ATTEMPTS,
+                total_wait=seconds,
+                announce=self.progress.note,
+            ),
             insecure=self._insecure,
             waiting=_waiting(patience, never.check),
         )
