@@ -110,6 +110,10 @@ class RegistryWriter(Protocol):
         gives its file, and is asked for it only in the last case."""
         ...
 
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a manifest or index of this digest is there; it is not fetched, and of quotas for pulls takes nothing."""
+        ...
+
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         """Store these very bytes under their digest."""
         ...

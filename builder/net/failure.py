@@ -30,7 +30,8 @@ class Failure:
     """A request without an answer: what happened, what to do about it, and whether it may pass.
 
     `silent` says that nothing came for as long as was waited; `brief`, that it seldom passes (`RetryableError`);
-    `speaks_tls`, that it wants TLS where it was spoken to without; `refused`, that nothing listens there.
+    `speaks_tls`, that it wants TLS where it was spoken to without; `refused`, that nothing listens there;
+    `closed`, that the connection was closed without a word.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Failure:
     brief: bool = False
     speaks_tls: bool = False
     refused: bool = False
+    closed: bool = False
 
 
 def explain_failure(error: Exception) -> Failure:
@@ -66,8 +68,14 @@ def explain_failure(error: Exception) -> Failure:
         )
     if isinstance(error, _LOST_CONNECTION):
         refused = any(isinstance(cause, ConnectionRefusedError) for cause in causes)
-        return Failure(text=text, hint=_connection_hint(causes), temporary=exists, brief=brief, refused=refused)
+        closed = any(isinstance(cause, http.client.RemoteDisconnected) for cause in causes)
+        return Failure(text=text, hint=_connection_hint(causes), temporary=exists, brief=brief, refused=refused, closed=closed)
     return Failure(text=text)
+
+
+def shows_certificate(error: Exception) -> bool:
+    """Whether a host has shown a certificate, though one that is not trusted."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
 def speaks_tls_hint() -> str:

@@ -12,7 +12,8 @@ from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import pull_scope, push_scope
 from builder.registry.checks import check_stored
-from builder.registry.connection import Call, RegistryConnections, with_digest
+from builder.registry.connection import Call, with_digest
+from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer
 from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy

@@ -19,7 +19,8 @@ from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
 from builder.registry.blob_push import BlobPush, find_blob
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
-from builder.registry.connection import Call, RegistryConnection, RegistryConnections
+from builder.registry.connection import Call, RegistryConnection
+from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer, media_type_of
 from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy
@@ -157,6 +158,19 @@ class HttpRegistry:
             return Upload(path, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
         return BlobPush(self._connections, self._retry, repository, descriptor, open_body).run(mount_from)
+
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        """See `ports.RegistryWriter.has_manifest`."""
+        call = Call(
+            act=f"look for {repository.at(digest)}",
+            method="HEAD",
+            url=f"{repository.path}/manifests/{digest}",
+            # Who asks is about to push it.
+            scopes=push_scope(repository),
+            headers={"Accept": _ACCEPT},
+        )
+        answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(200, 404)))
+        return answer.status == 200
 
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         """See `ports.RegistryWriter.put_manifest`."""

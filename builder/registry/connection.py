@@ -1,21 +1,30 @@
 """One registry: where it is reached, how, and with which credentials. Sends single requests; retries nothing."""
 
-import threading
 import urllib.parse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import requests
 import urllib3
 
 from builder.errors import RegistryError
+from builder.net.failure import shows_certificate
 from builder.net.pace import Pace
 from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, is_loopback, origin
-from builder.oci.reference import Digest, Repository, redact_url
+from builder.oci.reference import Digest, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
-from builder.registry.response import Answer, SpeaksTls, is_asked_too_much, lost, refusal, retry_after_of, warnings_of
+from builder.registry.response import (
+    Answer,
+    ClosedAtOnce,
+    SpeaksTls,
+    is_asked_too_much,
+    lost,
+    refusal,
+    retry_after_of,
+    warnings_of,
+)
 from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError
 
@@ -25,6 +34,7 @@ _DOCKER_HUB_API = "registry-1.docker.io"
 _ERROR_BYTES = 64 * 1024
 _LONGEST_SHOWN = 200
 _MOST_WARNINGS = 20
+_PROBE_SECONDS = (2.0, 5.0)
 
 
 class Receiver(Protocol):
@@ -107,10 +117,24 @@ class RegistryConnection:
                     return answer
             except SpeaksTls:
                 pass
-            self.base = self.base.replace("http://", "https://", 1)
+            except RetryableError as failure:
+                if not (isinstance(failure.error, ClosedAtOnce) and self._takes_tls()):
+                    raise
+            self.base = self._tls_base
             if isinstance(call.body, Upload):
                 call.body.seek(0)
         return self._send(call)
+
+    @property
+    def _tls_base(self) -> str:
+        return self.base.replace("http://", "https://", 1)
+
+    def _takes_tls(self) -> bool:
+        try:
+            self._session.head(self._tls_base, auth=_Authorization(""), timeout=_PROBE_SECONDS, allow_redirects=False).close()
+        except (requests.RequestException, OSError) as error:
+            return shows_certificate(error)
+        return True
 
     def _send(self, call: Call) -> Answer:
         url = urllib.parse.urljoin(self.base, call.url)
@@ -257,47 +281,6 @@ class RegistryConnection:
             if text not in self._warnings and len(self._warnings) < _MOST_WARNINGS:
                 self._warnings.add(text)
                 self._waiting.warn(f"the registry {self.host} warns: {text}")
-
-
-class RegistryConnections:
-    """The connections to all registries, made at their first use.
-
-    Plain HTTP is spoken to this machine, as Docker does, and to the `insecure` hosts (`HOST` or `HOST:PORT`).
-    """
-
-    def __init__(self, connect: Callable[[str, bool], RegistryConnection], insecure: Collection[str]) -> None:
-        self._connect = connect
-        self._insecure = frozenset(insecure)
-        self._lock = threading.Lock()
-        self._connections: dict[str, RegistryConnection] = {}
-
-    def abort(self) -> None:
-        """End all requests to all of them, from any thread."""
-        with self._lock:
-            connections = tuple(self._connections.values())
-        for connection in connections:
-            connection.abort()
-
-    def send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
-        """The answer of the repository's registry, which raises what `refuse` does where it is none of those we accept."""
-        answer = self.to(repository).send(call)
-        if answer.status not in accept:
-            self.refuse(repository, call, answer)
-        return answer
-
-    def refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
-        """Raises the exception for this answer."""
-        raise self.to(repository).refusal(call, answer)
-
-    def to(self, repository: Repository) -> RegistryConnection:
-        """The connection to the repository's registry. Raises RequestError for a certificate that is none."""
-        host = repository.registry
-        name = urllib.parse.urlsplit(f"//{host}").hostname or host
-        plain = is_loopback(name) or not self._insecure.isdisjoint((host, name))
-        with self._lock:
-            if host not in self._connections:
-                self._connections[host] = self._connect(host, plain)
-            return self._connections[host]
 
 
 def with_digest(location: str, digest: Digest) -> str:

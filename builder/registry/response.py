@@ -27,6 +27,10 @@ class SpeaksTls(RegistryError):
     """The host was spoken to by plain HTTP, and wants TLS."""
 
 
+class ClosedAtOnce(RegistryError):
+    """The host has closed the connection without a word, which is also how OpenSSL takes plain HTTP."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """An HTTP answer with its body, or the beginning of it. `headers` take names in any case."""
@@ -111,7 +115,7 @@ def warnings_of(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 def lost(act: str, method: str, url: str, failure: Failure) -> RegistryError | RetryableError:
     """The exception for a request that got no answer."""
-    kind = SpeaksTls if failure.speaks_tls else RegistryError
+    kind = SpeaksTls if failure.speaks_tls else ClosedAtOnce if failure.closed else RegistryError
     error = kind(f"cannot {act}: {failure.text} ({method} {redact_url(url)})", hint=failure.hint, temporary=failure.temporary)
     return RetryableError(error, silent=failure.silent, brief=failure.brief) if failure.temporary else error
 

@@ -60,11 +60,11 @@ def test_a_longer_pause_that_is_asked_for_meanwhile_counts(clock: Clock) -> None
     def wait(seconds: float) -> None:
         clock.wait(seconds)
         if len(clock.waits) == 1:
-            pace.hear(clock.now, refused=True, retry_after=20)
+            asked.hear(clock.now, refused=True, retry_after=20)
 
-    pace = Pace(wait, clock=clock)
-    ask(pace, refused=True, retry_after=10)
-    ask(pace)
+    asked = Pace(wait, clock=clock)
+    ask(asked, refused=True, retry_after=10)
+    ask(asked)
     assert clock.waits == [10, 20]
 
 

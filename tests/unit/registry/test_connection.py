@@ -11,7 +11,8 @@ from builder.errors import RegistryError, RequestError
 from builder.net.session import Waiting, is_loopback, origin
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.registry.client import HttpRegistry
-from builder.registry.connection import Call, RegistryConnection, RegistryConnections
+from builder.registry.connection import Call, RegistryConnection
+from builder.registry.connections import RegistryConnections
 from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Reply, TinyRegistry
 
@@ -71,7 +72,8 @@ def test_an_origin_has_its_default_port() -> None:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have this machine pass for another one."""
-    monkeypatch.setattr("builder.registry.connection.is_loopback", lambda _: False)
+    for module in ("connection", "connections"):
+        monkeypatch.setattr(f"builder.registry.{module}.is_loopback", lambda _: False)
 
 
 def test_plain_http_to_a_server_that_answers_with_a_tls_alert(elsewhere: None) -> None:
