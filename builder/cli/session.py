@@ -20,7 +20,7 @@ def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
 
     cancellation = Cancellation()
     with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
-        yield Adapters(
+        adapters = Adapters(
             os.environ,
             cancellation,
             observer,
@@ -28,6 +28,11 @@ def open_adapters(job: "Job", progress: str) -> "Iterator[Adapters]":
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
         )
+        for host in job.exposed_hubs:
+            adapters.progress.warn(
+                f"Credentials for {host} go over plain HTTP, because the project file says so (insecure_registry)."
+            )
+        yield adapters
 
 
 def waiting(adapters: "Adapters") -> Callable[[], None]:

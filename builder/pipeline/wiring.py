@@ -82,7 +82,7 @@ class Adapters:
             credentials=docker_credentials(self._environment, self.run),
             retry=self._retry,
             insecure=self._insecure,
-            waiting=_waiting(self._patience, self.cancellation.check_unprotected),
+            waiting=replace(_waiting(self._patience, self.cancellation.check_unprotected), warn=self.progress.warn),
         )
         # A tag that is being moved is better moved and put back than left to a request that may still arrive.
         self.cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
