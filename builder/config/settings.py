@@ -65,12 +65,7 @@ class Job:
         if _is_typed(origins.get("insecure_registry", "--")) or not _is_typed(origins.get("hub", "")):
             return ()
         hosts = dict.fromkeys(hub.registry for hub in self.request.hubs)
-        return tuple(host for host in hosts if not self.plain_http.isdisjoint((host, host.rpartition(":")[0] or host)))
-
-    @property
-    def plain_http(self) -> frozenset[str]:
-        """The hosts that are spoken to by plain HTTP."""
-        return frozenset(self.insecure_registries)
+        return tuple(host for host in hosts if {host, host.rpartition(":")[0]} & set(self.insecure_registries))
 
 
 def _is_typed(origin: str) -> bool:

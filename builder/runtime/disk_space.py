@@ -14,8 +14,6 @@ _HINT = (
     "Free some space there, then run the same again. ISTIO_BUILD_CACHE names another place for the cache, TMPDIR for what is "
     "temporary."
 )
-    "Free some space there, then run the same again. ISTIO_BUILD_CACHE names another place for the cache, TMPDIR for the rest."
-)
 
 
 def full_disk(error: OSError, path: Path | None = None, hint: str = _HINT) -> DiskFull:
