@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # As many as there are ever workers for; a host that takes them all is never held back.
-_MOST_AT_ONCE = 16
+_MOST_AT_ONCE = 32
 _POLL_SECONDS = 0.05
 
 
