@@ -22,7 +22,7 @@ def full_disk(error: OSError, path: Path | None = None, hint: str = _HINT) -> Di
     Then all places are told where a run writes.
     """
     named = path or (Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None)
-    reason = (error.strerror or str(error)).lower()
+    reason = error.strerror or str(error)
     if named:
         return DiskFull(f"cannot write {named}: {reason}; {free_space(named)}", hint=hint)
     cache = os.environ.get("ISTIO_BUILD_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"

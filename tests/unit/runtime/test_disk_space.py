@@ -19,7 +19,7 @@ def test_a_message_says_where_and_how_much_is_left(
     place = tmp_path / "not" / "there" / "yet"
     error = OSError(number, os.strerror(number), *([str(place)] if told == "by the error" else []))
     message = full_disk(error, place if told == "by the caller" else None).message
-    assert os.strerror(number).lower() in message
+    assert os.strerror(number) in message
     assert "Errno" not in message
     assert re.search(r"; the file system at /\S* has \d+ MB free", message)
     assert (str(place) in message) == (told != "by nobody")
