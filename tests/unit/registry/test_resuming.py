@@ -15,6 +15,8 @@ import pytest
 
 from builder import __version__
 from builder.errors import RegistryError
+from builder.net.live_connections import peer_name
+from builder.net.patience import Patience
 from builder.net.session import Waiting
 from builder.oci.manifest import INDEX, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
@@ -289,3 +291,22 @@ def test_an_image_of_dockers_own_types_that_is_refused_has_a_hint(bench: Bench) 
     with pytest.raises(RegistryError, match="HTTP 415") as caught:
         bench.client.put_manifest(bench.repository, Manifest(media_type=INDEX, content=b"{}"))
     assert "docker2s2" in caught.value.hint
+
+
+def test_a_port_where_nothing_ever_listened_is_given_up_within_seconds() -> None:
+    waits: list[float] = []
+    client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(sleep=waits.append))
+    with pytest.raises(RegistryError, match="Connection refused"):
+        client.get_manifest(Repository("127.0.0.1:1", "a/b").at("v1"))
+    assert 0 < sum(waits) <= 5
+
+
+def test_one_that_has_answered_may_be_restarting() -> None:
+    waits: list[float] = []
+    patience = Patience()
+    patience.hear(peer_name("127.0.0.1", 1))
+    retry = RetryPolicy(sleep=waits.append, total_wait=60.0)
+    client = HttpRegistry(credentials=lambda _: None, retry=retry, waiting=Waiting(patience=patience))
+    with pytest.raises(RegistryError, match="Connection refused"):
+        client.get_manifest(Repository("127.0.0.1:1", "a/b").at("v1"))
+    assert 30 < sum(waits) <= 60
