@@ -52,7 +52,6 @@ class ProcessRunner(Protocol):
         Raises ProcessFailed, Interrupted, or DiskFull. `idle_timeout`: seconds without any output before it is ended,
         which raises ProcessSilent.
         """
-        ...
 
 
 class UploadOutcome(StrEnum):
@@ -71,11 +70,9 @@ class ImageReader(Protocol):
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """The manifest or index there, None where there is none. A digest that does not fit the bytes is an error."""
-        ...
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """A small blob such as an image configuration, checked against its digest."""
-        ...
 
 
 class RegistryReader(ImageReader, Protocol):
@@ -87,7 +84,6 @@ class RegistryReader(ImageReader, Protocol):
         """Fetch a blob of any size to this path, resuming what an earlier try left beside it; a file is there only once
         it is whole and of its digest. `on_bytes` is given what has come, negative where it comes again. Raises DiskFull.
         """
-        ...
 
     def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """Whether a puller would find this blob."""
@@ -105,7 +101,6 @@ class RegistryWriter(Protocol):
 
     def check_push(self, repository: Repository) -> None:
         """Whether the repository would take an upload; nothing is left there. Raises AccessDenied, RegistryError."""
-        ...
 
     def push_blob(
         self,
@@ -118,11 +113,12 @@ class RegistryWriter(Protocol):
     ) -> UploadOutcome:
         """Make sure the blob is there: found, else mounted from another repository of the registry, else uploaded. `content`
         gives its file, and is asked for it only in the last case."""
-        ...
+
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a manifest or index of this digest is there; it is not fetched, and of quotas for pulls takes nothing."""
 
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         """Store these very bytes under their digest."""
-        ...
 
 
 class TagStore(Protocol):
@@ -130,15 +126,12 @@ class TagStore(Protocol):
 
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """As that of `ImageReader`."""
-        ...
 
     def put_tag(self, reference: ImageReference, manifest: Manifest) -> None:
         """Have the reference's tag point at these very bytes, which are stored with it."""
-        ...
 
     def delete_tag(self, reference: ImageReference) -> bool:
         """Remove a tag, not what it points to. False where the registry cannot do that."""
-        ...
 
 
 class Registry(BlobFinder, RegistryWriter, TagStore, Protocol):
@@ -150,25 +143,21 @@ class Downloader(Protocol):
 
     def read_text(self, url: str) -> str | None:
         """A small text file, None where the server says there is none (404, or 403 as object stores do)."""
-        ...
 
     def download(self, url: str, sha256: str, into: Path, *, on_bytes: Callable[[int, int], None] | None = None) -> None:
         """Fetch to this path, resuming what an earlier try left beside it; the path appears only when the sum is right.
 
         `on_bytes(done, total)` in bytes, total 0 where unknown. Raises ArtifactError, ChecksumError, DiskFull.
         """
-        ...
 
     def exists(self, url: str) -> bool:
         """Whether a file is there, found out without fetching it. Raises ArtifactError where that cannot be told."""
-        ...
 
     def download_unsummed(self, url: str, into: Path) -> str:
         """Fetch to this path a file of which nobody knows the checksum; gives its sha256.
 
         Raises ArtifactError, DiskFull.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,14 +185,12 @@ class Engine(Protocol):
 
     def prepare(self) -> None:
         """Find out, before any long work, whether it can assemble at all. Raises EngineError."""
-        ...
 
     def assemble(self, targets: Sequence[AssemblyTarget], on_progress: Callable[[str], None]) -> None:
         """Write each target as an OCI image layout, one platform each, at its destination; layers in any compression.
 
         Raises AssembleError, EngineError, BaseImageError, DiskFull, Interrupted.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,15 +228,12 @@ class GoToolchains(Protocol):
 
     def installed(self) -> GoToolchain:
         """The machine's Go, or one installed beside us. Raises ToolchainError where there is none."""
-        ...
 
     def versions(self) -> tuple[str, ...]:
         """All versions that are served, oldest first, candidates for release among them. Raises GoUnavailable."""
-        ...
 
     def fetch(self, version: str) -> GoToolchain:
         """This very version: from Go's module cache if it is there, else downloaded and verified. Raises GoUnavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,7 +276,6 @@ class Compiler(Protocol):
 
         Raises ProcessFailed with what Go said, ToolchainError, EngineError, BaseImageError, DiskFull, Interrupted.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,4 +310,3 @@ class PackageFinder(Protocol):
 
     def find(self, sources: PackageSources, wishes: PackageWishes) -> tuple[FoundPackage, ...]:
         """The packages that fulfil these wishes, sorted. Raises BaseImageError."""
-        ...

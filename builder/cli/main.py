@@ -1,16 +1,16 @@
 """The edge: runs a command, and turns every error into a message and an exit code. The one place that does."""
 
-import errno
 import os
 import sys
-from io import TextIOWrapper
 from typing import NoReturn
 
 import click
 
 from builder.cli.commands import cli
+from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
-from builder.errors import BuilderError, DiskFull, Interrupted, RequestError
+from builder.errors import BuilderError, Interrupted, RequestError
+from builder.runtime.disk_space import NO_ROOM, full_disk
 
 _SHOWN = 200
 _TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
@@ -19,10 +19,7 @@ _OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for
 
 def main() -> NoReturn:
     """Run, and turn every error into a message and an exit code: this is the one place that does."""
-    # What stands in a path need be no text, and a terminal may have few characters: a message comes out all the same.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     voice = Voice(sys.argv[1:], os.environ)
     try:
         cli.main(standalone_mode=False, obj=voice)
@@ -39,8 +36,8 @@ def main() -> NoReturn:
     except UnicodeEncodeError as error:
         _fail(voice, RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail(voice, DiskFull(f"a disk is full: {error.filename or error}", hint="Free some space, then run the same again."))
+        if error.errno in NO_ROOM:
+            _fail(voice, full_disk(error))
         _fail(voice, BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
     sys.exit(0)
 

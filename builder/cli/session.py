@@ -31,6 +31,10 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
         )
         if job.offline:
             adapters.go_offline(frozenset(hosts))
+        for host in job.exposed_hubs:
+            adapters.progress.warn(
+                f"Credentials for {host} go over plain HTTP, because the project file says so (insecure_registry)."
+            )
         yield adapters
 
 

@@ -61,6 +61,22 @@ class Job:
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
 
+    @property
+    def exposed_hubs(self) -> tuple[str, ...]:
+        """Registries that a flag or variable names as a hub, and of which only a file says that plain HTTP will do.
+
+        A file in the working directory may be anybody's, and credentials go where it says.
+        """
+        origins = {setting.name: setting.origin for setting in self.settings}
+        if _is_typed(origins.get("insecure_registry", "--")) or not _is_typed(origins.get("hub", "")):
+            return ()
+        hosts = dict.fromkeys(hub.registry for hub in self.request.hubs)
+        return tuple(host for host in hosts if {host, host.rpartition(":")[0]} & set(self.insecure_registries))
+
+
+def _is_typed(origin: str) -> bool:
+    return origin.startswith(("--", "ISTIO_BUILD_"))
+
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
     """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""

@@ -15,6 +15,7 @@ from typing import IO
 from builder.errors import DiskFull
 from builder.ports import Completed, ProcessFailed, ProcessSilent
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.disk_space import free_space
 
 _POLL_SECONDS = 0.1
 # When a program that is to end gets which signal, in seconds. Ctrl-C comes first, as most clean up after that alone. All
@@ -197,6 +198,6 @@ def _raise_if_disk_full(argv: Sequence[str], stderr: str) -> None:
     if "no space left on device" in stderr.lower():
         line = next(line for line in stderr.splitlines() if "no space left on device" in line.lower())
         raise DiskFull(
-            f"a disk is full: {Path(argv[0]).name} said: {line.strip()[:300]}",
+            f"a disk is full: {Path(argv[0]).name} said: {line.strip()[:300]}; {free_space(Path(tempfile.gettempdir()))}",
             hint="Free some space (`docker system df`, `docker builder prune`, `go clean -cache`), then run the same again.",
         )

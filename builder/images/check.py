@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import CheckError, RegistryError
+from builder.oci.image_config import add_env
 from builder.oci.layer import LayerEntry, read_layer
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
@@ -163,7 +164,7 @@ def _compare_config(plan: ImagePlan, image: PlatformImage, config: ImageConfig) 
         # Docker drops the base image's CMD once an image sets an ENTRYPOINT of its own.
         "command": (plan.command or (() if plan.entrypoint else base.command), config.command),
         "working directory": (plan.workdir or base.working_dir or "/", config.working_dir or "/"),
-        "env": ({**dict(base.env), **dict(image.env)}, dict(config.env)),
+        "env": (dict(add_env(base.env, image.env)), dict(config.env)),
         "labels": ({**dict(base.labels), **dict(image.labels)}, dict(config.labels)),
         "base layers": (base.diff_ids, config.diff_ids[: len(base.diff_ids)]),
     }

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from builder.errors import ArtifactError, BuilderError, CheckError, DiskFull
+from builder.errors import ArtifactError, BuilderError, CheckError
 from builder.images.layers import fetch_layer
 from builder.oci.layer import open_layer
 from builder.oci.manifest import Descriptor
@@ -13,7 +13,8 @@ from builder.oci.overlay import entry_path, find_whiteout
 from builder.oci.reference import ImageReference
 from builder.plan.lock import ImageArtifact
 from builder.ports import RegistryReader
-from builder.runtime.atomic_file import NO_ROOM, whole_file
+from builder.runtime.atomic_file import whole_file
+from builder.runtime.disk_space import NO_ROOM, full_disk
 from builder.runtime.extracted_file import is_intact, keep_sum
 from builder.runtime.progress import Task
 
@@ -90,7 +91,7 @@ def _write(file: IO[bytes], chunk: bytes, target: Path) -> None:
         file.flush()
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise DiskFull(f"cannot write {target}: {error.strerror}", hint="Free some space, or move the cache.") from error
+            raise full_disk(error, target) from error
         raise BuilderError(f"cannot write {target}: {error.strerror}") from error
 
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from builder.errors import CheckError
 from builder.oci.layout import Layout
-from builder.oci.reference import RECORD_TAG, ImageReference
+from builder.oci.reference import RECORD_TAG, ImageReference, Repository
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 
 _PREFIX = "dev.istio-build."
@@ -44,7 +44,7 @@ class MirrorNotes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutNotes:
-    """What a layout says of itself beside the image: what it is, and where it was meant to go."""
+    """What a layout says of itself beside the image: what it is, what it was built upon, and where it was meant to go."""
 
     image: str
     variant: str
@@ -53,6 +53,13 @@ class LayoutNotes:
     hub: str
     references: tuple[ImageReference, ...]
     mirror: "MirrorNotes | None" = None
+    base: ImageReference | None = None
+
+    @property
+    def made_from(self) -> tuple[Repository, ...]:
+        """The repositories that may hold some of its layers: a registry can take those over from another of its own."""
+        sources = (self.mirror.source if self.mirror else None, self.base)
+        return tuple(source.repository for source in sources if source)
 
     @property
     def key(self) -> str:
@@ -82,6 +89,7 @@ class LayoutNotes:
             version=plan.version,
             hub=plan.hub,
             references=image.references,
+            base=image.base.reference if image.base else None,
         )
 
     @classmethod
@@ -100,6 +108,7 @@ class LayoutNotes:
                 hub=notes[f"{_PREFIX}hub"],
                 references=references,
                 mirror=MirrorNotes.read(notes),
+                base=ImageReference.parse(notes[f"{_PREFIX}base"]) if f"{_PREFIX}base" in notes else None,
             )
         except KeyError as error:
             raise CheckError(f"{layout.root} was not made by `istio-build build`: it lacks the note {error}") from error
@@ -118,4 +127,5 @@ class LayoutNotes:
             "io.containerd.image.name": str(self.references[0]),
             "org.opencontainers.image.ref.name": self.references[0].tag,
             **(self.mirror.to_json() if self.mirror else {}),
+            **({f"{_PREFIX}base": str(self.base)} if self.base else {}),
         }

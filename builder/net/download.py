@@ -14,8 +14,9 @@ import requests
 import urllib3
 
 from builder.errors import ArtifactError, ChecksumError
+from builder.net.failure import Failure
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.session import CHUNK_BYTES, Failure, HttpSession, Waiting, header_text
+from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, header_text
 from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.regular_file import open_regular
@@ -116,11 +117,11 @@ class HttpDownloader:
             self._copy(path, part, on_bytes)
         else:
             transfer = _Transfer(url, part, on_bytes)
-            self._retry.run(lambda: self._continue(transfer))
+            self._retry.run(lambda: self._advance(transfer))
             if transfer.resumed and part.hexdigest() != expected:
                 # The beginning may be of another file that was at this URL before: it gets one chance from the start.
                 part.clear()
-                self._retry.run(lambda: self._continue(transfer))
+                self._retry.run(lambda: self._advance(transfer))
         got = part.hexdigest()
         if got != expected:
             part.clear()
@@ -153,6 +154,14 @@ class HttpDownloader:
                 if len(content) > _LARGEST_TEXT:
                     break
             return bytes(content)
+
+    def _advance(self, transfer: "_Transfer") -> None:
+        """As `_continue`; a try that got further than all before it says so."""
+        try:
+            self._continue(transfer)
+        except RetryableError as error:
+            error.progressed = transfer.has_advanced()
+            raise
 
     def _continue(self, transfer: "_Transfer") -> None:
         """Fetch what is missing. Raises RetryableError where the connection is lost, with the part as far as it came."""
@@ -206,6 +215,12 @@ class _Transfer:
         # Whether what the part holds came in more than one piece, perhaps of different files.
         self.resumed = False
         self._etag = ""
+        self._furthest = part.size
+
+    def has_advanced(self) -> bool:
+        """Whether the part holds more now than it ever did when this was asked."""
+        before, self._furthest = self._furthest, max(self._furthest, self.part.size)
+        return self.part.size > before
 
     def range_headers(self) -> dict[str, str]:
         """What to ask for: the rest of what we have, if it is still the same file."""

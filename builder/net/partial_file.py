@@ -5,14 +5,14 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from builder.errors import BuilderError, DiskFull
-from builder.runtime.atomic_file import NO_ROOM, sum_file
+from builder.errors import BuilderError
+from builder.runtime.atomic_file import sum_file
+from builder.runtime.disk_space import NO_ROOM, full_disk
 
 _CHUNK_BYTES = 1024 * 1024
 _POLL_SECONDS = 0.2
@@ -144,16 +144,6 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def _raise_if_full(destination: Path, error: OSError) -> None:
-    if error.errno not in NO_ROOM:
-        return
-    directory = destination.parent
-    raise DiskFull(
-        f"cannot write {destination}: {error.strerror}; the file system at {_mount_point(directory)} has "
-        f"{shutil.disk_usage(directory).free / 1_000_000:.0f} MB free",
-        hint="Free some space there, or put the cache elsewhere; what has been fetched so far is kept and resumed.",
-    ) from error
-
-
-def _mount_point(directory: Path) -> Path:
-    resolved = directory.resolve()
-    return next(path for path in (resolved, *resolved.parents) if path.is_mount())
+    if error.errno in NO_ROOM:
+        hint = "Free some space there, or put the cache elsewhere; what has been fetched so far is kept and resumed."
+        raise full_disk(error, destination, hint) from error

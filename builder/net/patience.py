@@ -37,6 +37,7 @@ class Patience:
         self._silent_since: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
         self._given_up: set[str] = set()
+        self._heard: set[str] = set()
 
     @contextmanager
     def asking(self, host: str) -> Iterator[float]:
@@ -56,11 +57,17 @@ class Patience:
     def hear(self, host: str) -> None:
         """Something came from the host, or went to it."""
         with self._lock:
+            self._heard.add(host)
             self._given_up.discard(host)
             if self._waiting[host]:
                 self._silent_since[host] = self._clock()
             else:
                 self._silent_since.pop(host, None)
+
+    def has_heard(self, host: str) -> bool:
+        """Whether anything ever came from the host, or went to it."""
+        with self._lock:
+            return host in self._heard
 
     def give_up(self, host: str) -> str:
         """After a request that timed out: why the host is given up, for all that is asked of it; "" where it is not yet."""

@@ -1,72 +1,58 @@
 """The HTTP session that the registry client and the downloader share, and what its failures mean to a user."""
 
 import functools
-import http.client
 import ipaddress
-import re
 import ssl
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from builder import __version__
 from builder.errors import RequestError
-from builder.net.live_connections import LiveConnections, is_lookup_failure, peer_name, says_no_such_name
-from builder.net.patience import HostSilent, Patience
+from builder.net.failure import Failure, explain_failure
+from builder.net.live_connections import LiveConnections, peer_name
+from builder.net.patience import Patience
 
 CHUNK_BYTES = 256 * 1024
 # Seconds to connect (and, in urllib3, for one write), and between two reads. A registry that has taken a large blob may
 # be silent for a good while as it stores it.
 TIMEOUTS = (20.0, 120.0)
-# Where Docker keeps the certificate authorities of single registries:
-# https://docs.docker.com/engine/security/certificates/
-DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 _CONNECTIONS_PER_HOST = 32
-_SILENCE_HINT = "Is the network slow, or a firewall in between? --timeout says how long is waited."
-# What requests and, for bodies that are read as they lie on the server, urllib3 raise when a connection is lost.
-_LOST_CONNECTION = (
-    requests.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    urllib3.exceptions.ProtocolError,
-)
 
 
 def _go_on() -> None:
     """Interrupt nothing."""
 
 
+def _not_at_all(_: float) -> None:
+    """Wait for nothing."""
+
+
+def _say_nothing(_: str) -> None:
+    """Warn of nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """How long hosts are waited for, and what ends it sooner.
+    """How long hosts are waited for, what ends it sooner, and who is told what they warn of.
 
     `check_interrupted`, asked before each request and between chunks, raises Interrupted. `timeouts` are the seconds to
     connect and between two reads; `patience` is how long each host may be silent in all, whatever is asked of it.
+    `sleep(seconds)` is how a host is waited for that asks us to; it ends with the run, and raises Interrupted then.
     """
 
     check_interrupted: Callable[[], None] = _go_on
     timeouts: tuple[float, float] = TIMEOUTS
     patience: Patience = field(default_factory=Patience)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A request without an answer: what happened, what to do about it, and whether it may pass.
-
-    `silent` says that nothing came for as long as was waited; `brief`, that it seldom passes (`RetryableError`).
-    """
-
-    text: str
-    hint: str = ""
-    temporary: bool = False
-    silent: bool = False
-    brief: bool = False
+    sleep: Callable[[float], None] = _not_at_all
+    warn: Callable[[str], None] = _say_nothing
 
 
 class _TrustingAdapter(HTTPAdapter):
@@ -157,7 +143,7 @@ class HttpSession(requests.Session):
         self._patience = patience or Patience()
         self._live = LiveConnections(self._patience)
         # Bytes are hashed as they lie on the server, so nothing may be compressed on the way.
-        self.headers.update({"User-Agent": "istio-build", "Accept-Encoding": "identity"})
+        self.headers.update({"User-Agent": f"istio-build/{__version__}", "Accept-Encoding": "identity"})
         # Harbor takes a client that returns its session cookie for a browser, and wants a CSRF token from it.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.mount("https://", _TrustingAdapter(self._live))
@@ -170,8 +156,14 @@ class HttpSession(requests.Session):
         self._live.abort()
 
     def explain(self, url: str, error: Exception) -> Failure:
-        """What a failed request to this URL means, and whether its host has now been silent for too long."""
+        """What a failed request to this URL means, and whether its host has now been silent for too long.
+
+        Where nothing listens at a host that has never answered, most often its name or port is wrong. One that has answered
+        may be restarting.
+        """
         failure = explain_failure(error)
+        if failure.refused and not self._patience.has_heard(_peer(url)):
+            failure = replace(failure, brief=True)
         given_up = self._patience.give_up(_peer(url)) if failure.silent else ""
         return Failure(text=given_up, hint=failure.hint, silent=True) if given_up else failure
 
@@ -225,84 +217,6 @@ def origin(url: str) -> tuple[str, str, int]:
 def _peer(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     return peer_name(parts.hostname or "", parts.port)
-
-
-def explain_failure(error: Exception) -> Failure:
-    """What a failed request means. The text holds no URL: urllib3's own messages show query strings."""
-    causes = tuple(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return _explain_tls(cause)
-        if isinstance(cause, http.client.BadStatusLine) and "\\x15\\x03" in repr(cause):
-            return Failure(text="it answered plain HTTP with TLS", hint=speaks_tls_hint())
-    if isinstance(error, HostSilent):
-        return Failure(text=str(error), hint=_SILENCE_HINT, silent=True)
-    text = _describe_root(causes)
-    # A write that times out comes as a lost connection, with this as its cause.
-    timeouts = requests.Timeout | urllib3.exceptions.TimeoutError
-    if isinstance(error, timeouts) or any(isinstance(cause, TimeoutError) for cause in causes):
-        return Failure(text="it did not answer in time", hint=_SILENCE_HINT, temporary=True, silent=True)
-    brief, exists = any(map(is_lookup_failure, causes)), not any(map(says_no_such_name, causes))
-    if isinstance(error, requests.exceptions.ProxyError):
-        # The proxy's own refusals (407, 403) stay; that it cannot be reached may pass.
-        refused = re.search(r"Tunnel connection failed: 4\d\d", text) is not None
-        return Failure(
-            text=f"proxy: {text}", hint="Look at HTTPS_PROXY and NO_PROXY.", temporary=exists and not refused, brief=brief
-        )
-    if isinstance(error, _LOST_CONNECTION):
-        return Failure(text=text, hint=_connection_hint(causes), temporary=exists, brief=brief)
-    return Failure(text=text)
-
-
-def speaks_tls_hint() -> str:
-    """What to do about a server that wants HTTPS where we spoke plain HTTP."""
-    return "It speaks HTTPS: leave it out of --insecure-registry, and name it otherwise than by localhost or 127.0.0.1."
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception and all it wraps, outermost first: urllib3 hides causes in arguments and attributes."""
-    seen: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending:
-        cause = pending.pop(0)
-        if isinstance(cause, BaseException) and not any(cause is other for other in seen):
-            seen.append(cause)
-            yield cause
-            pending += [*cause.args, getattr(cause, "reason", None), cause.__cause__]
-
-
-def _describe_root(causes: tuple[BaseException, ...]) -> str:
-    for cause in reversed(causes):
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    return " ".join(str(causes[-1]).split())[:200] or type(causes[-1]).__name__
-
-
-def _explain_tls(error: ssl.SSLError) -> Failure:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure(
-            text=f"its TLS certificate is not trusted: {error.verify_message}",
-            hint=(
-                f"Put the certificate authority into the system's store, into {DOCKER_CERTIFICATES}/HOST/ca.crt "
-                "(registries), or name it in REQUESTS_CA_BUNDLE."
-            ),
-        )
-    reason = str(error.reason or error)
-    # How OpenSSL before and since 3.2 names the first bytes of a plain HTTP answer.
-    if "WRONG_VERSION_NUMBER" in reason or "RECORD_LAYER_FAILURE" in reason.upper().replace(" ", "_"):
-        return Failure(
-            text="server gave HTTP response to HTTPS client",
-            hint="If it is meant to speak plain HTTP, say so with --insecure-registry HOST[:PORT].",
-        )
-    return Failure(text=f"TLS failed: {reason}", temporary="EOF" in reason)
-
-
-def _connection_hint(causes: tuple[BaseException, ...]) -> str:
-    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return "Nothing listens there: is it running, and is the port right?"
-    if any(map(is_lookup_failure, causes)):
-        return "Is the host name right, and does DNS work here?"
-    return ""
 
 
 def _load_certificates(context: ssl.SSLContext, directory: Path) -> None:

@@ -16,6 +16,10 @@ _BITS = {1: 32, 2: 64}
 _ORDERS = {1: "little", 2: "big"}
 _HEADER = {32: 52, 64: 64}
 _MACHINE = slice(18, 20)
+# e_type and e_phnum of a 64-bit header. A program or shared library is loaded by its program headers, an object file has none.
+_TYPE = slice(16, 18)
+_PROGRAM_HEADERS = slice(56, 58)
+_LOADED = (2, 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,4 +49,6 @@ def read_executable(file: IO[bytes]) -> Executable | None:
     machine = _MACHINES.get(number, str(number))
     if bits != 64 or order != "little":
         return Executable(architecture=f"{machine}, {bits}-bit")
+    if int.from_bytes(header[_TYPE], "little") in _LOADED and not any(header[_PROGRAM_HEADERS]):
+        return Executable(architecture=f"{machine} without anything to load")
     return Executable(architecture=_ARCHITECTURES.get(machine, machine))

@@ -14,6 +14,11 @@ from builder.oci.reference import ImageReference
 HANDED_ON = ("ExposedPorts", "Healthcheck", "Shell", "StopSignal", "Volumes", "author")
 
 
+# What BuildKit gives an image whose base and Dockerfile say nothing of it, and a container runtime one that says nothing at
+# all (moby/buildkit, util/system/path.go: DefaultPathEnvUnix). In the image it is the same under every runtime.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedConfig:
     """How an image is run: "" and () leave what its base image says; `env` and `labels` add to the base's."""
@@ -41,17 +46,23 @@ class BaseImage:
 def add_config(base: ImageConfig, added: AddedConfig) -> ImageConfig:
     """A base's configuration with this added, as Dockerfile instructions would
     (https://docs.docker.com/reference/dockerfile/): an ENTRYPOINT makes the base's CMD void, and what the base wants done in
-    builds on top of it is done with this one."""
+    builds on top of it is done with this one. An image has a PATH, whether its base has one or not."""
     return replace(
         base,
         user=added.user or base.user,
         entrypoint=added.entrypoint or base.entrypoint,
         command=added.command or (() if added.entrypoint else base.command),
         working_dir=added.working_dir or base.working_dir,
-        env=tuple({**dict(base.env), **dict(added.env)}.items()),
+        env=add_env(base.env, added.env),
         labels=tuple(sorted({**dict(base.labels), **dict(added.labels)}.items())),
         others=tuple((name, value) for name, value in base.others if name in HANDED_ON),
     )
+
+
+def add_env(base: tuple[tuple[str, str], ...], added: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """A base's variables with these added, and a PATH where there is none."""
+    variables = {**dict(base), **dict(added)}
+    return tuple({"PATH": DEFAULT_PATH, **variables}.items() if "PATH" not in variables else variables.items())
 
 
 def write_config(config: ImageConfig, created: int, steps: Sequence[str]) -> bytes:

@@ -14,7 +14,7 @@ from builder.errors import CheckError
 from builder.oci.elf import read_executable
 from builder.oci.overlay import entry_path
 from builder.oci.tar_stream import DAMAGE, Compression, decompressed, open_tar
-from builder.runtime.atomic_file import NO_ROOM
+from builder.runtime.disk_space import NO_ROOM
 from builder.runtime.regular_file import open_regular
 
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.

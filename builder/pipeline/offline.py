@@ -91,6 +91,11 @@ class OfflineRegistry:
         self._check(repository, f"whether {repository} has {digest}")
         return self._registry.find_blob(repository, digest)
 
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        """See `ports.RegistryWriter.has_manifest`."""
+        self._check(repository, f"whether {repository} has {digest}")
+        return self._registry.has_manifest(repository, digest)
+
     def check_push(self, repository: Repository) -> None:
         """See `ports.RegistryWriter.check_push`."""
         self._check(repository, f"the hub {repository}")

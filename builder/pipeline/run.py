@@ -250,7 +250,6 @@ def _state_of(plan: Plan, key: str) -> str:
 
 def _find_published(images: Sequence[ImagePlan | MirrorPlan], context: PublishContext) -> dict[str, tuple[PulledImage, ...]]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
-
     title, merge = f"{len(images)} images at the hub", context.permissions.merge_platforms
     with context.progress.task("look", title) as task, ThreadPoolExecutor(max_workers=8) as pool:
         look = OneLook(context.registry)

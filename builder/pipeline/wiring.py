@@ -50,6 +50,7 @@ from builder.runtime.retry import Result, RetryPolicy
 _CONNECT_SECONDS = 20.0
 # Whoever interrupts a run waits for its tags to be put back, but not for long.
 _ROLLBACK_SECONDS = 30.0
+_ROLLBACK_ATTEMPTS = 7
 # How long a request that moves a tag may go on after an interruption, of the two seconds in which all ends.
 _LAST_ANSWER_SECONDS = 1.0
 
@@ -103,7 +104,7 @@ class Adapters:
             credentials=docker_credentials(self._environment, self.run),
             retry=self._retry,
             insecure=self._insecure,
-            waiting=_waiting(self._patience, self.cancellation.check_unprotected),
+            waiting=replace(_waiting(self._patience, self.cancellation.check_unprotected), warn=self.progress.warn),
         )
         # A tag that is being moved is better moved and put back than left to a request that may still arrive.
         self.cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
@@ -265,7 +266,13 @@ class Adapters:
         self.cancellation.on_kill(runner.kill_all)
         return HttpRegistry(
             credentials=docker_credentials(self._environment, runner, helper_seconds=seconds),
-            retry=_UncutPolicy(cancellation=self.cancellation, sleep=never.wait, total_wait=seconds, announce=self.progress.note),
+            retry=_UncutPolicy(
+                cancellation=self.cancellation,
+                sleep=never.wait,
+                attempts=_ROLLBACK_ATTEMPTS,
+                total_wait=seconds,
+                announce=self.progress.note,
+            ),
             insecure=self._insecure,
             waiting=_waiting(patience, never.check),
         )

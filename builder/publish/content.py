@@ -53,14 +53,10 @@ class LayoutContent:
 
 @dataclass(frozen=True, slots=True)
 class JoinedContent:
-    """Several layouts that hold the platforms of one image between them."""
+    """Several layouts that hold the platforms of one image between them. `mount_from` is as that of `LayoutContent`."""
 
     layouts: tuple[Layout, ...]
-
-    @property
-    def mount_from(self) -> tuple[Repository, ...]:
-        """See `ContentSource.mount_from`."""
-        return ()
+    mount_from: tuple[Repository, ...] = ()
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """See `ContentSource.manifest`."""

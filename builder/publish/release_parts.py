@@ -167,8 +167,8 @@ def _publication(
     else:
         index = _join(parts, part)
     whole = next((held for held, own in parts if own == index), None)
-    mounts = (first.note.mirror.source.repository,) if first.note.mirror else ()
-    content: ContentSource = JoinedContent(tuple(held.layout for held, _ in parts))
+    mounts = tuple(dict.fromkeys(source for note in notes for source in note.made_from))
+    content: ContentSource = JoinedContent(tuple(held.layout for held, _ in parts), mounts)
     if whole:
         content = LayoutContent(whole.layout, mounts)
     return Publication(key=first.note.key, index=index, references=references, content=content)

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from builder.oci.manifest import Descriptor, Manifest
-from builder.oci.reference import Repository
+from builder.oci.reference import Digest, Repository
 from builder.ports import RegistryWriter, UploadOutcome
 from builder.publish.content import ContentSource
 from builder.publish.publication import Publication, Traffic
@@ -21,8 +23,9 @@ _INTERRUPTED = "interrupted; no tag has moved"
 
 class Uploads:
     """Sends what repositories lack, each thing under its digest; no tag is touched. A repository gets each blob once,
-    whatever holds it. To be used in a `with` block, at whose end nothing is on its way any more.
+    whatever holds it; a registry is sent each once, and its other repositories have it mounted from there.
 
+    To be used in a `with` block, at whose end nothing is on its way any more.
     What fails first ends the group.
     """
 
@@ -32,8 +35,12 @@ class Uploads:
         self._group = group
         self._pool = ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS)
         self._ahead = ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS)
+        # Those that wait for another repository to have their blob, so that they take no worker of who sends it.
+        self._followers = ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS)
         self._lock = threading.Lock()
         self._blobs: dict[tuple[Repository, Descriptor], Future[UploadOutcome]] = {}
+        # By registry and digest: the repository that has it first, and when.
+        self._first: dict[tuple[str, Digest], tuple[Repository, Future[UploadOutcome]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -41,7 +48,7 @@ class Uploads:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error:
             self._group.fail(error)
-        for pool in (self._ahead, self._pool):
+        for pool in (self._ahead, self._followers, self._pool):
             pool.shutdown(cancel_futures=error is not None)
 
     def send_ahead(self, repositories: Sequence[Repository], name: str, manifest: Manifest, content: ContentSource) -> None:
@@ -102,7 +109,7 @@ class Uploads:
             with self._lock:
                 future = self._blobs.get((repository, blob))
                 if future is None:
-                    future = self._pool.submit(self._push_blob, repository, blob, content, lambda count: advance(count, total))
+                    future = self._start(repository, blob, content, lambda count: advance(count, total))
                     self._blobs[repository, blob] = future
                 else:
                     # On its way already, or there.
@@ -110,6 +117,29 @@ class Uploads:
             futures.append(future)
         finish_or_end(futures, self._group, _INTERRUPTED)
         return sum(1 for future in futures if future.result() is UploadOutcome.UPLOADED)
+
+    def _start(
+        self, repository: Repository, blob: Descriptor, content: ContentSource, advance: Callable[[int], None]
+    ) -> Future[UploadOutcome]:
+        key = (repository.registry, blob.digest)
+        if key in self._first:
+            holder, first = self._first[key]
+            return self._followers.submit(self._push_after, first, repository, blob, _MountedFirst(content, holder), advance)
+        future = self._pool.submit(self._push_blob, repository, blob, content, advance)
+        self._first[key] = repository, future
+        return future
+
+    def _push_after(
+        self,
+        first: Future[UploadOutcome],
+        repository: Repository,
+        blob: Descriptor,
+        content: ContentSource,
+        advance: Callable[[int], None],
+    ) -> UploadOutcome:
+        """As `_push_blob`, once another repository of the registry has it. Should that fail, so does the group."""
+        wait([first])
+        return self._push_blob(repository, blob, content, advance)
 
     def _push_blob(
         self, repository: Repository, blob: Descriptor, content: ContentSource, advance: Callable[[int], None]
@@ -129,6 +159,31 @@ class Uploads:
     def _put_manifests(self, repository: Repository, publications: Sequence[Publication]) -> None:
         for publication in publications:
             assert publication.content is not None
-            for child in publication.index.children():
-                self._registry.put_manifest(repository, publication.content.manifest(child))
-            self._registry.put_manifest(repository, publication.index)
+            manifests = [publication.content.manifest(child) for child in publication.index.children()]
+            blobs = {blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
+            # Where a blob was missing, so is what names it, and to ask would be one request more.
+            may_be_there = all(self._blobs[repository, blob].result() is UploadOutcome.PRESENT for blob in blobs)
+            for manifest in (*manifests, publication.index):
+                if not (may_be_there and self._registry.has_manifest(repository, manifest.digest)):
+                    self._registry.put_manifest(repository, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _MountedFirst:
+    """Content of which a repository of the same registry has something just now."""
+
+    content: ContentSource
+    holder: Repository
+
+    @property
+    def mount_from(self) -> tuple[Repository, ...]:
+        """See `ContentSource.mount_from`."""
+        return (self.holder, *self.content.mount_from)
+
+    def manifest(self, descriptor: Descriptor) -> Manifest:
+        """See `ContentSource.manifest`."""
+        return self.content.manifest(descriptor)
+
+    def blob(self, descriptor: Descriptor) -> Path:
+        """See `ContentSource.blob`."""
+        return self.content.blob(descriptor)

@@ -82,17 +82,19 @@ class Authorizer:
         self._request = request
         self._clock = clock
         self._grants: dict[tuple[str, ...], _Grant] = {}
+        # A user name and password are the same for all scopes: a registry that asked for them once is not made to ask again.
+        self._basic: _Grant | None = None
         self._locks: defaultdict[tuple[str, ...], threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
     def header(self, scopes: tuple[str, ...]) -> str:
         """The Authorization header to send without being asked: what last worked for these scopes, or ""."""
-        grant = self._grants.get(scopes)
+        grant = self._grants.get(scopes, self._basic)
         return grant.header if grant and self._clock() < grant.expires else ""
 
     def is_personal(self, scopes: tuple[str, ...]) -> bool:
         """Whether a credential of the user's stands behind what we send for these scopes."""
-        grant = self._grants.get(scopes)
+        grant = self._grants.get(scopes, self._basic)
         return bool(grant and grant.personal)
 
     def answer(self, act: str, scopes: tuple[str, ...], refused: str, answer: Answer) -> str:
@@ -112,7 +114,7 @@ class Authorizer:
             if "bearer" in challenges:
                 grant = self._fetch_token(act, answer.url, challenges["bearer"], scopes)
             elif "basic" in challenges:
-                grant = self._answer_basic()
+                grant = self._basic = self._answer_basic()
             if grant is None or grant.header == refused:
                 return ""
             self._grants[scopes] = grant

@@ -17,6 +17,7 @@ class BlobPull:
         self._part = part
         self._on_bytes = on_bytes
         self._resumed = part.size > 0
+        self._furthest = part.size
         if part.size:
             on_bytes(part.size)
         if part.size > descriptor.size:
@@ -50,6 +51,16 @@ class BlobPull:
             )
         self._part.append(chunk)
         self._on_bytes(len(chunk))
+
+    def refuse_range(self) -> None:
+        """The registry has nothing from there on (416), though it should: start from the beginning. Raises RetryableError."""
+        self._clear()
+        raise RetryableError(RegistryError(f"cannot {self.act}: the registry does not send the rest", temporary=True))
+
+    def has_advanced(self) -> bool:
+        """Whether there is more now than there ever was when this was asked."""
+        before, self._furthest = self._furthest, max(self._furthest, self._part.size)
+        return self._part.size > before
 
     def check(self) -> None:
         """Raises RetryableError where something is missing yet, RegistryError where it is not what its digest says."""

@@ -1,16 +1,18 @@
 """OCI registries over HTTP: OCI distribution-spec v1.1.
 
-Every public operation is tried again as a whole while it fails in ways that may pass; nothing below it retries.
+Every request is tried again while it fails in ways that may pass; `BlobPush` and `BlobPull` go on where one was cut off.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builder.errors import RegistryError
+from builder.net.failure import DOCKER_CERTIFICATES
 from builder.net.partial_file import PartialFile, file_sha256
-from builder.net.session import DOCKER_CERTIFICATES, Waiting
+from builder.net.session import Waiting
 from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
@@ -18,8 +20,10 @@ from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
 from builder.registry.blob_push import BlobPush, find_blob
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
-from builder.registry.connection import Call, RegistryConnection, RegistryConnections, Upload
+from builder.registry.connection import Call, RegistryConnection
+from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer, media_type_of
+from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
@@ -45,7 +49,7 @@ class HttpRegistry:
         certificates: Path = DOCKER_CERTIFICATES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        waiting = waiting or Waiting()
+        waiting = replace(waiting or Waiting(), sleep=retry.sleep)
 
         def connect(host: str, plain: bool) -> RegistryConnection:
             return RegistryConnection(
@@ -179,8 +183,20 @@ class HttpRegistry:
             check_size(descriptor, path)
             return Upload(path, descriptor.size, on_bytes or (lambda _: None), self._check_interrupted)
 
-        push = BlobPush(self._connections, repository, descriptor, open_body)
-        return self._retry.run(lambda: push.attempt(mount_from))
+        return BlobPush(self._connections, self._retry, repository, descriptor, open_body).run(mount_from)
+
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        """See `ports.RegistryWriter.has_manifest`."""
+        call = Call(
+            act=f"look for {repository.at(digest)}",
+            method="HEAD",
+            url=f"{repository.path}/manifests/{digest}",
+            # Who asks is about to push it.
+            scopes=push_scope(repository),
+            headers={"Accept": _ACCEPT},
+        )
+        answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(200, 404)))
+        return answer.status == 200
 
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         """See `ports.RegistryWriter.put_manifest`."""
@@ -222,6 +238,14 @@ class HttpRegistry:
         return answer.status not in cannot
 
     def _pull(self, repository: Repository, descriptor: Descriptor, part: PartialFile, pull: BlobPull) -> None:
+        try:
+            self._pull_rest(repository, descriptor, part, pull)
+            pull.check()
+        except RetryableError as error:
+            error.progressed = pull.has_advanced()
+            raise
+
+    def _pull_rest(self, repository: Repository, descriptor: Descriptor, part: PartialFile, pull: BlobPull) -> None:
         if not pull.is_complete:
             call = Call(
                 act=pull.act,
@@ -231,8 +255,9 @@ class HttpRegistry:
                 headers=part.range_headers(),
                 receiver=pull,
             )
-            self._connections.send(repository, call, accept=(200, 206))
-        pull.check()
+            answer = self._connections.send(repository, call, accept=(200, 206, *((416,) if part.size else ())))
+            if answer.status == 416:
+                pull.refuse_range()
 
     def _wait(self, seconds: float) -> None:
         self._check_interrupted()

@@ -1,20 +1,31 @@
 """One registry: where it is reached, how, and with which credentials. Sends single requests; retries nothing."""
 
-import threading
 import urllib.parse
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import requests
 import urllib3
 
 from builder.errors import RegistryError
+from builder.net.failure import shows_certificate
+from builder.net.pace import Pace
 from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, is_loopback, origin
-from builder.oci.reference import Digest, Repository, redact_url
+from builder.oci.reference import Digest, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
-from builder.registry.response import Answer, lost, refusal
+from builder.registry.response import (
+    Answer,
+    ClosedAtOnce,
+    SpeaksTls,
+    is_asked_too_much,
+    lost,
+    refusal,
+    retry_after_of,
+    warnings_of,
+)
+from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError
 
 # Docker Hub is called docker.io and answers elsewhere: https://docs.docker.com/registry/spec/api/
@@ -22,45 +33,8 @@ _DOCKER_HUB = ("docker.io", "index.docker.io")
 _DOCKER_HUB_API = "registry-1.docker.io"
 _ERROR_BYTES = 64 * 1024
 _LONGEST_SHOWN = 200
-
-
-class Upload:
-    """The body of an upload: a file that tells of what is read from it, and can be read again from its start.
-
-    It has no `read`, for urllib3 would then ask for 16 KiB at a time. `on_bytes` is given what is sent; starting again
-    gives the same back as a negative number, so that the sum is always what counts.
-    """
-
-    def __init__(self, path: Path, size: int, on_bytes: Callable[[int], None], check_interrupted: Callable[[], None]) -> None:
-        self._path = path
-        self._size = size
-        self._on_bytes = on_bytes
-        self._check_interrupted = check_interrupted
-        self._sent = 0
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                self._check_interrupted()
-                yield chunk
-                # Counted when the next one is asked for: by then this one has left.
-                self._count(len(chunk))
-
-    def tell(self) -> int:
-        """Where a redirect has to start again: always at the beginning."""
-        return 0
-
-    def seek(self, _: int) -> None:
-        """Start again, and take back what was told."""
-        self._count(-self._sent)
-
-    def _count(self, number: int) -> None:
-        if number:
-            self._sent += number
-            self._on_bytes(number)
+_MOST_WARNINGS = 20
+_PROBE_SECONDS = (2.0, 5.0)
 
 
 class Receiver(Protocol):
@@ -124,14 +98,45 @@ class RegistryConnection:
         self.base = f"{'http' if plain else 'https'}://{address}/v2/"
         self._session = HttpSession(use_netrc=False, host=address, certificates=certificates / address, patience=waiting.patience)
         self._authorizer = Authorizer(host, credentials, self._request_token, clock)
-        self._check_interrupted = waiting.check_interrupted
-        self._timeouts = waiting.timeouts
+        self._waiting = waiting
+        self._pace = Pace(waiting.sleep, longest=waiting.patience.seconds, clock=clock)
+        self._warnings: set[str] = set()
+        # Docker has registries on this machine speak either; which one, the first answer tells.
+        self._may_speak_tls = plain and is_loopback(urllib.parse.urlsplit(self.base).hostname or "")
 
     def send(self, call: Call) -> Answer:
         """The registry's answer, whatever its status; a 401 only where logging in did not help.
 
         Raises RegistryError, AccessDenied, RetryableError or Interrupted.
         """
+        if self._may_speak_tls:
+            try:
+                answer = self._send(call)
+                if not answer.speaks_tls:
+                    self._may_speak_tls = False
+                    return answer
+            except SpeaksTls:
+                pass
+            except RetryableError as failure:
+                if not (isinstance(failure.error, ClosedAtOnce) and self._takes_tls()):
+                    raise
+            self.base = self._tls_base
+            if isinstance(call.body, Upload):
+                call.body.seek(0)
+        return self._send(call)
+
+    @property
+    def _tls_base(self) -> str:
+        return self.base.replace("http://", "https://", 1)
+
+    def _takes_tls(self) -> bool:
+        try:
+            self._session.head(self._tls_base, auth=_Authorization(""), timeout=_PROBE_SECONDS, allow_redirects=False).close()
+        except (requests.RequestException, OSError) as error:
+            return shows_certificate(error)
+        return True
+
+    def _send(self, call: Call) -> Answer:
         url = urllib.parse.urljoin(self.base, call.url)
         # An upload may go to a storage service elsewhere; it is not to see what the registry is told.
         is_registry = origin(url) == origin(self.base)
@@ -221,25 +226,26 @@ class RegistryConnection:
         redirects: bool = True,
         receiver: Receiver | None = None,
     ) -> Answer:
-        self._check_interrupted()
+        self._waiting.check_interrupted()
         method, url = str(request.method), str(request.url)
         try:
             prepared = self._session.prepare_request(request)
             settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
-            with self._session.send(prepared, timeout=self._timeouts, allow_redirects=redirects, **settings) as response:
-                if receiver and response.status_code in (200, 206):
-                    content = self._hand_over(response, receiver)
-                else:
-                    content = self._read(response, limit)
+            with self._pace.turn() as began:
+                # It may have been a while.
+                self._waiting.check_interrupted()
+                with self._session.send(
+                    prepared, timeout=self._waiting.timeouts, allow_redirects=redirects, **settings
+                ) as response:
+                    content = self._take(response, limit, receiver)
+                refused = is_asked_too_much(response.status_code, response.headers)
+                self._pace.hear(began, refused=refused, retry_after=retry_after_of(response.headers))
         # ValueError is what a redirect to no address, such as `http://[::1/x`, ends in.
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             # An aborted request is not a lost one.
-            self._check_interrupted()
-            failure = self._session.explain(url, error)
-            loss = lost(act, method, url, failure)
-            if isinstance(loss, RetryableError):
-                loss.silent, loss.brief = failure.silent, failure.brief
-            raise loss from error
+            self._waiting.check_interrupted()
+            raise lost(act, method, url, self._session.explain(url, error)) from error
+        self._tell_warnings(response.headers)
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.
             method=str(response.request.method),
@@ -249,11 +255,13 @@ class RegistryConnection:
             content=content,
         )
 
-    def _hand_over(self, response: requests.Response, receiver: Receiver) -> bytes:
-        """Gives all to the receiver, and nothing back."""
+    def _take(self, response: requests.Response, limit: int, receiver: Receiver | None) -> bytes:
+        """The body; what a receiver is given is not kept."""
+        if receiver is None or response.status_code not in (200, 206):
+            return self._read(response, limit)
         receiver.start(response.status_code, response.headers)
         for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-            self._check_interrupted()
+            self._waiting.check_interrupted()
             receiver.take(chunk)
         return b""
 
@@ -261,52 +269,18 @@ class RegistryConnection:
         """The body, one byte past the limit at most."""
         content = bytearray()
         for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
-            self._check_interrupted()
+            self._waiting.check_interrupted()
             content += chunk
             if len(content) > limit:
                 break
         return bytes(content[: limit + 1])
 
-
-class RegistryConnections:
-    """The connections to all registries, made at their first use.
-
-    Plain HTTP is spoken to this machine, as Docker does, and to the `insecure` hosts (`HOST` or `HOST:PORT`).
-    """
-
-    def __init__(self, connect: Callable[[str, bool], RegistryConnection], insecure: Collection[str]) -> None:
-        self._connect = connect
-        self._insecure = frozenset(insecure)
-        self._lock = threading.Lock()
-        self._connections: dict[str, RegistryConnection] = {}
-
-    def abort(self) -> None:
-        """End all requests to all of them, from any thread."""
-        with self._lock:
-            connections = tuple(self._connections.values())
-        for connection in connections:
-            connection.abort()
-
-    def send(self, repository: Repository, call: Call, *, accept: tuple[int, ...]) -> Answer:
-        """The answer of the repository's registry, which raises what `refuse` does where it is none of those we accept."""
-        answer = self.to(repository).send(call)
-        if answer.status not in accept:
-            self.refuse(repository, call, answer)
-        return answer
-
-    def refuse(self, repository: Repository, call: Call, answer: Answer) -> NoReturn:
-        """Raises the exception for this answer."""
-        raise self.to(repository).refusal(call, answer)
-
-    def to(self, repository: Repository) -> RegistryConnection:
-        """The connection to the repository's registry. Raises RequestError for a certificate that is none."""
-        host = repository.registry
-        name = urllib.parse.urlsplit(f"//{host}").hostname or host
-        plain = is_loopback(name) or not self._insecure.isdisjoint((host, name))
-        with self._lock:
-            if host not in self._connections:
-                self._connections[host] = self._connect(host, plain)
-            return self._connections[host]
+    def _tell_warnings(self, headers: Mapping[str, str]) -> None:
+        """Each text once (distribution-spec v1.1, section "Warnings")."""
+        for text in warnings_of(headers):
+            if text not in self._warnings and len(self._warnings) < _MOST_WARNINGS:
+                self._warnings.add(text)
+                self._waiting.warn(f"the registry {self.host} warns: {text}")
 
 
 def with_digest(location: str, digest: Digest) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.errors import AccessDenied, RegistryError
-from builder.net.session import Failure, header_text, speaks_tls_hint
+from builder.net.failure import Failure, speaks_tls_hint
+from builder.net.session import header_text
 from builder.net.temporary import is_temporary_status, now_utc, retry_after_seconds
 from builder.oci.reference import redact_url
 from builder.runtime.json_document import parse_json
@@ -16,7 +17,18 @@ from builder.runtime.retry import RetryableError
 
 _LONGEST_MESSAGE = 300
 _LONGEST_BODY = 64 * 1024
+# "299 - "text"": distribution-spec v1.1, section "Warnings". Possessive, as what a server sends may be made to take long.
+_WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*+)"')
+_LONGEST_HEADER = 16 * 1024
 _GONE = ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND")
+
+
+class SpeaksTls(RegistryError):
+    """The host was spoken to by plain HTTP, and wants TLS."""
+
+
+class ClosedAtOnce(RegistryError):
+    """The host has closed the connection without a word, which is also how OpenSSL takes plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +52,19 @@ class Answer:
         return self.status == 404 and (self.code in _GONE or not self.content.strip())
 
     @property
+    def speaks_tls(self) -> bool:
+        """Whether a server says that it wants HTTPS, in the words of Go's, of nginx's and of what is built on them."""
+        text = self.content[:_LONGEST_MESSAGE].lower()
+        return self.status == 400 and (b"http request to an https server" in text or b"sent to https port" in text)
+
+    @property
     def explanation(self) -> str:
         """The registry's code and message, or what can be read of any other body; bounded and printable."""
         code, message = self._first_error()
         text = ": ".join(part for part in (code, message) if part) or _readable(self.content)
         # Some servers repeat the request in their answer, with its credentials.
         text = re.sub(r"(?i)\b(basic|bearer)\s+[\w.~+/=-]{8,}", r"\1 [removed]", text)
-        printable = "".join(char if char.isprintable() else " " for char in text)
-        short = " ".join(printable.split())
-        return short if len(short) <= _LONGEST_MESSAGE else short[:_LONGEST_MESSAGE] + "…"
+        return _short(text)
 
     def _first_error(self) -> tuple[str, str]:
         try:
@@ -78,15 +94,30 @@ def refusal(act: str, host: str, answer: Answer, *, had_credentials: bool = Fals
     error = RegistryError(message, hint=_hint(host, answer), status=answer.status, temporary=temporary)
     if not temporary:
         return error
-    return RetryableError(error, retry_after_seconds(answer.headers.get("Retry-After", ""), now_utc()))
+    return RetryableError(error, retry_after_of(answer.headers))
+
+
+def retry_after_of(headers: Mapping[str, str]) -> float:
+    """The seconds that an answer asks to wait, 0 where it does not say."""
+    return retry_after_seconds(headers.get("Retry-After", ""), now_utc())
+
+
+def is_asked_too_much(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a host says that it gets too many requests: also a 503 that names a time is about load (RFC 9110, 15.6.4)."""
+    return status == 429 or (status == 503 and "Retry-After" in headers)
+
+
+def warnings_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """What a registry wants its users to know."""
+    found = _WARNING.findall(headers.get("Warning", "")[:_LONGEST_HEADER])
+    return tuple(_short(re.sub(r"\\(.)", r"\1", text)) for text in found)
 
 
 def lost(act: str, method: str, url: str, failure: Failure) -> RegistryError | RetryableError:
     """The exception for a request that got no answer."""
-    error = RegistryError(
-        f"cannot {act}: {failure.text} ({method} {redact_url(url)})", hint=failure.hint, temporary=failure.temporary
-    )
-    return RetryableError(error) if failure.temporary else error
+    kind = SpeaksTls if failure.speaks_tls else ClosedAtOnce if failure.closed else RegistryError
+    error = kind(f"cannot {act}: {failure.text} ({method} {redact_url(url)})", hint=failure.hint, temporary=failure.temporary)
+    return RetryableError(error, silent=failure.silent, brief=failure.brief) if failure.temporary else error
 
 
 def _access_hint(host: str, status: int, had_credentials: bool) -> str:
@@ -105,8 +136,7 @@ def _is_full(answer: Answer) -> bool:
 
 
 def _hint(host: str, answer: Answer) -> str:
-    explanation = answer.explanation.lower()
-    if "http request to an https server" in explanation or "sent to https port" in explanation:
+    if answer.speaks_tls:
         return speaks_tls_hint()
     if _is_full(answer) or answer.status == 507:
         return "The registry's own storage is full: free some there, or collect its garbage."
@@ -116,9 +146,17 @@ def _hint(host: str, answer: Answer) -> str:
         return f"Is {host} a registry? `curl -i` its /v2/ to see."
     return {
         405: "The registry is read-only, or does not support this.",
+        415: 'It may take nothing of Docker\'s own media types, which this image has: zot does with `"http": {"compat": '
+        '["docker2s2"]}` in its configuration; or take a base image in OCI\'s form.',
         413: "A proxy before the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).",
         429: f"{host} limits the rate of requests: log in if you have not, or try again later.",
     }.get(answer.status, "The registry has trouble of its own: its log may tell more." if answer.status >= 500 else "")
+
+
+def _short(text: str) -> str:
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    short = " ".join(printable.split())
+    return short if len(short) <= _LONGEST_MESSAGE else short[:_LONGEST_MESSAGE] + "…"
 
 
 def _readable(content: bytes) -> str:

@@ -16,7 +16,7 @@ from builder.engine.docker import DockerEngine
 from builder.errors import BaseImageError
 from builder.host.process import SubprocessRunner
 from builder.images.check import read_layer_of
-from builder.oci.image_config import AddedConfig, BaseImage
+from builder.oci.image_config import DEFAULT_PATH, AddedConfig, BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
@@ -191,6 +191,19 @@ def test_what_is_left_open_is_the_bases(make_subject: MakeSubject, tmp_path: Pat
     subject = make_subject(**said)
     [layout] = assemble(subject, aim(tmp_path, subject.base, config=AddedConfig()))
     assert config_of(layout) == replace(make_config(AMD64, **said), diff_ids=())
+
+
+def test_an_image_has_a_path_whether_its_base_has_one_or_not(make_subject: MakeSubject, tmp_path: Path) -> None:
+    """As of crane, apko, and bases that are scratch but for a file."""
+    subject = make_subject(env=(("BASE", "1"),))
+    added = AddedConfig(env=(("ADDED", "1"),))
+    [layout] = assemble(subject, aim(tmp_path, subject.base, config=added))
+    assert config_of(layout).env == (("ADDED", "1"), ("BASE", "1"), ("PATH", DEFAULT_PATH))
+
+
+def test_so_has_one_that_has_no_base(subject: Subject, tmp_path: Path) -> None:
+    [layout] = assemble(subject, aim(tmp_path, None, config=AddedConfig(command=("/opt/one",))))
+    assert config_of(layout).env == (("PATH", DEFAULT_PATH),)
 
 
 def test_an_entrypoint_makes_the_bases_command_void(subject: Subject, tmp_path: Path) -> None:

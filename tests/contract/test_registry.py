@@ -330,3 +330,19 @@ def test_push_goes_on_when_the_registry_is_restarted(tmp_path: Path) -> None:
     finally:
         for server in running:
             server.__exit__(None, None, None)  # type: ignore[attr-defined]
+
+
+def test_says_whether_a_manifest_is_there(subject: Subject, tmp_path: Path) -> None:
+    index = compose_release(subject, tmp_path)
+    assert not subject.registry.has_manifest(subject.repository, index.digest)
+    subject.registry.put_manifest(subject.repository, index)
+    assert subject.registry.has_manifest(subject.repository, index.digest)
+    assert all(subject.registry.has_manifest(subject.repository, child.digest) for child in index.children())
+
+
+def test_mounts_what_was_sent_a_moment_ago(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"just now" * 1000)
+    other = Repository(subject.repository.registry, f"{subject.repository.path}/other")
+    assert subject.registry.push_blob(subject.repository, descriptor, lambda: path) is UploadOutcome.UPLOADED
+    again = subject.registry.push_blob(other, descriptor, lambda: path, mount_from=(subject.repository,))
+    assert again is UploadOutcome.MOUNTED

@@ -542,7 +542,10 @@ def _git(tree: Path, *arguments: str) -> str:
 
 
 def _elf(machine: int) -> bytes:
-    """The least that is an ELF program of this machine: a 64-bit little-endian header."""
+    """The least that is an ELF program of this machine: a 64-bit little-endian header, and a segment with nothing in it."""
     identity = b"\x7fELF\x02\x01\x01" + bytes(9)
-    header = (2).to_bytes(2, "little") + machine.to_bytes(2, "little") + (1).to_bytes(4, "little") + bytes(24)
-    return identity + header + (0).to_bytes(4, "little") + (64).to_bytes(2, "little") + bytes(10)
+    header = (
+        (2).to_bytes(2, "little") + machine.to_bytes(2, "little") + (1).to_bytes(4, "little") + (64 << 64).to_bytes(24, "little")
+    )
+    sizes = b"".join(number.to_bytes(2, "little") for number in (64, 56, 1, 0, 0, 0))
+    return identity + header + (0).to_bytes(4, "little") + sizes + bytes(56)

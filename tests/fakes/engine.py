@@ -10,7 +10,8 @@ from builder.oci.reference import ImageReference, Platform
 from builder.ports import AssemblyTarget
 from tests.samples.images import BASE_LAYER, write_image
 
-# BuildKit gives an image from scratch these (moby/buildkit, frontend/dockerfile/dockerfile2llb/image.go, emptyImage).
+# BuildKit gives this to an image from scratch, and to one on a base without a PATH (moby/buildkit,
+# frontend/dockerfile/dockerfile2llb/image.go, emptyImage; convert.go).
 SCRATCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,7 +63,7 @@ def _add(added: AddedConfig, base: ImageConfig) -> ImageConfig:
         entrypoint=added.entrypoint or base.entrypoint,
         command=added.command or (() if added.entrypoint else base.command),
         working_dir=added.working_dir or base.working_dir,
-        env=tuple({**dict(base.env), **dict(added.env)}.items()),
+        env=tuple({"PATH": SCRATCH_PATH, **dict(base.env), **dict(added.env)}.items()),
         labels=tuple({**dict(base.labels), **dict(added.labels)}.items()),
         others=tuple((name, value) for name, value in base.others if name != "OnBuild"),
     )

@@ -115,6 +115,10 @@ class FakeRegistry:
             found = self.blobs[repository].get(digest)
             return None if found is None else FoundBlob(size=len(found))
 
+    def has_manifest(self, repository: Repository, digest: Digest) -> bool:
+        with self._call("has_manifest", str(repository.at(digest))):
+            return str(digest) in self.manifests[repository]
+
     def put_manifest(self, repository: Repository, manifest: Manifest) -> None:
         with self._call("put_manifest", str(repository.at(manifest.digest))):
             self._store(repository, manifest)

@@ -15,6 +15,7 @@ from builder.errors import RegistryError
 from builder.net.session import Waiting
 from builder.oci.manifest import INDEX
 from builder.registry.connection import Call, RegistryConnection
+from builder.registry.response import Answer
 
 CALL = Call(act="read a/b:v1", method="GET", url="a/b/manifests/v1", scopes=())
 
@@ -96,6 +97,40 @@ def test_a_certificate_is_found_where_docker_keeps_it(tls: Tls, tmp_path: Path) 
     shutil.copy(tls.certificate, directory / "ca.crt")
     answer = connect(tls.host, plain=False, certificates=tmp_path).send(CALL)
     assert (answer.status, answer.content) == (200, b"{}")
+
+
+def trusted(tls: Tls, directory: Path) -> Path:
+    """Where Docker would keep the certificate of this server."""
+    (directory / tls.host).mkdir()
+    shutil.copy(tls.certificate, directory / tls.host / "ca.crt")
+    return directory
+
+
+def test_a_registry_on_this_machine_may_speak_either(tls: Tls, tmp_path: Path) -> None:
+    """By plain HTTP at first, as Docker has it; from the answer on, by TLS."""
+    connection = connect(tls.host, plain=True, certificates=trusted(tls, tmp_path))
+    assert connection.send(CALL).content == b"{}"
+    assert connection.base.startswith("https://")
+    assert connection.send(CALL).content == b"{}"
+
+
+def test_one_that_answers_in_words_too(tls: Tls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connect(tls.host, plain=True, certificates=trusted(tls, tmp_path))
+    exchange = connection._exchange
+
+    def answer(call: Call, url: str, authorization: str) -> Answer:
+        if url.startswith("https:"):
+            return exchange(call, url, authorization)
+        words = b"Client sent an HTTP request to an HTTPS server.\n"
+        return Answer(method="GET", url=url, status=400, headers={}, content=words)
+
+    monkeypatch.setattr(connection, "_exchange", answer)
+    assert connection.send(CALL).content == b"{}"
+
+
+def test_its_certificate_is_looked_at_all_the_same(tls: Tls) -> None:
+    with pytest.raises(RegistryError, match="its TLS certificate is not trusted: self"):
+        connect(tls.host, plain=True).send(CALL)
 
 
 def test_a_certificate_named_in_the_environment(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:

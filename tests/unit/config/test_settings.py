@@ -376,3 +376,20 @@ class TestTagsThatDoNotMove:
 
     def test_without_a_word_all_may(self) -> None:
         assert (job({}).immutable, job({}).no_clobber) == ((), False)
+
+
+class TestCredentialsOverPlainHttp:
+    HOST = "registry.corp.example:5000"
+
+    @pytest.mark.parametrize("named", [HOST, "registry.corp.example"])
+    def test_a_file_that_asks_for_it_for_a_hub_that_a_flag_names_is_told(self, tmp_path: Path, named: str) -> None:
+        file = project(tmp_path, f"insecure_registry: [other.example, '{named}']\n")
+        hubs = flag("hub", f"{self.HOST}/istio", f"{self.HOST}/too", "other.example:1/x", "docker.io/me")
+        assert job(hubs, file).exposed_hubs == (self.HOST, "other.example:1")
+        assert job(variable("hub", f"{self.HOST}/istio"), file).exposed_hubs == (self.HOST,)
+
+    def test_who_names_both_knows(self, tmp_path: Path) -> None:
+        typed = {**flag("hub", f"{self.HOST}/istio"), **flag("insecure_registry", self.HOST)}
+        assert job(typed).exposed_hubs == ()
+        assert job({}, project(tmp_path, f"hub: {self.HOST}/istio\ninsecure_registry: '{self.HOST}'\n")).exposed_hubs == ()
+        assert job(flag("hub", f"{self.HOST}/istio")).exposed_hubs == ()

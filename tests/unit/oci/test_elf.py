@@ -47,6 +47,24 @@ def test_a_header_cut_off_fits_nowhere(length: int) -> None:
     assert architecture(make_elf("amd64")[:length]) == "malformed ELF"
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"), [(2, "EM_X86_64 without anything to load"), (3, "EM_X86_64 without anything to load")]
+)
+def test_a_bare_header_is_no_program(kind: int, expected: str) -> None:
+    header = bytearray(make_elf("amd64")[:64])
+    header[16:18] = kind.to_bytes(2, "little")
+    header[56:58] = bytes(2)
+    assert architecture(bytes(header)) == expected
+
+
+def test_an_object_file_is_loaded_by_nobody_and_has_a_machine() -> None:
+    """As kernel modules, and what is linked later."""
+    header = bytearray(make_elf("amd64")[:64])
+    header[16:18] = (1).to_bytes(2, "little")
+    header[56:58] = bytes(2)
+    assert architecture(bytes(header)) == "amd64"
+
+
 def test_sections_beyond_what_is_read_do_not_matter() -> None:
     """Of a layer only a file's first bytes are looked at, while its section table is near its end."""
     header = bytearray(make_elf("arm64"))

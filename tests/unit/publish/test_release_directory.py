@@ -321,7 +321,9 @@ def test_notes_keep_their_form(tmp_path: Path) -> None:
     """What is in the field was written by some version of this tool, and must stay readable."""
     plan = make_sample_plan(images=("pilot",))
     image = replace(plan.images[1], references=plan.images[1].references[:1])
+    assert image.base
     assert LayoutNotes.of(image, plan).to_json() == {
+        "dev.istio-build.base": str(image.base.reference),
         "dev.istio-build.default": "false",
         "dev.istio-build.hub": "registry.corp.example/istio",
         "dev.istio-build.image": "pilot",
@@ -331,3 +333,17 @@ def test_notes_keep_their_form(tmp_path: Path) -> None:
         "io.containerd.image.name": "registry.corp.example/istio/pilot:1.29.0-distroless",
         "org.opencontainers.image.ref.name": "1.29.0-distroless",
     }
+
+
+def test_layers_of_a_base_are_mounted_from_where_the_layout_says_that_it_came(release: Path) -> None:
+    bases = {image.key: image.base for image in make_sample_plan().images}
+    for entry in read(release).publications:
+        base = bases[entry.key]
+        assert base
+        assert entry.content
+        assert entry.content.mount_from == (base.reference.repository,)
+
+
+def test_a_layout_that_does_not_say_so_is_read_all_the_same() -> None:
+    plan = make_sample_plan(images=("pilot",))
+    assert replace(LayoutNotes.of(plan.images[1], plan), base=None).made_from == ()

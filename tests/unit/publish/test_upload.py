@@ -1,14 +1,17 @@
 """Content is sent once, and may be sent before the rest of a release is there."""
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder.errors import Interrupted, RegistryError
 from builder.oci.layout import Layout, compose_layout
+from builder.oci.reference import Repository
 from builder.publish.content import LayoutContent
-from builder.publish.publication import Publication
+from builder.publish.publication import Publication, Traffic
 from builder.publish.upload import Uploads
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Progress, TaskFinished
@@ -103,3 +106,68 @@ def test_nothing_is_on_its_way_when_the_build_has_failed(parts: dict[str, Layout
     sent = list(registry.log)
     assert len(sent) <= 2
     assert sent == registry.log
+
+
+def outcomes_of(registry: FakeRegistry, publications: list[Publication]) -> Traffic:
+    with Uploads(registry, Progress(lambda event: None), Cancellation().group()) as uploads:
+        return uploads.publish(publications)
+
+
+def aim_at(publication: Publication, *repositories: Repository) -> Publication:
+    return replace(publication, references=tuple(repository.at("1.29.0") for repository in repositories))
+
+
+def test_a_registry_is_sent_each_blob_once_however_many_repositories_want_it(parts: dict[str, Layout], tmp_path: Path) -> None:
+    """Two hubs on one registry, and two images that share layers."""
+    registry = FakeRegistry()
+    # Whoever does not wait for the first finds that nobody has it yet.
+    registry.fail_on = lambda operation, key: time.sleep(0.05) if operation == "push_blob" else None
+    publication = compose(parts, tmp_path / "whole")
+    repositories = [Repository("hub.test", f"{hub}/{image}") for hub in ("one", "two") for image in ("pilot", "pilot-too")]
+    traffic = outcomes_of(registry, [aim_at(publication, *repositories)])
+    assert (traffic.uploaded, traffic.mounted) == (4, 12)
+    for repository in repositories:
+        assert registry.tags(repository) == {}
+        assert len(registry.blobs[repository]) == 4
+
+
+def test_another_registry_is_sent_it_too(parts: dict[str, Layout], tmp_path: Path) -> None:
+    registry = FakeRegistry()
+    elsewhere = Repository("other.test", "istio/pilot")
+    traffic = outcomes_of(registry, [aim_at(compose(parts, tmp_path / "whole"), PILOT, elsewhere)])
+    assert (traffic.uploaded, traffic.mounted) == (8, 0)
+
+
+def test_who_waits_for_a_blob_that_cannot_be_sent_ends_with_it(parts: dict[str, Layout], tmp_path: Path) -> None:
+    registry = FakeRegistry()
+    other = Repository(PILOT.registry, "other/pilot")
+
+    def refuse(operation: str, key: str) -> Exception | None:
+        time.sleep(0.02)
+        return RegistryError("no room", status=507) if operation == "push_blob" else None
+
+    registry.fail_on = refuse
+    with pytest.raises(RegistryError, match="no room"):
+        outcomes_of(registry, [aim_at(compose(parts, tmp_path / "whole"), PILOT, other)])
+    assert registry.operations("put_manifest") == []
+
+
+def test_manifests_that_are_there_are_not_sent_again(parts: dict[str, Layout], tmp_path: Path) -> None:
+    registry = FakeRegistry()
+    publication = compose(parts, tmp_path / "whole")
+    outcomes_of(registry, [publication])
+    assert registry.operations("has_manifest") == []
+    assert len(registry.operations("put_manifest")) == 3
+    outcomes_of(registry, [publication])
+    assert len(registry.operations("has_manifest")) == 3
+    assert len(registry.operations("put_manifest")) == 3
+
+
+def test_one_that_was_lost_there_is(parts: dict[str, Layout], tmp_path: Path) -> None:
+    registry = FakeRegistry()
+    publication = compose(parts, tmp_path / "whole")
+    outcomes_of(registry, [publication])
+    lost = parts["arm64"].index().digest
+    del registry.manifests[PILOT][str(lost)]
+    outcomes_of(registry, [publication])
+    assert registry.operations("put_manifest")[3:] == [str(PILOT.at(lost))]

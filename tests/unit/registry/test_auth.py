@@ -320,3 +320,18 @@ def test_a_credential_does_not_show_its_secrets() -> None:
     assert "alice" in shown
     assert SECRET not in shown
     assert "identity-123" not in shown
+
+
+def test_a_registry_that_asked_for_a_password_once_is_not_made_to_ask_again(server: FaultServer, tmp_path: Path) -> None:
+    answer = server.respond
+
+    def respond(received: Received) -> Reply:
+        if received.authorization.startswith("Basic "):
+            return answer(received)
+        return Reply(401, headers={"WWW-Authenticate": 'Basic realm="corp"'})
+
+    server.respond = respond
+    client = make_client(ALICE)
+    for path in ("istio/pilot", "istio/proxyv2", "istio/istioctl"):
+        push(client, repository_at(server, path), tmp_path)
+    assert [bool(received.authorization) for received in server.received].count(False) == 1

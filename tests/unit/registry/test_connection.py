@@ -11,7 +11,8 @@ from builder.errors import RegistryError, RequestError
 from builder.net.session import Waiting, is_loopback, origin
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.registry.client import HttpRegistry
-from builder.registry.connection import Call, RegistryConnection, RegistryConnections
+from builder.registry.connection import Call, RegistryConnection
+from builder.registry.connections import RegistryConnections
 from builder.runtime.retry import RetryPolicy
 from tests.fakes.fault_server import FaultServer, Reply, TinyRegistry
 
@@ -68,7 +69,14 @@ def test_an_origin_has_its_default_port() -> None:
     assert origin("http://registry.test/") != origin("https://registry.test/")
 
 
-def test_plain_http_to_a_server_that_answers_with_a_tls_alert() -> None:
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this machine pass for another one."""
+    for module in ("connection", "connections"):
+        monkeypatch.setattr(f"builder.registry.{module}.is_loopback", lambda _: False)
+
+
+def test_plain_http_to_a_server_that_answers_with_a_tls_alert(elsewhere: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def alert() -> None:
@@ -79,9 +87,10 @@ def test_plain_http_to_a_server_that_answers_with_a_tls_alert() -> None:
 
         thread = Thread(target=alert)
         thread.start()
-        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep), insecure=[host])
         with pytest.raises(RegistryError, match="it answered plain HTTP with TLS") as caught:
-            client.get_manifest(ImageReference.parse(f"127.0.0.1:{server.getsockname()[1]}/a/b:v1"))
+            client.get_manifest(ImageReference.parse(f"{host}/a/b:v1"))
         thread.join()
     assert "It speaks HTTPS" in caught.value.hint
     assert not caught.value.temporary
@@ -103,10 +112,11 @@ def test_a_certificate_that_is_none(tmp_path: Path) -> None:
         connect("registry.test", plain=False, certificates=tmp_path).send(CALL)
 
 
-def test_a_go_server_that_wants_tls_says_so() -> None:
+def test_a_go_server_that_wants_tls_says_so(elsewhere: None) -> None:
     reply = Reply(400, b"Client sent an HTTP request to an HTTPS server.\n")
     with FaultServer(lambda _: reply).running() as server:
-        client = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
+        retry = RetryPolicy(attempts=1, sleep=time.sleep)
+        client = HttpRegistry(credentials=lambda _: None, retry=retry, insecure=[server.host])
         with pytest.raises(RegistryError) as caught:
             client.get_manifest(Repository(server.host, "a/b").at(Digest.of(b"")))
     assert "leave it out of --insecure-registry" in caught.value.hint

@@ -1,7 +1,7 @@
 """When we try again, how long we wait, and when we give up."""
 
 import pytest
-from tenacity import wait_exponential
+from tenacity import wait_none
 
 from builder.errors import RegistryError
 from builder.runtime.retry import RetryableError, RetryPolicy
@@ -84,8 +84,40 @@ def test_what_seldom_passes_is_tried_for_five_seconds_in_all_attempts_included(
         raise RetryableError(RegistryError("no such name"), brief=True)
 
     # Without its random part, each wait is twice the one before: 0.5, 1 and 2 seconds.
-    monkeypatch.setattr("builder.runtime.retry.wait_random", lambda *_: wait_exponential(multiplier=0))
+    monkeypatch.setattr("builder.runtime.retry.wait_random", lambda *_: wait_none())
     with pytest.raises(RegistryError, match="no such name"):
         RetryPolicy(sleep=sleep).run(attempt)
     assert made == tries
     assert now <= 5 + seconds
+
+
+def test_the_end_is_one_of_time_and_not_of_tries() -> None:
+    """A server that refuses a third of what it is asked, with a wait of two seconds, slows us down and never fails us."""
+    waits: list[float] = []
+    answers = iter([True] * 12 + [False])
+
+    def attempt() -> str:
+        if next(answers):
+            raise RetryableError(RegistryError("busy"), 2.0)
+        return "in the end"
+
+    assert RetryPolicy(sleep=waits.append, total_wait=200).run(attempt) == "in the end"
+    assert len(waits) == 12
+    assert min(waits) >= 2.0
+
+
+def test_what_gets_further_has_all_the_time_again() -> None:
+    waits: list[float] = []
+    made = 0
+
+    def attempt() -> None:
+        nonlocal made
+        made += 1
+        raise RetryableError(RegistryError("cut off"), progressed=made <= 50)
+
+    with pytest.raises(RegistryError) as caught:
+        RetryPolicy(sleep=waits.append, total_wait=10).run(attempt)
+    assert max(waits[:50]) <= 1.0, "each is as a first failure"
+    assert sum(waits[49:]) <= 10
+    assert f"Tried {made} times." in caught.value.hint
+    assert made > 53
