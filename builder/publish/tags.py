@@ -66,9 +66,11 @@ class TagMover:
                 if self.journal.is_quiet() and not _to_move(wanted, found):
                     task.outcome = "all in place"
                     return 0
+                self._check(publications, looked := dict(found))
                 resumed = self._take_lease(found, wanted)
                 moves = _to_move(wanted, found)
-                check_moves(intend(publications, found), self.permissions, self.source_tag, self.images)
+                if found != looked:
+                    self._check(publications, found)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
@@ -76,6 +78,9 @@ class TagMover:
             self._finish_journal()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
+
+    def _check(self, publications: Sequence[Publication], found: Mapping[ImageReference, Manifest | None]) -> None:
+        check_moves(intend(publications, found), self.permissions, self.source_tag, self.images)
 
     def _take_lease(
         self, found: dict[ImageReference, Manifest | None], wanted: Mapping[ImageReference, Manifest]
@@ -144,7 +149,7 @@ class TagMover:
         elsewhere = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.ELSEWHERE]
         moved = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.AFTER]
         if elsewhere:
-            tags = "\n".join(f"  {ref} is {_name(found[ref])}" for ref in elsewhere)
+            tags = "\n".join(f"  {ref} is {_digest(found[ref]) or 'gone'}" for ref in elsewhere)
             self.progress.warn(
                 "An earlier run was cut off while it moved tags, and somebody else has moved some of them since; they are "
                 f"left as they are:\n{tags}"
@@ -303,13 +308,9 @@ def _digest(manifest: Manifest | None) -> Digest | None:
     return manifest.digest if manifest else None
 
 
-def _name(manifest: Manifest | None) -> str:
-    return str(manifest.digest) if manifest else "gone"
-
-
 def _moved_meanwhile(reference: ImageReference, now: Manifest | None) -> PublishError:
     hint = "Is another run pushing to the same tags? Let it end, then run the same again."
-    return PublishError(f"somebody else has moved {reference} meanwhile: it is {_name(now)} now", hint=hint)
+    return PublishError(f"somebody else has moved {reference} meanwhile: it is {_digest(now) or 'gone'} now", hint=hint)
 
 
 def _message(error: Exception) -> str:

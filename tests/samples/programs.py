@@ -57,7 +57,7 @@ def make_old_go_program(*, package: str = "istio.io/istio/pilot/cmd/pilot-agent"
     texts = go.encode() + modules
     strings = start + len(texts)
     blob = strings + 32 + (-(strings + 32) % 16)
-    header = bytearray(make_elf("amd64"))
+    header = bytearray(make_elf("amd64")[:table])
     struct.pack_into("<Q", header, 32, table)
     struct.pack_into("<HH", header, 54, 56, 1)
     size = blob + 32
