@@ -37,6 +37,7 @@ class Uploads:
         self._ahead = ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS)
         # Those that wait for another repository to have their blob, so that they take no worker of who sends it.
         self._followers = ThreadPoolExecutor(max_workers=_PARALLEL_UPLOADS)
+        self._sent_ahead: list[Future[None]] = []
         self._lock = threading.Lock()
         self._blobs: dict[tuple[Repository, Descriptor], Future[UploadOutcome]] = {}
         # By registry and digest: the repository that has it first, and when.
@@ -57,7 +58,7 @@ class Uploads:
         Nobody who pulls sees a difference. Should the release fail, they are left for the registry's next clean-up.
         """
         for repository in repositories:
-            self._ahead.submit(self._send_blobs, repository, name, manifest, content)
+            self._sent_ahead.append(self._ahead.submit(self._send_blobs, repository, name, manifest, content))
 
     def publish(self, publications: Sequence[Publication]) -> Traffic:
         """Send all: blobs, then manifests, then the index. Raises RegistryError, CheckError, Interrupted."""
@@ -68,7 +69,8 @@ class Uploads:
                     by_repository.setdefault(repository, []).append(publication)
         with ThreadPoolExecutor(max_workers=max(1, len(by_repository))) as drivers:
             results = [drivers.submit(self._publish_to, *entry) for entry in by_repository.items()]
-            finish_or_end(results, self._group, _INTERRUPTED)
+            # What was sent ahead may be of an image that could not be finished, and so is none of these.
+            finish_or_end([*results, *self._sent_ahead], self._group, _INTERRUPTED)
         return self._traffic()
 
     def _traffic(self) -> Traffic:

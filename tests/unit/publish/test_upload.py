@@ -77,6 +77,23 @@ def test_it_is_at_the_registry_before_the_rest_is_made(parts: dict[str, Layout],
     assert len(registry.operations("put_manifest")) == 3
 
 
+def test_what_was_sent_ahead_of_an_image_that_was_never_finished_is_waited_for(parts: dict[str, Layout]) -> None:
+    registry = FakeRegistry()
+    published = threading.Event()
+
+    def be_slow(operation: str, key: str) -> Exception | None:
+        if operation == "push_blob":
+            assert not published.wait(0.2)
+        return None
+
+    registry.fail_on = be_slow
+    with Uploads(registry, Progress(lambda event: None), Cancellation().group()) as uploads:
+        send_ahead(uploads, parts["amd64"])
+        traffic = uploads.publish([])
+        published.set()
+    assert traffic.uploaded == 2
+
+
 def test_a_registry_that_refuses_ends_the_group_at_once(parts: dict[str, Layout], tmp_path: Path) -> None:
     registry = FakeRegistry()
     registry.fail_on = lambda operation, key: RegistryError("no room", status=507) if operation == "push_blob" else None
