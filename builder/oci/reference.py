@@ -16,6 +16,11 @@ _PATH_COMPONENT = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+# What is written down of a repository's releases: see builder.publish.history.
+HISTORY_TAG = "istio-build-history"
+# The other is that of a run at work.
+RESERVED_TAGS = (HISTORY_TAG, "istio-build-run")
+
 SUPPORTED_PLATFORMS = ("linux/amd64", "linux/arm64")
 
 
@@ -186,11 +191,16 @@ def is_registry_host(text: str) -> bool:
 
 
 def parse_tag(text: str) -> str:
-    """Check a tag and return it. Raises RequestError."""
+    """Check a tag that images are to have, and return it. Raises RequestError."""
     if not _TAG.fullmatch(text):
         raise RequestError(
             f"tag {text!r} is malformed",
             hint="A tag has up to 128 letters, digits, '_', '.' and '-', and starts with a letter, digit or '_'.",
+        )
+    if text in RESERVED_TAGS:
+        raise RequestError(
+            f"the tag {text!r} is reserved",
+            hint="In it istio-build notes, in each repository, what it did there. Choose another.",
         )
     return text
 

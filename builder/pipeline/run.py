@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,16 +17,19 @@ from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
 from builder.images.one_look import OneLook
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
-from builder.oci.manifest import Descriptor, ImageConfig
+from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import ImageReference, Repository
-from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.pipeline.report import Report
+from builder.pipeline.reporting import report_layout, report_pulled
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
+from builder.publish.history import Happening
 from builder.publish.journal import Journal
 from builder.publish.platform_loss import refuse_fewer_platforms
 from builder.publish.publication import Publication, Release, Traffic
 from builder.publish.published import find_mirrored, find_published
+from builder.publish.recorder import record_release
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.tags import TagMover, before_tags, read_tags
 from builder.publish.upload import Uploads
@@ -38,7 +42,8 @@ from builder.runtime.progress import Progress
 class PublishContext:
     """What publishing needs of the world; `rollback_tags` go on working after an interruption.
 
-    `cancellation` is of the tasks that the registry is for. `replace` allows tags to lose platforms.
+    `cancellation` is of the tasks that the registry is for. `replace` allows tags to lose platforms. `happening` is what the
+    hubs' histories tell of the run, None where they are not to.
     """
 
     registry: Registry
@@ -47,6 +52,7 @@ class PublishContext:
     progress: Progress
     cancellation: TaskGroup
     replace: bool = False
+    happening: Happening | None = None
 
 
 def push_plan(
@@ -88,14 +94,23 @@ def _incomplete(error: BuilderError) -> BuilderError:
     return error
 
 
-def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
+def publish_release(
+    release: Release,
+    states: Mapping[str, str],
+    context: PublishContext,
+    started: float,
+    *,
+    beside: Callable[[], None] = lambda: None,
+) -> Report:
     """Publish images that are built and checked: send their content, read it back, move the tags, look at those.
 
-    `states` says of each image, by its key, what the report is to say.
+    `states` says of each image, by its key, what the report is to say. `beside` sends what belongs to them, when they are
+    there and no tag has moved yet.
     """
     with before_tags():
         with _uploads(context) as uploads:
             traffic = uploads.publish(release.publications)
+        beside()
         pulled = _read_back(release, context)
     return _move_tags(release, states, context, started, traffic, pulled)
 
@@ -122,6 +137,7 @@ def _move_tags(
 ) -> Report:
     """The last step, once all content is there and was seen to be whole."""
     publications, progress = release.publications, context.progress
+    before: dict[ImageReference, Manifest | None] = {}
     moved = TagMover(
         images=context.registry,
         tags=context.registry,
@@ -132,10 +148,12 @@ def _move_tags(
         protected=context.cancellation.protected,
         replace=context.replace,
         seen={image.reference: image.index for image in pulled if image.reference.digest is None},
+        on_moved=before.update,
     ).move(publications)
     if moved:
         _read_tags_back(release, context)
-    images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
+        _record(release, before, context)
+    images = tuple(report_pulled(entry, pulled, states[entry.key]) for entry in publications)
     return Report(
         version=release.version,
         builder_version=__version__,
@@ -168,6 +186,19 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
 
 
+def _record(release: Release, before: Mapping[ImageReference, Manifest | None], context: PublishContext) -> None:
+    if context.happening is None:
+        return
+    happening = replace(context.happening, time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    try:
+        record_release(release.publications, before, happening, context.registry, context.progress)
+    except Interrupted as error:
+        raise NotReadBack(
+            f"interrupted when all {len(release.references)} tags were at this release, and before the history said so",
+            hint="The release is whole. The next one will note in the history what it finds at the tags.",
+        ) from error
+
+
 def _journal(context: PublishContext, references: Sequence[ImageReference]) -> Journal:
     return Journal(context.journals, [reference.repository for reference in references])
 
@@ -194,7 +225,7 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
         build_context.progress.warn(
             f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
         )
-    images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
+    images = tuple(report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return Report(
         version=plan.version,
         builder_version=__version__,
@@ -281,42 +312,3 @@ def _made_from(image: ImagePlan | MirrorPlan) -> tuple[Repository, ...]:
     if isinstance(image, MirrorPlan):
         return (image.source.repository,)
     return (image.base.reference.repository,) if image.base else ()
-
-
-def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:
-    image = next(image for image in pulled if image.index and image.index.digest == entry.index.digest)
-    platforms = tuple(
-        PlatformReport(platform=platform.platform, digest=platform.manifest.digest, size=platform.size)
-        for platform in image.platforms
-    )
-    return ImageReport(
-        key=entry.key,
-        references=entry.references,
-        digest=entry.index.digest,
-        platforms=platforms,
-        state=state,
-        layout=str(entry.content.layout.root) if isinstance(entry.content, LayoutContent) else "",
-    )
-
-
-def _report_layout(image: ImagePlan | MirrorPlan, layout: Layout, state: str) -> ImageReport:
-    index = layout.index()
-    return ImageReport(
-        key=image.key,
-        references=image.references,
-        digest=index.digest,
-        platforms=layout_platforms(layout),
-        state=state,
-        layout=str(layout.root),
-    )
-
-
-def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:
-    """The platforms of a layout with their sizes."""
-    reports = []
-    for child in (child for child in layout.index().children() if child.is_runnable):
-        manifest = layout.manifest(child)
-        config = ImageConfig.parse(layout.read(manifest.config()))
-        size = sum(layer.size for layer in manifest.layers())
-        reports.append(PlatformReport(platform=config.platform, digest=child.digest, size=size))
-    return tuple(reports)

@@ -1,10 +1,13 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
+import socket
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from builder import __version__
 from builder.build.context import BuildContext
 from builder.engine.buildx import Buildx
 from builder.engine.builtin import Builtin
@@ -27,6 +30,7 @@ from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
 from builder.ports import Compiler, Engine
+from builder.publish.history import Happening
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
@@ -189,8 +193,11 @@ class Adapters:
             cancellation=self.cancellation,
         )
 
-    def publish_context(self, *, replace: bool) -> PublishContext:
-        """All that publishing needs of the world. `replace` allows tags to lose platforms."""
+    def publish_context(self, *, replace: bool, by: str = "push", back_to: str = "") -> PublishContext:
+        """All that publishing needs of the world. `replace` allows tags to lose platforms.
+
+        `by` and `back_to` are what the hubs' histories tell of it (see `Happening`).
+        """
         return PublishContext(
             registry=self.registry,
             rollback_tags=self._make_rollback_registry(),
@@ -198,6 +205,13 @@ class Adapters:
             progress=self.progress,
             cancellation=self.cancellation,
             replace=replace,
+            happening=Happening(
+                release=uuid.uuid4().hex,
+                by=by,
+                host=socket.gethostname(),
+                builder=__version__,
+                back_to=back_to,
+            ),
         )
 
     def _make_rollback_registry(self) -> HttpRegistry:

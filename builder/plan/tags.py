@@ -26,6 +26,11 @@ def plain_tag(tag: str, variants: Collection[str]) -> str:
     return next((tag.removesuffix(f"-{variant}") for variant in variants if tag.endswith(f"-{variant}")), tag)
 
 
+def is_of_tag(tag: str, plain: str, variants: Collection[str]) -> bool:
+    """Whether a tag is that plain one, a variant behind it or not."""
+    return plain in (tag, plain_tag(tag, variants))
+
+
 def check_references(images: Sequence[Tagged]) -> None:
     """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
     owners: dict[ImageReference, str] = {}

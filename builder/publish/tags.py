@@ -38,6 +38,7 @@ class TagMover:
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. `protected` is held while tags are
     moved and put back: the process must not be ended in that. `replace` allows a tag to lose platforms.
     `seen` is where tags were a moment ago: they need not be asked for again before it is known which have to move.
+    `on_moved` is told, once tags have moved, where each tag of the release was before.
     """
 
     images: ImageReader
@@ -49,6 +50,7 @@ class TagMover:
     protected: Callable[[], AbstractContextManager[None]] = nullcontext
     replace: bool = False
     seen: Mapping[ImageReference, Manifest | None] = field(default_factory=lambda: MappingProxyType({}))
+    on_moved: Callable[[Mapping[ImageReference, Manifest | None]], None] = lambda before: None
 
     def move(self, publications: Sequence[Publication]) -> int:
         """Have every tag point at its image; gives how many had to be moved.
@@ -72,6 +74,7 @@ class TagMover:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
                     self._move_all(moves, wanted, found, resumed | plan, resumed)
+                self.on_moved({ref: resumed[ref].before if ref in resumed else found[ref] for ref in wanted})
             self._finish_journal()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
