@@ -6,8 +6,6 @@ Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +26,12 @@ from builder.cli.options import (
     where,
     words,
 )
+from builder.cli.release_commands import history, promote, rollback
+from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
 from builder.cli.verify_command import verify
-from builder.cli.voice import Voice
 from builder.config.options import OPTIONS, find_option
-from builder.errors import NotReadBack, RequestError
+from builder.errors import RequestError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
@@ -84,8 +83,8 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
-    with _released():
-        _print_report(context, report, installable=_has_istioctl(report))
+    with released():
+        print_report(context, report, installable=has_istioctl(report))
 
 
 @cli.command()
@@ -124,7 +123,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
             )
             if load_platform:
                 _load(adapters, report, load_platform)
-    _print_report(context, report, installable=False)
+    print_report(context, report, installable=False)
 
 
 @cli.command()
@@ -219,7 +218,8 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
         click.echo(f"\n{book.note(release)}", err=True)
 
 
-cli.add_command(verify)
+for command in (verify, history, rollback, promote):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -263,8 +263,8 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
             )
         states = {publication.key: "given" for publication in release.publications}
         report = publish_release(release, states, adapters.publish_context(replace=context.params["replace"]), started)
-    with _released():
-        _print_report(context, report, installable=_has_istioctl(report))
+    with released():
+        print_report(context, report, installable=has_istioctl(report))
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:
@@ -295,31 +295,3 @@ def _job(context: click.Context) -> "Job":
     from builder.config.settings import make_job
 
     return make_job(collect_given(context), find_project(context.params["project_file"] or ""))
-
-
-def _has_istioctl(report: "Report") -> bool:
-    return any(image.key.startswith("istioctl-") for image in report.images)
-
-
-@contextmanager
-def _released() -> Iterator[None]:
-    """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
-    told = "the release is at the hub, all tags are at it and were read back"
-    try:
-        yield
-    except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        raise NotReadBack(f"interrupted while the report was printed; {told}") from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise NotReadBack(f"the report could not be printed ({error.strerror}); {told}") from error
-
-
-def _print_report(context: click.Context, report: "Report", *, installable: bool) -> None:
-    from builder.cli.report_view import report_json, report_references
-
-    context.ensure_object(Voice).report(report, installable=installable)
-    if context.params["output_format"] == "json":
-        click.echo(json.dumps(report_json(report), indent=2))
-    else:
-        click.echo(report_references(report))

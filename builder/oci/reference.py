@@ -190,6 +190,11 @@ def is_registry_host(text: str) -> bool:
     return looks_like_host and bool(_DOMAIN.fullmatch(text) or _IPV6_DOMAIN.fullmatch(text))
 
 
+def is_tag(text: str) -> bool:
+    """Whether it could be a tag."""
+    return bool(_TAG.fullmatch(text))
+
+
 def parse_tag(text: str) -> str:
     """Check a tag that images are to have, and return it. Raises RequestError."""
     if not _TAG.fullmatch(text):

@@ -1,6 +1,6 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
-import socket
+import platform
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -208,7 +208,7 @@ class Adapters:
             happening=Happening(
                 release=uuid.uuid4().hex,
                 by=by,
-                host=socket.gethostname(),
+                host=platform.node(),
                 builder=__version__,
                 back_to=back_to,
             ),

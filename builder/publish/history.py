@@ -165,7 +165,8 @@ def _found_entry(happening: Happening, moved: Moved, strange: Mapping[str, Manif
         HistoryImage(key=keys[tag], digest=there.digest, tags=(tag,), inputs=_note(there, FINGERPRINT_ANNOTATION))
         for tag, there in strange.items()
     )
-    return _entry(happening, moved.beside, images, list(strange.values()))
+    # What was at the same moment in other repositories need be no part of it.
+    return _entry(happening, (name_of(moved.repository),), images, list(strange.values()))
 
 
 def _entry(

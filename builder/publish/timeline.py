@@ -1,12 +1,13 @@
 """What hubs remember, put together over all repositories: which release was where, and which one was before it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.errors import RequestError
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.plan.tags import is_of_tag
-from builder.publish.history import MOST_RELEASES, Happening, History, HistoryEntry, HistoryImage, hub_of, name_of
+from builder.publish.history import MOST_RELEASES, Happening, History, HistoryEntry, HistoryImage, name_of
 
 # Known even where no image of a hub has them any more.
 _VARIANTS = ("debug", "distroless")
@@ -54,10 +55,14 @@ class PastRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All releases that hubs remember, newest first. `notes` say which repository could not be read, and why."""
+    """All releases that hubs remember, newest first.
+
+    `notes` say which repository could not be read, and why; `images` are those that it was asked for, none for all.
+    """
 
     releases: tuple[PastRelease, ...]
     notes: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
 
     @property
     def variants(self) -> frozenset[str]:
@@ -100,7 +105,9 @@ class Timeline:
         raise RequestError(f"no release {text} is known", hint="`istio-build history --hub HUB` shows those that are.")
 
 
-def join_histories(histories: Mapping[Repository, History], notes: Sequence[str] = ()) -> Timeline:
+def join_histories(
+    histories: Mapping[Repository, History], notes: Sequence[str] = (), images: frozenset[str] = frozenset()
+) -> Timeline:
     """One line of releases from what each repository remembers.
 
     Each repository has its own in order, and that order stands; where it leaves it open, times decide, which are of several
@@ -117,7 +124,7 @@ def join_histories(histories: Mapping[Repository, History], notes: Sequence[str]
         for repository, _ in parts:
             left[repository].pop(0)
         releases.append(_join(parts))
-    return Timeline(releases=tuple(releases), notes=tuple(notes))
+    return Timeline(releases=tuple(releases), notes=tuple(notes), images=images)
 
 
 def _join(parts: tuple[tuple[Repository, HistoryEntry], ...]) -> PastRelease:
@@ -195,19 +202,12 @@ def _is_at(
 def _check_known(
     timeline: Timeline, target: PastRelease, references: Sequence[ImageReference], state: Mapping[ImageReference, Digest]
 ) -> None:
-    """A repository that was part of it, or may have been before its memory began, has to know where its tags were."""
-    full = {
-        repository
-        for repository in {ref.repository for ref in references}
-        if sum(1 for release in timeline.releases if any(where == repository for where, _ in release.parts)) >= MOST_RELEASES
-    }
-    lost = {ref.repository for ref in references if ref not in state and ref.repository in (*target.forgotten, *full)}
-    wanted = {hub_of(ref.repository) for ref in references}
-    lost |= {repository for repository in target.forgotten if hub_of(repository) in wanted and repository not in full} & {
-        ref.repository for ref in references
-    }
+    """A repository that was part of it, or may have been before its memory begins, has to know where its tags were."""
+    counts = Counter(repository for release in timeline.releases for repository, _ in release.parts)
+    lost = {repository for repository in target.forgotten if not timeline.images or name_of(repository) in timeline.images}
+    lost |= {ref.repository for ref in references if ref not in state and counts[ref.repository] >= MOST_RELEASES}
     if lost:
         raise RequestError(
-            f"release {target.id[:12]} is not remembered by {', '.join(map(str, sorted(lost)))}, so where its tags were is not known",
-            hint="Choose a later release with --to, or leave these images out with --image.",
+            f"{', '.join(map(str, sorted(lost)))} does not remember release {target.id[:12]}, so where tags were is not known",
+            hint="Choose a later release with --to, or say which images are meant with --image.",
         )
