@@ -22,13 +22,14 @@ class FakeRegistry:
     and may give an exception to raise. `fail_after` does so once it has taken effect, as when an answer is lost.
     """
 
-    def __init__(self, *, can_delete_tags: bool = True) -> None:
+    def __init__(self, *, can_delete_tags: bool = True, lists_referrers: bool = True) -> None:
         self.manifests: defaultdict[Repository, dict[str, Manifest]] = defaultdict(dict)
         self.blobs: defaultdict[Repository, dict[Digest, bytes]] = defaultdict(dict)
         self.log: list[tuple[str, str]] = []
         self.fail_on: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.fail_after: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.can_delete_tags = can_delete_tags
+        self.lists_referrers = lists_referrers
         self._lock = threading.RLock()
 
     def operations(self, name: str) -> list[str]:
@@ -42,6 +43,14 @@ class FakeRegistry:
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         with self._call("get_manifest", str(reference)):
             return self.manifests[reference.repository].get(reference.key)
+
+    def find_referrers(self, repository: Repository, digest: Digest) -> tuple[Descriptor, ...] | None:
+        with self._call("find_referrers", str(repository.at(digest))):
+            if not self.lists_referrers:
+                return None
+            stored = {manifest.digest: manifest for manifest in self.manifests[repository].values()}
+            subjects = {manifest: (manifest.json().get("subject") or {}).get("digest") for manifest in stored.values()}
+            return tuple(manifest.descriptor for manifest, subject in subjects.items() if subject == str(digest))
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         with self._call("get_blob", str(repository.at(descriptor.digest))):

@@ -63,7 +63,7 @@ PURE = {
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
-    "click": {"cli.commands", "cli.main", "cli.options", "cli.verify_command", "cli.voice"},
+    "click": {"cli.commands", "cli.main", "cli.options", "cli.release_commands", "cli.result", "cli.verify_command", "cli.voice"},
     "deflate": {"images.compress"},
     "docker": {"engine.docker", "registry.keychain"},
     "requests": {"net.download", "net.session", "registry.connection"},
