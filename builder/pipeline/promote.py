@@ -49,7 +49,10 @@ def parse_source(text: str, job: Job) -> tuple[Source, Destination]:
     release's own, and the others, where there are any, are the new ones. Without --hub it stays at its hub.
     """
     head, slash, last = text.strip().rpartition("/")
-    name, colon, own = last.partition(":") if slash else (last, "", "")
+    name, colon, own = last.rpartition(":")
+    if not colon or (not slash and own.isdigit()):
+        # What stands behind a bare host is its port.
+        name, colon, own = last, "", ""
     hub = Hub.parse(f"{head}{slash}{name}")
     tags = job.request.tags
     if not colon and not tags:

@@ -121,5 +121,7 @@ def test_two_releases_one_rollback_and_a_promotion(site: Site, source: Path, tmp
     assert promoted.report()["traffic"]["bytes_sent"] == 0
     assert site.index(production, "istioctl", "prod-distroless") == first["istioctl-distroless"]
     assert requests.get(site.url(production, "pilot", f"manifests/{signature}"), headers={"Accept": MANIFEST}, timeout=30).ok
-    checked = site.run("reader", "verify", "--hub", production, "--istio", "1.29.0", "--tag", "prod", *IMAGES, "--compare-with", "none")
+    checked = site.run(
+        "reader", "verify", "--hub", production, "--istio", "1.29.0", "--tag", "prod", *IMAGES, "--compare-with", "none"
+    )
     assert checked.code == 0, checked.stdout + checked.stderr
