@@ -33,9 +33,10 @@ from builder.oci.executable import is_program_for
 from builder.oci.go_build_info import read_build_info
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
-from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
+from builder.oci.manifest import INDEX, MANIFEST, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
 from builder.plan.user import User
+from builder.publish.history import HISTORY_ANNOTATION, UnreadableHistory, decode_history
 from builder.publish.journal import Journal
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
 from builder.recipe.schema import ReleaseRecipe, read_image
@@ -235,6 +236,15 @@ class TestJson:
             journal = Journal(Path(directory), [Hub.parse("r.test/x").repository("a")])
             journal._path("r.test/x").write_bytes(content)
             survives(journal.unfinished)
+
+    @few
+    @given(BYTES | documents({"version": 1, "releases": [{"id": "a", "images": [{"image": "a", "digest": "x", "tags": ["1"]}]}]}))
+    def test_a_history(self, content: bytes) -> None:
+        index = {"manifests": [], "annotations": {HISTORY_ANNOTATION: content.decode(errors="replace")}}
+        manifest = Manifest(media_type=INDEX, content=json.dumps(index).encode())
+        for found in (manifest, Manifest(media_type=INDEX, content=content)):
+            with contextlib.suppress(UnreadableHistory):
+                decode_history(found)
 
     @few
     @given(BYTES | documents({"auths": {"r.test": {"auth": "YTpi"}}, "credHelpers": {"x": "y"}, "credsStore": ""}))
