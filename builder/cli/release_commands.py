@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting
-from builder.cli.result import has_istioctl, print_report, released
+from builder.cli.result import print_report, released
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
 from builder.errors import RequestError
@@ -115,7 +115,7 @@ def promote(context: click.Context, /, source: str, replace: bool, **options: An
     with open_adapters(job, options["progress"]) as adapters:
         report = promote_release(job, where, destination, adapters, started, replace=replace)
     with released():
-        print_report(context, report, installable=has_istioctl(report))
+        print_report(context, report, installable=False)
 
 
 def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True) -> "Job":

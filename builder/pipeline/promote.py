@@ -75,6 +75,11 @@ def promote_release(
     release = Release(version=version, hub=hub, publications=publications)
     context = adapters.publish_context(replace=replace, by=f"promote {source}")
     states = {entry.key: "promoted" for entry in publications}
+    if any(entry.key.startswith("istioctl-") for entry in publications):
+        adapters.progress.warn(
+            "programs keep the hub and the tag that they were built for, so an istioctl has to be told: "
+            f"istioctl install --set hub={hub} --set tag={destination.tags[0]}"
+        )
     return publish_release(release, states, context, started, beside=lambda: _copy_referrers(publications, adapters))
 
 
