@@ -52,7 +52,7 @@ def image_names(job: Job) -> tuple[tuple[str, ...], bool]:
 def read_timeline(hubs: Sequence[Hub], names: Sequence[str], adapters: Adapters, *, only: bool) -> Timeline:
     """What these hubs remember of these images, and, unless `only` they are meant, of those that were released with them.
 
-    Raises RegistryError where nothing can be read.
+    Raises AccessDenied where none of it may be read.
     """
     reader = _HistoryReader(adapters)
     with adapters.progress.task("history", ", ".join(map(str, hubs))) as task:
@@ -65,7 +65,7 @@ def read_timeline(hubs: Sequence[Hub], names: Sequence[str], adapters: Adapters,
                 break
             asked |= beside
             reader.read(beside)
-        if reader.denied and not reader.found:
+        if asked and len(reader.denied) == len(asked):
             raise reader.denied[0]
         timeline = join_histories(reader.found, reader.notes, frozenset(names) if only else frozenset())
         task.outcome = f"{len(timeline.releases)} releases"

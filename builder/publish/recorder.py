@@ -27,6 +27,8 @@ _PARALLEL = 6
 _TRIES = 3
 # What a registry says of an index that lists what is not there.
 _REFUSED_AS_MALFORMED = (400, 404)
+# Of the client errors, those that are about the moment, and not about what was asked for.
+_PASSING = (408, 425, 429)
 
 
 class HistoryStore(ImageReader, TagStore, Protocol):
@@ -66,7 +68,7 @@ def record_release(
 
 
 def _tell(failures: Sequence[tuple[Repository, Exception]], progress: Progress) -> None:
-    refused = [(where, error) for where, error in failures if isinstance(error, RegistryError) and 400 <= error.status < 500]
+    refused = [(where, error) for where, error in failures if isinstance(error, RegistryError) and _is_refusal(error)]
     for registry in dict.fromkeys(where.registry for where, _ in refused):
         first = next(error for where, error in refused if where.registry == registry)
         progress.note(f"{registry} does not take the history of releases, so `rollback` will not know this one: {first}")
@@ -74,6 +76,10 @@ def _tell(failures: Sequence[tuple[Repository, Exception]], progress: Progress) 
         if (where, error) not in refused:
             left = "; it is left as it is" if isinstance(error, UnreadableHistory) else ""
             progress.warn(f"the release is at the hub, but {where}:{HISTORY_TAG} does not say so: {error}{left}.")
+
+
+def _is_refusal(error: RegistryError) -> bool:
+    return 400 <= error.status < 500 and error.status not in _PASSING
 
 
 def _record(moved: Moved, happening: Happening, found_id: str, registry: HistoryStore) -> tuple[Repository, Exception] | None:

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from builder.config.settings import Given, Job, make_job
-from builder.errors import BuilderError, Interrupted, NotReadBack, PlatformLoss, RegistryError, RequestError, VerifyError
+from builder.errors import (
+    AccessDenied,
+    BuilderError,
+    Interrupted,
+    NotReadBack,
+    PlatformLoss,
+    RegistryError,
+    RequestError,
+    VerifyError,
+)
 from builder.oci.reference import HISTORY_TAG, Digest, Hub, Platform
 from builder.pipeline.history import image_names, plan_rollback, read_past, read_timeline, roll_back
 from builder.pipeline.promote import parse_source, promote_release
@@ -180,6 +189,13 @@ class TestHistory:
                 made, dict.fromkeys(("istioctl", "pilot", "proxyv2"), "built"), adapters.publish_context(replace=False), 0.0
             )
         assert site.tags() == release.wanted()
+
+    def test_what_is_refused_is_taken_for_not_there_unless_all_is(self, site: Site) -> None:
+        adapters = site.adapters()
+        adapters.view.fail_on = lambda operation, key: AccessDenied("denied", status=401) if "istio/pilot:" in key else None
+        assert read_timeline((HUB,), ("pilot", "istioctl"), adapters, only=False).releases == ()
+        with pytest.raises(AccessDenied):
+            read_timeline((HUB,), ("pilot",), adapters, only=False)
 
 
 class TestRollback:
