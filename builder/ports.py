@@ -134,7 +134,14 @@ class TagStore(Protocol):
         """Remove a tag, not what it points to. False where the registry cannot do that."""
 
 
-class Registry(BlobFinder, RegistryWriter, TagStore, Protocol):
+class ReferrerFinder(Protocol):
+    """Knows what refers to a manifest, as signatures do."""
+
+    def find_referrers(self, repository: Repository, digest: Digest) -> tuple[Descriptor, ...] | None:
+        """The manifests whose subject it is; None where the registry cannot tell."""
+
+
+class Registry(BlobFinder, RegistryWriter, TagStore, ReferrerFinder, Protocol):
     """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 

@@ -18,13 +18,15 @@ from builder.cli.options import (
     how,
     only_shard,
     output,
+    read_job,
     setting,
     source,
     what,
     where,
 )
 from builder.cli.push_command import push
-from builder.cli.run_end import print_report, read_job
+from builder.cli.release_commands import history, promote, rollback
+from builder.cli.result import print_report
 from builder.cli.session import open_adapters, waiting
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
@@ -176,7 +178,8 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
         click.echo(f"\n{book.note(release)}", err=True)
 
 
-cli.add_command(verify)
+for command in (verify, history, rollback, promote):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -10,7 +10,7 @@ from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, W
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
-    from builder.config.settings import Given
+    from builder.config.settings import Given, Job
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -147,3 +147,11 @@ def is_flag(context: click.Context, name: str) -> bool:
 def _is_given(context: click.Context, name: str) -> bool:
     sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     return name in context.params and context.get_parameter_source(name) in sources
+
+
+def read_job(context: click.Context) -> "Job":
+    """What stands on the command line, in the environment and in the project file, as one job."""
+    from builder.config.project_file import find_project
+    from builder.config.settings import make_job
+
+    return make_job(collect_given(context), find_project(context.params["project_file"] or ""))

@@ -2,18 +2,16 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import collect_given, how, is_flag, no_source, output, tags, what, where, words
-from builder.cli.run_end import has_istioctl, print_report, read_job
+from builder.cli.options import collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
+from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
 from builder.config.options import OPTIONS
-from builder.errors import NotReadBack, RequestError
+from builder.errors import RequestError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
@@ -57,7 +55,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
-    with _released():
+    with released():
         print_report(context, report, installable=has_istioctl(report))
 
 
@@ -94,7 +92,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
             )
         states = {publication.key: "given" for publication in release.publications}
         report = publish_release(release, states, adapters.publish_context(_permissions(context, job)), started)
-    with _released():
+    with released():
         print_report(context, report, installable=has_istioctl(report))
 
 
@@ -103,17 +101,3 @@ def _permissions(context: click.Context, job: "Job") -> "Permissions":
 
     replace, merge = context.params["replace"], context.params["merge_platforms"]
     return Permissions(replace=replace, merge_platforms=merge, no_clobber=job.no_clobber, immutable=job.immutable)
-
-
-@contextmanager
-def _released() -> Iterator[None]:
-    """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
-    told = "the release is at the hub, all tags are at it and were read back"
-    try:
-        yield
-    except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        raise NotReadBack(f"interrupted while the report was printed; {told}") from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise NotReadBack(f"the report could not be printed ({error.strerror}); {told}") from error

@@ -18,6 +18,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 # Where a run that moves tags says so, in each repository: see builder.publish.hub_record.
 RECORD_TAG = "istio-build-run"
+# What is written down of a repository's releases: see builder.publish.history.
+HISTORY_TAG = "istio-build-history"
+RESERVED_TAGS = (HISTORY_TAG, RECORD_TAG)
 
 SUPPORTED_PLATFORMS = ("linux/amd64", "linux/arm64")
 
@@ -188,6 +191,11 @@ def is_registry_host(text: str) -> bool:
     return looks_like_host and bool(_DOMAIN.fullmatch(text) or _IPV6_DOMAIN.fullmatch(text))
 
 
+def is_tag(text: str) -> bool:
+    """Whether it could be a tag."""
+    return bool(_TAG.fullmatch(text))
+
+
 def parse_tag(text: str) -> str:
     """Check a tag that images are to have, and return it. Raises RequestError."""
     if not _TAG.fullmatch(text):
@@ -195,10 +203,10 @@ def parse_tag(text: str) -> str:
             f"tag {text!r} is malformed",
             hint="A tag has up to 128 letters, digits, '_', '.' and '-', and starts with a letter, digit or '_'.",
         )
-    if text == RECORD_TAG:
+    if text in RESERVED_TAGS:
         raise RequestError(
             f"the tag {text!r} is reserved",
-            hint="In it a run notes, in each repository, which tags it moves. Choose another.",
+            hint="In it istio-build notes, in each repository, what it did there. Choose another.",
         )
     return text
 

@@ -96,6 +96,11 @@ class OfflineRegistry:
         self._check(repository, f"whether {repository} has {digest}")
         return self._registry.has_manifest(repository, digest)
 
+    def find_referrers(self, repository: Repository, digest: Digest) -> tuple[Descriptor, ...] | None:
+        """See `ports.ReferrerFinder.find_referrers`."""
+        self._check(repository, f"what refers to {digest} in {repository}")
+        return self._registry.find_referrers(repository, digest)
+
     def check_push(self, repository: Repository) -> None:
         """See `ports.RegistryWriter.check_push`."""
         self._check(repository, f"the hub {repository}")

@@ -18,7 +18,7 @@ class PlatformReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport:
     """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
-    (`unchanged`) or was `given` it."""
+    (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it."""
 
     key: str
     references: tuple[ImageReference, ...]

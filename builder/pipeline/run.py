@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,18 +17,21 @@ from builder.errors import BuilderError, Interrupted, NotReadBack, VerifyError
 from builder.images.one_look import OneLook
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
-from builder.oci.manifest import Descriptor, ImageConfig
+from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import ImageReference, Repository
 from builder.pipeline.preflight import TagGuard, check_output
-from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.pipeline.report import Report
+from builder.pipeline.reporting import report_layout, report_pulled
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
 from builder.publish.guards import CAREFUL, Permissions
+from builder.publish.history import Happening
 from builder.publish.journal import Journal
 from builder.publish.lease import HubLease, LeaseTimes
 from builder.publish.publication import Publication, Release, Traffic
 from builder.publish.published import find_mirrored, find_published
+from builder.publish.recorder import record_release
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover, before_tags
@@ -42,7 +46,7 @@ class PublishContext:
     """What publishing needs of the world; `rollback_tags` go on working after an interruption.
 
     `cancellation` is of the tasks that the registry is for. `permissions` is what may be done to tags that are there; `cache`
-    has downloads by their sha256.
+    has downloads by their sha256. `happening` is what the hubs' histories tell of the run, None where they are not to.
     """
 
     registry: Registry
@@ -53,6 +57,7 @@ class PublishContext:
     permissions: Permissions = CAREFUL
     cache: Path = Path()
     lease_times: LeaseTimes = field(default_factory=LeaseTimes)
+    happening: Happening | None = None
 
     @property
     def guard(self) -> TagGuard:
@@ -99,15 +104,24 @@ def _incomplete(error: BuilderError) -> BuilderError:
     return error
 
 
-def publish_release(release: Release, states: Mapping[str, str], context: PublishContext, started: float) -> Report:
+def publish_release(
+    release: Release,
+    states: Mapping[str, str],
+    context: PublishContext,
+    started: float,
+    *,
+    beside: Callable[[], None] = lambda: None,
+) -> Report:
     """Publish images that are built and checked: send their content, read it back, move the tags, look at those.
 
-    `states` says of each image, by its key, what the report is to say.
+    `states` says of each image, by its key, what the report is to say. `beside` sends what belongs to them, when they are
+    there and no tag has moved yet.
     """
     with before_tags():
         release = context.guard.check_release(release)
         with _uploads(context) as uploads:
             traffic = uploads.publish(release.publications)
+        beside()
         pulled = _read_back(release, context)
     return _move_tags(release, states, context, started, traffic, pulled)
 
@@ -134,6 +148,7 @@ def _move_tags(
 ) -> Report:
     """The last step, once all content is there and was seen to be whole."""
     publications, progress = release.publications, context.progress
+    before: dict[ImageReference, Manifest | None] = {}
     moved = TagMover(
         images=context.registry,
         tags=context.registry,
@@ -145,10 +160,12 @@ def _move_tags(
         permissions=context.permissions,
         source_tag=release.source_tag,
         seen={image.reference: image.index for image in pulled if image.reference.digest is None},
+        on_moved=before.update,
     ).move(publications)
     if moved:
         _read_tags_back(release, context)
-    images = tuple(_report_pulled(entry, pulled, states[entry.key]) for entry in publications)
+        _record(release, before, context)
+    images = tuple(report_pulled(entry, pulled, states[entry.key]) for entry in publications)
     return Report(
         version=release.version,
         builder_version=__version__,
@@ -181,6 +198,19 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
 
 
+def _record(release: Release, before: Mapping[ImageReference, Manifest | None], context: PublishContext) -> None:
+    if context.happening is None:
+        return
+    happening = replace(context.happening, time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    try:
+        record_release(release.publications, before, happening, context.registry, context.progress)
+    except Interrupted as error:
+        raise NotReadBack(
+            f"interrupted when all {len(release.references)} tags were at this release, and before the history said so",
+            hint="The release is whole. The next one will note in the history what it finds at the tags.",
+        ) from error
+
+
 def _journal(context: PublishContext, references: Sequence[ImageReference]) -> Journal:
     return Journal(context.journals, [reference.repository for reference in references])
 
@@ -203,7 +233,7 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
         build_context.progress.warn(
             f"{layouts} also holds {', '.join(others)} of another build, so `push --from` will refuse it: move them elsewhere."
         )
-    images = tuple(_report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
+    images = tuple(report_layout(image, built[image.key], _state_of(plan, image.key)) for image in plan.everything)
     return Report(
         version=plan.version,
         builder_version=__version__,
@@ -289,42 +319,3 @@ def _made_from(image: ImagePlan | MirrorPlan) -> tuple[Repository, ...]:
     if isinstance(image, MirrorPlan):
         return (image.source.repository,)
     return (image.base.reference.repository,) if image.base else ()
-
-
-def _report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:
-    image = next(image for image in pulled if image.index and image.index.digest == entry.index.digest)
-    platforms = tuple(
-        PlatformReport(platform=platform.platform, digest=platform.manifest.digest, size=platform.size)
-        for platform in image.platforms
-    )
-    return ImageReport(
-        key=entry.key,
-        references=entry.references,
-        digest=entry.index.digest,
-        platforms=platforms,
-        state=state,
-        layout=str(entry.content.layout.root) if isinstance(entry.content, LayoutContent) else "",
-    )
-
-
-def _report_layout(image: ImagePlan | MirrorPlan, layout: Layout, state: str) -> ImageReport:
-    index = layout.index()
-    return ImageReport(
-        key=image.key,
-        references=image.references,
-        digest=index.digest,
-        platforms=layout_platforms(layout),
-        state=state,
-        layout=str(layout.root),
-    )
-
-
-def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:
-    """The platforms of a layout with their sizes."""
-    reports = []
-    for child in (child for child in layout.index().children() if child.is_runnable):
-        manifest = layout.manifest(child)
-        config = ImageConfig.parse(layout.read(manifest.config()))
-        size = sum(layer.size for layer in manifest.layers())
-        reports.append(PlatformReport(platform=config.platform, digest=child.digest, size=size))
-    return tuple(reports)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from builder.config.settings import Job
 from builder.errors import RequestError
-from builder.oci.reference import Hub, ImageReference, Platform
+from builder.oci.reference import RESERVED_TAGS, Hub, ImageReference, Platform
 from builder.pipeline.start_programs import DockerStarter, ExtractedStarter
 from builder.pipeline.wiring import Adapters
 from builder.recipe.istio_release import IstioRelease
@@ -44,17 +44,23 @@ class VerifyPlan:
 def plan_verification(job: Job, request: VerifyRequest) -> VerifyPlan:
     """Which references are meant, and what they must be. Touches no registry. Raises RequestError and RecipeError."""
     parsed = tuple(ImageReference.parse(text) for text in request.references)
-    wanted = [Wanted(reference=reference, platforms=job.request.platforms) for reference in parsed]
+    # What a listing of a repository's tags has besides its images.
+    notes = [
+        f"{reference} is no image: istio-build notes there what it did" for reference in parsed if reference.tag in RESERVED_TAGS
+    ]
+    wanted = [
+        Wanted(reference=reference, platforms=job.request.platforms) for reference in parsed if reference.tag not in RESERVED_TAGS
+    ]
     if not job.request.hubs and not wanted:
         raise RequestError("nothing to verify", hint="Name images, or a hub and a release: --hub docker.io/me --istio 1.29.0.")
     if not job.request.hubs:
-        return VerifyPlan(wanted=tuple(wanted), release="", notes=())
+        return VerifyPlan(wanted=tuple(wanted), release="", notes=tuple(notes))
     release = _release(job)
     book = load_recipes(job.recipes, build_bases=job.request.build_bases).at(release)
     tags = job.request.tags or (str(release),)
     selection = Selection(images=job.request.images, variants=job.request.variants, tags=tags)
     expected, unknown = expect_release(book, selection)
-    notes = [f"{image}: its tags depend on Istio's source; name them to have them verified" for image in unknown]
+    notes += [f"{image}: its tags depend on Istio's source; name them to have them verified" for image in unknown]
     chosen = any(setting.name == "platform" and setting.origin != "default" for setting in job.settings)
     notes += [
         f"{image.image} is not looked for on {', '.join(map(str, image.lacks))}: nobody publishes all of it for Istio {release}"

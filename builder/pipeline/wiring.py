@@ -1,10 +1,13 @@
 """Puts the adapters together: the one place that knows which program and which library fulfils which port."""
 
+import platform
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from builder import __version__
 from builder.build.context import BuildContext
 from builder.build.prefetch import Prefetch
 from builder.engine.buildx import Buildx
@@ -37,6 +40,7 @@ from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
 from builder.ports import Compiler, Downloader, Engine, GoToolchains, PackageFinder, Registry
 from builder.publish.guards import Permissions
+from builder.publish.history import Happening
 from builder.recipe.book import RecipeBook
 from builder.recipe.template import render_dockerfile
 from builder.registry.client import HttpRegistry
@@ -241,8 +245,11 @@ class Adapters:
             cancellation=self.cancellation,
         )
 
-    def publish_context(self, permissions: Permissions) -> PublishContext:
-        """All that publishing needs of the world. `permissions` is what may be done to tags that are there."""
+    def publish_context(self, permissions: Permissions, *, by: str = "push", back_to: str = "") -> PublishContext:
+        """All that publishing needs of the world. `permissions` is what may be done to tags that are there.
+
+        `by` and `back_to` are what the hubs' histories tell of it (see `Happening`).
+        """
         return PublishContext(
             registry=self.registry,
             rollback_tags=self._make_rollback_registry(),
@@ -251,6 +258,13 @@ class Adapters:
             cancellation=self.cancellation,
             permissions=permissions,
             cache=self.workspace.downloads,
+            happening=Happening(
+                release=uuid.uuid4().hex,
+                by=by,
+                host=platform.node(),
+                builder=__version__,
+                back_to=back_to,
+            ),
         )
 
     def _make_rollback_registry(self) -> HttpRegistry:

@@ -41,6 +41,11 @@ def is_tag_of(tag: str, plain: str, key: str) -> bool:
     return bool(plain) and tag.startswith(plain) and (not suffix or (suffix.startswith("-") and key.endswith(suffix)))
 
 
+def is_of_tag(tag: str, plain: str, variants: Collection[str]) -> bool:
+    """Whether a tag is that plain one, a variant behind it or not."""
+    return plain in (tag, plain_tag(tag, variants))
+
+
 def check_references(images: Sequence[Tagged]) -> None:
     """With the tags `1` and `1-distroless`, the plain tag of one variant would be the other variant's own."""
     owners: dict[ImageReference, str] = {}

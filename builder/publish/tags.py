@@ -38,7 +38,7 @@ class TagMover:
     `rollback_tags` are the same tags through what goes on working when the run has been interrupted; `images` is asked
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. The process must not be ended in
     `protected`. `permissions` is what may be done to tags that are there, `source_tag` the tag of the commit that is pushed
-    (see builder.publish.guards), `seen` where tags were a moment ago.
+    (see builder.publish.guards), `seen` where tags were a moment ago. `on_moved` is told where each was.
     """
 
     images: ImageReader
@@ -51,6 +51,7 @@ class TagMover:
     permissions: Permissions = CAREFUL
     source_tag: str = ""
     seen: Mapping[ImageReference, Manifest | None] = field(default_factory=lambda: MappingProxyType({}))
+    on_moved: Callable[[Mapping[ImageReference, Manifest | None]], None] = lambda before: None
 
     def move(self, publications: Sequence[Publication]) -> int:
         """Have every tag point at its image; gives how many had to be moved.
@@ -75,6 +76,7 @@ class TagMover:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
                     self._move_all(moves, wanted, found, resumed | plan, resumed)
+                self.on_moved({ref: resumed[ref].before if ref in resumed else found[ref] for ref in wanted})
             self._finish_journal()
             task.outcome = f"{len(moves)} moved" if moves else "all in place"
         return len(moves)
@@ -198,8 +200,7 @@ class TagMover:
         """Whether all tags are where we want them nevertheless: another run may have finished the same release."""
         try:
             found = read_tags(tuple(wanted), self.rollback_tags)
-        except Exception:
-            # Whatever it is, what this run has moved has to be put back.
+        except Exception:  # Whatever it is, what this run has moved has to be put back.
             return False
         return all(_points_at(found[reference], index.digest) for reference, index in wanted.items())
 
@@ -229,9 +230,8 @@ class TagMover:
                 f"moving tags failed: {_message(error)}\nnot every tag could be put back:\n" + "\n".join(stuck) + _left(others),
                 hint="Run the same command again: it moves the tags that are left, or puts these back if it fails.",
             )
-        if pending:
-            unsure = f"\nthe last request, for {pending}, got no answer and may still arrive: the next run looks at it again"
-        else:
+        unsure = f"\nthe last request, for {pending}, got no answer and may still arrive: the next run looks at it again"
+        if not pending:
             unsure = ""
             self._finish_journal()
         where = "every tag that this run had moved is back" if others else "every tag is where it was before"

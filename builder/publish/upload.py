@@ -74,7 +74,10 @@ class Uploads:
         return self._traffic()
 
     def _traffic(self) -> Traffic:
-        outcomes = [(future.result(), blob.size) for (_, blob), future in self._blobs.items()]
+        with self._lock:
+            # What was sent ahead of an image that failed may still be on its way, and more of it come.
+            sent = tuple(self._blobs.items())
+        outcomes = [(future.result(), blob.size) for (_, blob), future in sent]
         return Traffic(
             uploaded=sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.UPLOADED),
             mounted=sum(1 for outcome, _ in outcomes if outcome is UploadOutcome.MOUNTED),

@@ -7,13 +7,14 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from builder.errors import RegistryError
 from builder.net.failure import DOCKER_CERTIFICATES
 from builder.net.partial_file import PartialFile, file_sha256
 from builder.net.session import Waiting
-from builder.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Descriptor, FoundBlob, Manifest
+from builder.oci.manifest import INDEX, INDEX_TYPES, MANIFEST_TYPES, Descriptor, FoundBlob, Manifest
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
@@ -22,7 +23,7 @@ from builder.registry.blob_push import BlobPush, find_blob
 from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
 from builder.registry.connection import Call, RegistryConnection
 from builder.registry.connections import RegistryConnections
-from builder.registry.response import Answer, media_type_of
+from builder.registry.response import Answer, media_type_of, next_page
 from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy
 
@@ -30,6 +31,8 @@ _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 # The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
 _LARGEST_DOCUMENT = 16 * 1024 * 1024
 _SHORTEST_ANSWER = 64 * 1024
+# Of a list; an image has a handful of referrers, and a page some hundred.
+_MOST_PAGES = 50
 
 
 class HttpRegistry:
@@ -96,6 +99,32 @@ class HttpRegistry:
         if answer.status == 200:
             check_manifest(call.act, reference.digest, answer)
         return answer
+
+    def find_referrers(self, repository: Repository, digest: Digest) -> tuple[Descriptor, ...] | None:
+        """The manifests whose subject it is, None where the registry cannot tell.
+
+        Distribution-spec v1.1, "Listing Referrers"; builder.publish.referrers says what to do where it cannot.
+        """
+        found: list[Descriptor] = []
+        url = f"{repository.path}/referrers/{digest}"
+        for _ in range(_MOST_PAGES):
+            call = Call(
+                act=f"list what refers to {repository.at(digest)}",
+                method="GET",
+                url=url,
+                scopes=pull_scope(repository),
+                headers={"Accept": INDEX},
+                limit=_LARGEST_DOCUMENT,
+            )
+            # Registries of before there was this list say so in various ways.
+            answer = self._retry.run(partial(self._connections.send, repository, call, accept=(200, 400, 404, 405, 501)))
+            if answer.status != 200 or media_type_of(answer) != INDEX:
+                return None
+            found += Manifest(media_type=INDEX, content=answer.content).children()
+            url = next_page(answer)
+            if not url:
+                break
+        return tuple(dict.fromkeys(found))
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """See `ports.ImageReader.get_blob`. Raises RegistryError for one of another size than its descriptor says."""

@@ -4,6 +4,7 @@ Sources: OCI distribution-spec v1.1 section "Error Codes"; the statuses that pro
 """
 
 import re
+import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -169,6 +170,12 @@ def _readable(content: bytes) -> str:
     title, closing, _ = behind.partition("</title>")
     # Tags are closed by the next `>`; one that is not closed is text, and need not be looked at more than once.
     return title if opening and closing else re.sub(r"<[^<>]*>", " ", text)
+
+
+def next_page(answer: Answer) -> str:
+    """The address of a list's next page, "" where this is the last (RFC 8288; distribution-spec, "Listing Referrers")."""
+    found = re.search(r'<([^<>]*)>\s*;\s*rel="?next"?', answer.headers.get("Link", ""))
+    return urllib.parse.urljoin(answer.url, found[1]) if found else ""
 
 
 def media_type_of(answer: Answer) -> str:

@@ -18,7 +18,7 @@ import requests
 from builder.engine.docker import DockerEngine
 from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX
-from builder.oci.reference import RECORD_TAG, ImageReference, Platform
+from builder.oci.reference import HISTORY_TAG, RECORD_TAG, ImageReference, Platform
 from builder.registry.client import HttpRegistry
 from builder.runtime.retry import RetryPolicy
 from tests import ROOT
@@ -150,7 +150,7 @@ def run_image(site: Site, runs_arm64: bool) -> Callable[..., str]:
 class TestWhatIsAtTheHub:
     def test_variants_are_tagged_as_istio_does(self, pushed: Ended, site: Site) -> None:
         for image in IMAGES:
-            assert site.tags(f"main/{image}") == [VERSION, f"{VERSION}-debug", f"{VERSION}-distroless"]
+            assert site.tags(f"main/{image}") == [VERSION, f"{VERSION}-debug", f"{VERSION}-distroless", HISTORY_TAG]
 
     def test_stdout_has_the_references_and_nothing_else(self, pushed: Ended, site: Site) -> None:
         ended = istio_build("push", *site.settings("main"), env={"ISTIO_BUILD_CACHE": str(site.cache)})
@@ -312,7 +312,7 @@ class TestChoices:
         assert ended.code == 0, ended.stderr
         commit = _git(dirty, "rev-parse", "HEAD")
         tag = f"1.29-dev-{commit[:10]}-dirty"
-        assert site.tags("dirty/pilot") == [tag, f"{tag}-debug"]
+        assert site.tags("dirty/pilot") == [tag, f"{tag}-debug", HISTORY_TAG]
         version = json.loads(run_image(f"dirty/pilot:{tag}", AMD64, "version", "-o", "json"))["clientVersion"]
         assert (version["revision"], version["status"]) == (f"{commit}-dirty", "Modified")
         assert "not committed" in ended.stderr
@@ -329,7 +329,7 @@ class TestChoices:
             *("--image", "istioctl", "--variant", "debug"),
         )
         assert ended.code == 0, ended.stderr
-        wanted = ["1.29", "1.29-debug", "1.29.0-corp.1", "1.29.0-corp.1-debug"]
+        wanted = ["1.29", "1.29-debug", "1.29.0-corp.1", "1.29.0-corp.1-debug", HISTORY_TAG]
         assert site.tags("several/istioctl") == site.tags("other/istioctl") == wanted
 
     def test_zstd_layers(self, site: Site, run_image: Callable[..., str]) -> None:
@@ -374,10 +374,10 @@ class TestChoices:
         main = dirty / "pilot/cmd/pilot-discovery/main.go"
         main.write_text(main.read_text() + "\n// changed\n")
         for refused, code in (
-            (site.push(*image, source=dirty), 24),
-            (site.push(*image, "--debug"), 24),
-            (site.push(*image, "--no-clobber", "--replace", source=dirty), 25),
-            (site.push(*image, "--immutable", "1.*", "--replace", source=dirty), 25),
+            (site.push(*image, source=dirty), 26),
+            (site.push(*image, "--debug"), 26),
+            (site.push(*image, "--no-clobber", "--replace", source=dirty), 27),
+            (site.push(*image, "--immutable", "1.*", "--replace", source=dirty), 27),
         ):
             assert refused.code == code, refused.stderr
             assert f"taken/pilot:{VERSION} is " in refused.stderr
@@ -423,7 +423,7 @@ class TestLayouts:
             env={"ISTIO_BUILD_CACHE": str(site.cache)},
         )
         assert ended.digests() == pushed.digests()
-        assert site.tags("gap/proxyv2") == ["7", "7-debug", "7-distroless"]
+        assert site.tags("gap/proxyv2") == ["7", "7-debug", "7-distroless", HISTORY_TAG]
         assert f"stamped for {site.hub('main')}" in ended.stderr
 
     def test_a_damaged_layout_is_refused(self, built: Path, site: Site, tmp_path: Path) -> None:

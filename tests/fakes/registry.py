@@ -23,7 +23,7 @@ class FakeRegistry:
     `refuses_records` is the status with which records of runs are refused, 0 where they are taken.
     """
 
-    def __init__(self, *, can_delete_tags: bool = True, refuses_records: int = 0) -> None:
+    def __init__(self, *, can_delete_tags: bool = True, refuses_records: int = 0, lists_referrers: bool = True) -> None:
         self.manifests: defaultdict[Repository, dict[str, Manifest]] = defaultdict(dict)
         self.blobs: defaultdict[Repository, dict[Digest, bytes]] = defaultdict(dict)
         self.log: list[tuple[str, str]] = []
@@ -31,6 +31,7 @@ class FakeRegistry:
         self.fail_after: Callable[[str, str], Exception | None] = lambda operation, key: None
         self.can_delete_tags = can_delete_tags
         self.refuses_records = refuses_records
+        self.lists_referrers = lists_referrers
         self._lock = threading.RLock()
 
     def operations(self, name: str) -> list[str]:
@@ -49,6 +50,14 @@ class FakeRegistry:
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         with self._call("get_manifest", str(reference)):
             return self.manifests[reference.repository].get(reference.key)
+
+    def find_referrers(self, repository: Repository, digest: Digest) -> tuple[Descriptor, ...] | None:
+        with self._call("find_referrers", str(repository.at(digest))):
+            if not self.lists_referrers:
+                return None
+            stored = {manifest.digest: manifest for manifest in self.manifests[repository].values()}
+            subjects = {manifest: (manifest.json().get("subject") or {}).get("digest") for manifest in stored.values()}
+            return tuple(manifest.descriptor for manifest, subject in subjects.items() if subject == str(digest))
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         with self._call("get_blob", str(repository.at(descriptor.digest))):

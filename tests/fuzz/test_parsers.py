@@ -38,6 +38,7 @@ from builder.oci.manifest import INDEX as INDEX_TYPE
 from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
 from builder.plan.user import User
+from builder.publish.history import HISTORY_ANNOTATION, UnreadableHistory, decode_history
 from builder.publish.hub_record import ANNOTATION, RECORD_TYPE, _sum, read_record, record_reference
 from builder.publish.journal import Journal
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
@@ -266,6 +267,13 @@ class TestJson:
             document = {"artifactType": RECORD_TYPE, "manifests": [], "annotations": {ANNOTATION: summed}}
             manifest = Manifest(media_type=INDEX_TYPE, content=json.dumps(document).encode())
             survives(partial(read_record, reference, manifest))
+
+    @given(BYTES | documents({"version": 1, "releases": [{"id": "a", "images": [{"image": "a", "digest": "x", "tags": ["1"]}]}]}))
+    def test_a_history(self, content: bytes) -> None:
+        index = {"manifests": [], "annotations": {HISTORY_ANNOTATION: content.decode(errors="replace")}}
+        for text in (json.dumps(index).encode(), content):
+            with contextlib.suppress(UnreadableHistory):
+                decode_history(Manifest(media_type=MANIFEST, content=text))
 
     @few
     @given(BYTES | documents({"auths": {"r.test": {"auth": "YTpi"}}, "credHelpers": {"x": "y"}, "credsStore": ""}))

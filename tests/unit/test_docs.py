@@ -119,11 +119,12 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-def test_the_commands_of_the_page_on_shards_are_what_the_program_takes() -> None:
-    text = (ROOT / "docs" / "shards.md").read_text()
+@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7)])
+def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
+    text = (ROOT / "docs" / page).read_text()
     scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     calls = [words for script in scripts for words in commands_in(script)]
-    assert len(calls) == 7
+    assert len(calls) == count
     for name, *arguments in calls:
         cli.commands[name].make_context(name, arguments)
 

@@ -55,6 +55,7 @@ CALLS: dict[str, Callable[[Any, ImageReference, Path], object]] = {
     "put_tag": lambda registry, reference, path: registry.put_tag(reference, MANIFEST_OF_ONE),
     "find_blob": lambda registry, reference, path: registry.find_blob(reference.repository, Digest.of(CONTENT)),
     "has_manifest": lambda registry, reference, path: registry.has_manifest(reference.repository, MANIFEST_OF_ONE.digest),
+    "find_referrers": lambda registry, reference, path: registry.find_referrers(reference.repository, MANIFEST_OF_ONE.digest),
     "check_push": lambda registry, reference, path: registry.check_push(reference.repository),
     "delete_tag": lambda registry, reference, path: registry.delete_tag(reference),
 }

@@ -37,6 +37,12 @@ def test_bare_references_are_looked_at_as_they_are() -> None:
     assert {(wanted.expected, wanted.original, wanted.platforms) for wanted in plan.wanted} == {(None, None, (AMD64, ARM64))}
 
 
+def test_where_istio_build_notes_what_it_did_is_no_image() -> None:
+    plan = plan_verification(job(), VerifyRequest(references=("ghcr.io/me/pilot:1", "ghcr.io/me/pilot:istio-build-history")))
+    assert [str(wanted.reference) for wanted in plan.wanted] == ["ghcr.io/me/pilot:1"]
+    assert plan.notes == ("ghcr.io/me/pilot:istio-build-history is no image: istio-build notes there what it did",)
+
+
 def test_every_hub_is_held_against_the_release() -> None:
     words = {"hub": ("docker.io/me", "ghcr.io/me"), "istio": ("1.29.0",), "image": ("pilot",), "variant": ("distroless",)}
     assert references(VerifyRequest(), **words) == ["docker.io/me/pilot:1.29.0-distroless", "ghcr.io/me/pilot:1.29.0-distroless"]

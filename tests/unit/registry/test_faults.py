@@ -1,17 +1,18 @@
 """What the registry client does when registries, networks and proxies fail."""
 
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from builder.errors import AccessDenied, BuilderError, CheckError, Interrupted, RegistryError
 from builder.net.session import Waiting
-from builder.oci.manifest import INDEX, Descriptor, Manifest
+from builder.oci.manifest import INDEX, MANIFEST, Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import UploadOutcome
 from builder.registry.auth import Credential
@@ -587,3 +588,38 @@ def test_what_is_no_manifest_is_not_taken_for_one_where_no_digest_is_announced(b
     bench.tiny.manifests["istio/pilot:1.29"] = (INDEX, content)
     with pytest.raises(RegistryError, match="manifest sha256:"):
         bench.client.get_manifest(bench.repository.at("1.29"))
+
+
+class TestReferrers:
+    SUBJECT = Digest.of(b"subject")
+    OTHER = Descriptor(media_type=MANIFEST, digest=Digest.of(b"other"), size=5)
+
+    def page(self, *descriptors: Descriptor, link: str = "") -> Reply:
+        content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [each.to_json() for each in descriptors]})
+        return Reply(200, content.encode(), {"Content-Type": INDEX, **({"Link": link} if link else {})})
+
+    def test_all_pages_are_read(self, bench: Bench) -> None:
+        own = replace(bench.blob, media_type=MANIFEST)
+        link = f'</v2/istio/pilot/referrers/{self.SUBJECT}?last=1>; rel="next"'
+        bench.server.inject("GET", "/referrers/", self.page(own, link=link), Reply(503), self.page(self.OTHER))
+        assert bench.client.find_referrers(bench.repository, self.SUBJECT) == (own, self.OTHER)
+        asked = bench.server.requests("GET", "/referrers/")
+        assert [received.query.get("last", "") for received in asked] == ["", "1", "1"]
+
+    def test_pages_without_end_have_one(self, bench: Bench) -> None:
+        link = f'</v2/istio/pilot/referrers/{self.SUBJECT}>; rel="next"'
+        bench.server.inject("GET", "/referrers/", *[self.page(self.OTHER, link=link)] * 200)
+        assert bench.client.find_referrers(bench.repository, self.SUBJECT) == (self.OTHER,)
+        assert len(bench.server.requests("GET", "/referrers/")) == 50
+
+    @pytest.mark.parametrize(
+        "reply", [error_reply(404, "NOT_FOUND", "page not found"), Reply(400), Reply(405), Reply(200, b"<html>", {})]
+    )
+    def test_a_registry_of_before_there_was_such_a_list_has_none(self, bench: Bench, reply: Reply) -> None:
+        bench.server.inject("GET", "/referrers/", reply)
+        assert bench.client.find_referrers(bench.repository, self.SUBJECT) is None
+
+    def test_a_refusal_is_one(self, bench: Bench) -> None:
+        bench.server.inject("GET", "/referrers/", Reply(403))
+        with pytest.raises(AccessDenied, match="list what refers to"):
+            bench.client.find_referrers(bench.repository, self.SUBJECT)

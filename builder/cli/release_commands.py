@@ -1,0 +1,130 @@
+"""The commands for releases that are at a hub already: what it remembers of them, going back, and promoting."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting
+from builder.cli.result import print_report, released
+from builder.cli.session import open_adapters
+from builder.config.options import find_option
+from builder.errors import RequestError
+
+if TYPE_CHECKING:
+    from builder.config.settings import Job
+
+
+def _settings(**meanings: str) -> Callable[[Command], Command]:
+    more = (setting(find_option("recipes")), setting(find_option("insecure_registry")), project_file)
+    return all_of(
+        *(setting(dataclasses.replace(find_option(name), help=meaning)) for name, meaning in meanings.items()), *more, how
+    )
+
+
+_replace = click.option("--replace", is_flag=True, help="Let tags lose platforms that they have there and this release lacks.")
+_printed = click.option(
+    "--output-format",
+    type=click.Choice(["references", "json"]),
+    default="references",
+    help="What is printed on stdout at the end.",
+)
+
+
+@click.command()
+@_settings(
+    hub="A hub to ask, such as docker.io/me.",
+    image="An image or group (core, mesh, test, bases, all); by default all that recipes know, and what was released with them.",
+    tag="Only releases that set this tag.",
+)
+@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@click.pass_context
+def history(context: click.Context, /, output_format: str, **options: Any) -> None:  # noqa: ANN401 - click
+    """Show the releases that a hub remembers: when, by what, of which source, which digests, where its tags are now."""
+    from builder.cli.history_view import history_json, history_table
+    from builder.pipeline.history import image_names, read_past, read_timeline
+
+    job = _job(context, needs_tag=False)
+    with open_adapters(job, options["progress"]) as adapters:
+        names, only = image_names(job)
+        past = read_past(read_timeline(job.request.hubs, names, adapters, only=only), adapters)
+        for note in past.timeline.notes:
+            adapters.progress.warn(f"{note}.")
+    tags = job.request.tags
+    click.echo(json.dumps(history_json(past, tags), indent=2) if output_format == "json" else history_table(past, tags))
+
+
+@click.command()
+@_settings(
+    hub="The hub, such as docker.io/me.",
+    tag="The tag that goes back, with those that have a variant behind it.",
+    image="An image or group (core, mesh, test, bases, all); by default all that the release had.",
+)
+@click.option(
+    "--to", metavar="RELEASE", default="", help="A release's id, or the digest of one of its images; else the one before."
+)
+@click.option("--dry-run", is_flag=True, help="Show which tags would go where, and move none.")
+@_replace
+@_printed
+@click.pass_context
+def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
+    """Have tags point at the release before again, all of them or none. Builds and sends nothing."""
+    started = time.monotonic()
+    from builder.cli.history_view import rollback_json, rollback_table
+    from builder.pipeline.history import plan_rollback, roll_back
+
+    job = _job(context, needs_tag=True)
+    with open_adapters(job, options["progress"]) as adapters:
+        planned = plan_rollback(job, to, adapters)
+        if dry_run:
+            as_json = options["output_format"] == "json"
+            click.echo(json.dumps(rollback_json(planned.way), indent=2) if as_json else rollback_table(planned.way))
+            return
+        for line in rollback_table(planned.way).splitlines():
+            adapters.progress.note(line)
+        report = roll_back(planned, adapters, started, replace=replace)
+    with released():
+        print_report(context, report, installable=False)
+
+
+@click.command()
+@click.option(
+    "--from", "source", metavar="HUB[:TAG]", required=True, help="Where the release is; without TAG it has the first --tag."
+)
+@_settings(
+    hub="Where it goes; by default to another tag of its own hub. Its programs keep the hub that they were built for.",
+    tag="The tag that it gets; by default the one that it has.",
+    istio="Which release of Istio it is, where neither its tag nor the hub says so.",
+    image="An image or group (core, mesh, test, bases, all); by default all that the release has.",
+    variant="A variant: debug, distroless; all by default.",
+    platform="A platform that has to be there; linux/amd64 and linux/arm64 by default. All that there are go.",
+)
+@_replace
+@_printed
+@click.pass_context
+def promote(context: click.Context, /, source: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
+    """Verify a release at one hub as a puller does, and have it at other hubs or tags, the same to the digest."""
+    started = time.monotonic()
+    from builder.pipeline.promote import parse_source, promote_release
+
+    job = _job(context, needs_hub=False, needs_tag=False)
+    where, destination = parse_source(source, job)
+    with open_adapters(job, options["progress"]) as adapters:
+        report = promote_release(job, where, destination, adapters, started, replace=replace)
+    with released():
+        print_report(context, report, installable=False)
+
+
+def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True) -> "Job":
+    """Nothing is built, so no source is needed."""
+    from builder.config.project_file import find_project
+    from builder.config.settings import make_job
+
+    given, project = collect_given(context), find_project(context.params["project_file"] or "")
+    job = make_job(given if "istio" in given else {**given, **no_source()}, project, needs_hub=needs_hub)
+    if needs_tag and not job.request.tags:
+        raise RequestError("which tag is meant?", hint="Give it as --tag 1.29.0.")
+    return job
