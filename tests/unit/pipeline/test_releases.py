@@ -3,7 +3,9 @@
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,9 +24,10 @@ from builder.oci.reference import HISTORY_TAG, Digest, Hub, Platform
 from builder.pipeline.history import image_names, plan_rollback, read_past, read_timeline, roll_back
 from builder.pipeline.promote import parse_source, promote_release
 from builder.pipeline.report import Report
-from builder.pipeline.run import publish_release
+from builder.pipeline.run import PublishContext, publish_release
 from builder.pipeline.wiring import Adapters
 from builder.publish.guards import CAREFUL
+from builder.publish.lease import LeaseTimes
 from builder.publish.publication import Release as PublishedRelease
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message
@@ -45,6 +48,10 @@ class FakeAdapters(Adapters):
         self.view = _view(registry)
         super().__init__({"ISTIO_BUILD_CACHE": str(work / "cache")}, Cancellation(), self._observe)
         self.__dict__["registry"] = self.view
+
+    def publish_context(self, *arguments: Any, **named: Any) -> PublishContext:  # noqa: ANN401 - as those of the method
+        """Nobody else is at this registry, so there is nothing to wait for."""
+        return replace(super().publish_context(*arguments, **named), lease_times=LeaseTimes(settle=0.0, poll=0.01))
 
     def _make_rollback_registry(self) -> FakeRegistry:  # type: ignore[override]
         return _view(self._whole)
