@@ -74,10 +74,14 @@ def _everything_below_one_directory(tmp_path_factory: pytest.TempPathFactory) ->
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
-    if KEEP or not factory._basetemp:
+    if KEEP:
         return
-    shutil.rmtree(factory.getbasetemp(), onerror=make_writable)
-    left = sorted(str(path) for path in listing() - BEFORE - {factory.getbasetemp().parent} if OURS.match(path.name))
+    if factory._basetemp:
+        shutil.rmtree(factory.getbasetemp(), onerror=make_writable)
+    if hasattr(session.config, "workerinput"):
+        # Others are still at work; whoever has started them looks when all have ended.
+        return
+    left = sorted(str(path) for path in listing() - BEFORE if OURS.match(path.name) and not path.name.startswith("pytest-of-"))
     if REQUIRED and left:
         print(f"\nthe tests left behind: {', '.join(left)}", file=sys.stderr)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
