@@ -86,7 +86,7 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
         for line in rollback_table(planned.way).splitlines():
             adapters.progress.note(line)
         report = roll_back(planned, adapters, started, replace=replace)
-    with released():
+    with released(report):
         print_report(context, report, installable=False)
 
 
@@ -114,7 +114,7 @@ def promote(context: click.Context, /, source: str, replace: bool, **options: An
     where, destination = parse_source(source, job)
     with open_adapters(job, options["progress"]) as adapters:
         report = promote_release(job, where, destination, adapters, started, replace=replace)
-    with released():
+    with released(report):
         print_report(context, report, installable=False)
 
 
