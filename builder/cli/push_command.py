@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @tags
 @click.pass_context
 def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
-    """Build the images and push them: content first, then all tags, or none."""
+    """Build the images and push them: content first, then at each hub all tags, or none."""
     started = time.monotonic()
     if from_directories:
         _push_from(context, tuple(map(Path, from_directories)), started)
