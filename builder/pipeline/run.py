@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,18 +18,18 @@ from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import ImageReference, Repository
+from builder.pipeline.at_hubs import look_at_hubs
 from builder.pipeline.preflight import TagGuard, check_output
 from builder.pipeline.report import Report
 from builder.pipeline.reporting import report_layout, report_pulled
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
-from builder.ports import Registry, RegistryReader, TagStore
+from builder.ports import Registry, TagStore
 from builder.publish.content import LayoutContent
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.history import Happening
 from builder.publish.journal import Journal
 from builder.publish.lease import HubLease, LeaseTimes
 from builder.publish.publication import Publication, Release, Traffic
-from builder.publish.published import find_mirrored, find_published
 from builder.publish.recorder import record_release
 from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.shared_journal import SharedJournal
@@ -72,7 +71,15 @@ def push_plan(
     with before_tags():
         # A journal that cannot be read ends the run when the tags are to be moved: better now than after the compiler.
         _journal(publish_context, [reference for image in plan.everything for reference in image.references]).unfinished()
-        found = {} if rebuild else _find_published(plan.everything, publish_context)
+        at_hubs = look_at_hubs(
+            plan.everything,
+            publish_context.registry,
+            publish_context.progress,
+            merge=publish_context.permissions.merge_platforms,
+            rebuild=rebuild,
+        )
+        at_hubs.tell(publish_context.progress)
+        found = at_hubs.found
         kept = publish_context.guard.check_plan(plan, found)
         missing = [image for image in plan.images if image.key not in found]
         mirrors = [mirror for mirror in plan.mirrors if mirror.key not in found]
@@ -95,7 +102,7 @@ def push_plan(
         seen = () if built.layouts else tuple(image for images in found.values() for image in images)
         pulled = seen or _read_back(release, publish_context)
     states = dict.fromkeys(found, "unchanged") | {key: _state_of(plan, key) for key in built.layouts}
-    return _move_tags(release, states, publish_context, started, traffic, pulled)
+    return at_hubs.explain(_move_tags(release, states, publish_context, started, traffic, pulled))
 
 
 def _incomplete(error: BuilderError) -> BuilderError:
@@ -276,21 +283,6 @@ def _is_dirty(plan: Plan) -> bool:
 
 def _state_of(plan: Plan, key: str) -> str:
     return "mirrored" if any(mirror.key == key for mirror in plan.mirrors) else "built"
-
-
-def _find_published(images: Sequence[ImagePlan | MirrorPlan], context: PublishContext) -> dict[str, tuple[PulledImage, ...]]:
-    """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
-    title, merge = f"{len(images)} images at the hub", context.permissions.merge_platforms
-    with context.progress.task("look", title) as task, ThreadPoolExecutor(max_workers=8) as pool:
-        look = OneLook(context.registry)
-        found = dict(zip(images, pool.map(lambda image: _find(image, look, merge=merge), images), strict=True))
-        known = {image.key: pulled for image, pulled in found.items() if pulled}
-        task.outcome = f"{len(known)} unchanged"
-    return known
-
-
-def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader, *, merge: bool) -> tuple[PulledImage, ...]:
-    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry, merge=merge)
 
 
 def _publication(
