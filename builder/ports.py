@@ -206,7 +206,7 @@ class TreeState:
 
     `content` is the git tree id of all files as they are on disk, so that it changes with any edit. `tag` is the tag
     exactly at HEAD or ""; `description` is `git describe --tags --always`. `committed_at` is in seconds since 1970. `parts` are
-    the git ids of what lies directly in it, by name.
+    the git ids of what lies directly in it, by name, as far as the commit has that, too.
     """
 
     commit: str

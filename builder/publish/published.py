@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from builder.images.pull import PulledImage, pull
+from builder.oci.reference import ImageReference, Repository
 from builder.plan.model import ImagePlan, MirrorPlan
 from builder.ports import RegistryReader
 from builder.publish.reasons import Reason, explain, explain_difference, explain_mirror
@@ -29,9 +30,11 @@ def find_published(plan: ImagePlan, registry: RegistryReader, *, merge: bool = F
 
     With `merge` it may have more platforms than the plan.
     """
-    firsts = {reference.repository: reference for reference in reversed(plan.references)}.values()
+    firsts: dict[Repository, ImageReference] = {}
+    for reference in plan.references:
+        firsts.setdefault(reference.repository, reference)
     found: list[PulledImage] = []
-    for reference in firsts:
+    for reference in firsts.values():
         image = pull(reference, registry)
         if image.problems or not _is_made_of(image, plan, merge=merge):
             return Found(reasons=explain(plan, image, merge=merge))

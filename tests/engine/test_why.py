@@ -1,4 +1,4 @@
-"""Why proxyv2 is built anew at a real registry: said by `plan --against-hub` and by the push, on a machine that has never seen it."""
+"""Why proxyv2 is built anew at a real registry: said by a plan and by the push, each on a machine that has never seen it."""
 
 import json
 import shutil
@@ -66,10 +66,6 @@ class Site:
 @pytest.fixture
 def site(registry: str, bases: str, tmp_path: Path) -> Site:
     return Site(registry, bases, tmp_path)
-
-
-def told(reasons: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(reason["kind"], reason["what"]) for reason in reasons]
 
 
 def test_each_change_is_told_by_its_name(site: Site, source: Path, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ class TestDescribe:
         state = git.describe(tree)
         assert (state.dirty, state.modified) == (True, False)
         assert state.content != clean.content
+        # Parts are told to everybody, and what somebody calls a file of their own is not.
+        assert state.parts == clean.parts
 
     def test_a_go_file_that_git_ignores_changes_the_content(self, git: Git, tree: Path) -> None:
         (tree / ".git" / "info" / "exclude").write_text("local.go\n")

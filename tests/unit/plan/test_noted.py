@@ -12,9 +12,11 @@ from builder.plan.model import NOTES_ANNOTATION, Plan
 from builder.plan.noted import bound_notes, join_notes
 from builder.plan.planner import make_plan
 from builder.plan.shards import take_shard
+from builder.recipe.loader import load_recipes
 from tests.samples.images import AMD64, ARM64, make_digest
 from tests.samples.plans import (
     COMMIT,
+    RELEASE,
     image_of,
     load_book,
     make_base,
@@ -26,6 +28,7 @@ from tests.samples.plans import (
 )
 from tests.unit.plan.test_planner import BOOK, Change, binaries, other_envoy, other_source, with_book, with_lock, with_request
 
+BASES = load_recipes(build_bases=True).at(RELEASE)
 PARTS = (("go.mod", "a" * 40), ("pilot", "b" * 40))
 
 
@@ -58,7 +61,10 @@ def test_they_are_the_same_on_every_platform_where_the_inputs_are() -> None:
     document = json.loads(dict(image_of(make_sample_plan(), "pilot-debug").annotations)[NOTES_ANNOTATION])
     assert document["v"] == 1
     # The linker stamps the platform itself.
-    assert {platform: set(own) for platform, own in document["on"].items()} == {"linux/amd64": {"stamp"}, "linux/arm64": {"stamp"}}
+    assert {platform: set(own) for platform, own in document["on"].items()} == {
+        "linux/amd64": {"stamp"},
+        "linux/arm64": {"stamp"},
+    }
 
 
 def test_they_name_no_place() -> None:
@@ -116,7 +122,7 @@ def test_a_shard_notes_the_platforms_that_it_has() -> None:
 
 def test_packages_are_named_with_their_versions() -> None:
     request = make_request(images=("base",), build_bases=True, platforms=(ARM64,))
-    plan = make_plan(request, BOOK, make_lock(packages=(packages("2.36-9"),)))
+    plan = make_plan(request, BASES, make_lock(packages=(packages("2.36-9"),)))
     found = noted(plan, "base")
     assert found["package lib0"] == "2.36-9"
     assert "commit" not in found

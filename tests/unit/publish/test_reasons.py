@@ -19,11 +19,23 @@ from builder.plan.planner import make_plan
 from builder.publish.noted_changes import find_changes
 from builder.publish.published import Found, find_published
 from builder.publish.reasons import Kind, Reason, gather
+from builder.recipe.loader import load_recipes
 from tests import ROOT
 from tests.fakes.registry import FakeRegistry
-from tests.samples.images import AMD64, ARM64, BASE_LAYER, SampleFile, add_image, make_config, make_digest, make_tar, write_image_index
+from tests.samples.images import (
+    AMD64,
+    ARM64,
+    BASE_LAYER,
+    SampleFile,
+    add_image,
+    make_config,
+    make_digest,
+    make_tar,
+    write_image_index,
+)
 from tests.samples.plans import (
     COMMIT,
+    RELEASE,
     change_go,
     image_of,
     make_base,
@@ -49,6 +61,7 @@ from tests.unit.plan.test_planner import (
 
 HUB = "registry.corp.example/istio"
 KEY = "proxyv2-distroless"
+BASES = load_recipes(build_bases=True).at(RELEASE)
 PARTS = (("go.mod", "a" * 40), ("pilot", "b" * 40))
 
 
@@ -84,7 +97,7 @@ class Hubs:
 
 
 def _firsts(image: ImagePlan) -> list[ImageReference]:
-    return list({reference.repository: reference for reference in reversed(image.references)}.values())
+    return [reference for reference in image.references if reference.tag == image.references[0].tag]
 
 
 @pytest.fixture
@@ -243,7 +256,9 @@ class TestWhatIsAtTheHub:
         image = planned()
         hubs.hold(image)
         repository = _firsts(image)[0].repository
-        [child] = [child for child in hubs.registry.manifests[repository]["1.29.0-distroless"].children() if child.platform == ARM64]
+        [child] = [
+            child for child in hubs.registry.manifests[repository]["1.29.0-distroless"].children() if child.platform == ARM64
+        ]
         layer = hubs.registry.manifests[repository][str(child.digest)].layers()[-1]
         if what == "manifest":
             del hubs.registry.manifests[repository][str(child.digest)]
@@ -300,12 +315,14 @@ def _without(index: dict[str, Any], names: tuple[str, ...]) -> None:
 def test_packages_are_told_by_name(hubs: Hubs) -> None:
     def base(*packages: tuple[str, str]) -> Plan:
         files = tuple(
-            UrlArtifact(name=f"{name}_{version}_arm64.deb", platform=ARM64, url="http://a", sha256=make_digest(name + version).hex)
+            UrlArtifact(
+                name=f"{name}_{version}_arm64.deb", platform=ARM64, url="http://a", sha256=make_digest(name + version).hex
+            )
             for name, version in packages
         )
         locked = LockedPackages(image="base", platform=ARM64, packages=files, sources=("deb http://archive noble main",))
         request = make_request(images=("base",), build_bases=True, platforms=(ARM64,))
-        return make_sample_plan(request, lock=make_lock(packages=(locked,)))
+        return make_sample_plan(request, BASES, lock=make_lock(packages=(locked,)))
 
     hubs.hold(image_of(base(("libc6", "2.36-9"), ("old", "1"), ("same", "1")), "base"))
     found = find_published(image_of(base(("libc6", "2.36-10"), ("new", "1"), ("same", "1")), "base"), hubs.registry)
