@@ -73,7 +73,7 @@ def test_each_change_is_told_by_its_name(site: Site, source: Path, tmp_path: Pat
     assert [reason["kind"] for reason in site.reasons(source, *envoys)] == ["new"]
     assert site.reasons(source, *envoys) == []
 
-    base = ["--base", f"iptables={site.bases}/distroless:{BASE_TAG}"]
+    base = ["--base", f"iptables={site.bases}/base:{BASE_TAG}"]
     [moved] = site.reasons(source, *envoys, *base)
     assert (moved["kind"], moved["what"]) == ("base", "base iptables")
     assert moved["text"] == f"base iptables moved from {moved['before'][:19]} to {moved['after'][:19]}"
