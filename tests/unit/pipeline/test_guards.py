@@ -87,7 +87,7 @@ class Site:
             registry=self.registry,
             rollback_tags=self.registry,
             journals=self.root / "journals",
-            progress=Progress(self.events.append),
+            progress=Progress(lambda event: self.events.append(event)),
             cancellation=Cancellation().group(),
             permissions=permissions,
             cache=self.root / "cache",

@@ -68,9 +68,8 @@ def test_they_are_the_same_on_every_platform_where_the_inputs_are() -> None:
 
 
 def test_they_name_no_place() -> None:
-    settings = {"hubs": (Hub.parse("secret-host.example/istio"),), "base_registry": "secret-host.example/bases"}
     lock = make_lock(bases=tuple(make_base(name, registry="secret-host.example") for name in ("base", "distroless", "iptables")))
-    plan = make_sample_plan(lock=lock, **settings)
+    plan = make_sample_plan(lock=lock, hubs=(Hub.parse("secret-host.example/istio"),), base_registry="secret-host.example/bases")
     for image in plan.images:
         text = dict(image.annotations)[NOTES_ANNOTATION]
         assert "secret-host" not in text
