@@ -205,7 +205,8 @@ class TreeState:
     """A source tree as git sees it.
 
     `content` is the git tree id of all files as they are on disk, so that it changes with any edit. `tag` is the tag
-    exactly at HEAD or ""; `description` is `git describe --tags --always`. `committed_at` is in seconds since 1970.
+    exactly at HEAD or ""; `description` is `git describe --tags --always`. `committed_at` is in seconds since 1970. `parts` are
+    the git ids of what lies directly in it, by name, as far as the commit has that, too.
     """
 
     commit: str
@@ -215,6 +216,7 @@ class TreeState:
     description: str
     dirty: bool
     modified: bool
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

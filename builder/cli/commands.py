@@ -33,6 +33,9 @@ from builder.config.options import find_option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
+    from builder.config.settings import Job
+    from builder.pipeline.comparison import Comparison
+    from builder.pipeline.prepare import Resolved
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
     from builder.plan.model import Plan
@@ -101,26 +104,29 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
 @click.option(
     "--shards", metavar="N", type=click.IntRange(min=1), help="Of how many shards the matrix is; one a platform by default."
 )
+@click.option(
+    "--against-hub",
+    is_flag=True,
+    help="Also ask the hubs: which images are unchanged there, why others would be made, which tags would move.",
+)
 @only_shard
 @click.pass_context
 def plan(context: click.Context, /, view: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Show everything that a push would do, and where each setting comes from; does nothing."""
+    from builder.cli.comparison_view import comparison_json, comparison_table
     from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix, plan_table
     from builder.pipeline.prepare import resolve_job
 
-    if shards and view != "matrix":
-        raise RequestError("--shards is for --format matrix", hint="Another view of one shard is --shard K/N.")
-    if shard and view == "matrix":
-        raise RequestError(
-            "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
-        )
+    _check_view(view, shards, shard, against_hub=options["against_hub"])
     cut = _parse_shard(shard)
     job = read_job(context)
-    with open_adapters(job, options["progress"]) as adapters:
-        decided = _part_of(resolve_job(job, adapters).plan, *cut)
+    with open_adapters(job, options["progress"], pushes=options["against_hub"]) as adapters:
+        resolved = resolve_job(job, adapters)
+        compared = _compare(resolved, job, adapters) if options["against_hub"] else None
+    decided = _part_of(resolved.plan, *cut)
     show = {
-        "table": lambda: plan_table(decided, job.settings),
-        "json": lambda: plan_json(decided, job.settings),
+        "table": lambda: plan_table(decided, job.settings) + (f"\n\n{comparison_table(compared)}" if compared else ""),
+        "json": lambda: plan_json(decided, job.settings, comparison_json(compared) if compared else None),
         "dockerfiles": lambda: plan_dockerfiles(decided),
         "bake": lambda: plan_bake(decided),
         "matrix": lambda: plan_matrix(decided, shards or (len(decided.platforms) if decided.images else 1)),
@@ -193,6 +199,30 @@ def schema(project: bool) -> None:
 
 
 cli.add_command(lock_command)
+
+
+def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:
+    """What cannot be shown of a plan."""
+    if shards and view != "matrix":
+        raise RequestError("--shards is for --format matrix", hint="Another view of one shard is --shard K/N.")
+    if shard and view == "matrix":
+        raise RequestError(
+            "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
+        )
+    if against_hub and view not in ("table", "json"):
+        raise RequestError(f"--format {view} has no place for what hubs hold", hint="--against-hub is for table and json.")
+    if against_hub and shard:
+        raise RequestError(
+            "--against-hub is of a whole push: --shard cannot be used with it", hint="Unset ISTIO_BUILD_SHARD, too."
+        )
+
+
+def _compare(resolved: "Resolved", job: "Job", adapters: "Adapters") -> "Comparison":
+    from builder.pipeline.comparison import compare_with_hubs
+    from builder.publish.guards import Permissions
+
+    permissions = Permissions(no_clobber=job.no_clobber, immutable=job.immutable)
+    return compare_with_hubs(resolved.plan, adapters.registry, adapters.progress, permissions, rebuild=resolved.always_build)
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from builder.cli.json_lines import JsonLines
 from builder.cli.text import format_size
-from builder.runtime.progress import Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from builder.runtime.progress import CauseTold, Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -47,6 +47,8 @@ class _PlainLines:
                 return
             case Message(text=text):
                 self._print(text)
+            case CauseTold():
+                self._print(event.line)
             case TaskStarted():
                 self._print(f"{event.stage:<8}  {event.subject} ...")
             case TaskFinished():
@@ -94,6 +96,8 @@ class _Live:
             case Message(level=level, text=text):
                 line = f"warning: {text}" if level == "warning" else text
                 self._progress.console.print(line, markup=False, emoji=False, highlight=False)
+            case CauseTold():
+                self._progress.console.print(event.line, markup=False, emoji=False, highlight=False)
             case TaskStarted():
                 self._rows[event.task] = self._progress.add_task(event.subject, total=None, stage=event.stage, state="")
             case TaskAdvanced(total=0, detail=detail):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from builder.errors import BuilderError
-from builder.runtime.progress import Event, Message, TaskAdvanced, TaskFinished, TaskStarted
+from builder.runtime.progress import CauseTold, Event, Message, TaskAdvanced, TaskFinished, TaskStarted
 
 # Of the form of the lines. It changes where a program that reads them has to.
 VERSION = 1
@@ -86,6 +86,8 @@ def describe(event: Event) -> tuple[str, dict[str, Any]]:
     match event:
         case Message():
             return event.level, {"text": event.text}
+        case CauseTold():
+            return "reason", asdict(event)
         case TaskStarted():
             return "task_started", {"task": event.task, "stage": event.stage, "subject": event.subject}
         case TaskAdvanced():

@@ -19,11 +19,11 @@ _KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
 _PAIRS = tuple[tuple[str, str], ...]
 
 
-def plan_json(plan: Plan, settings: tuple[Setting, ...]) -> str:
-    """The whole plan, with the origin of each setting, as JSON text."""
+def plan_json(plan: Plan, settings: tuple[Setting, ...], compared: dict[str, Any] | None = None) -> str:
+    """The whole plan, with the origin of each setting, as JSON text; `compared` is what a push would do at the hubs."""
     shown = [replace(setting, value=redact_url(setting.value)) for setting in settings]
     document = {"settings": [_plain(setting) for setting in shown], **_plain(plan)}
-    return json.dumps(document, indent=2)
+    return json.dumps(document | ({"against_hub": compared} if compared else {}), indent=2)
 
 
 def plan_dockerfiles(plan: Plan) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from builder.cli.text import format_size, format_table
 from builder.pipeline.report import Report
 from builder.publish.publication import Traffic
+from builder.publish.reasons import Reason, gather
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -35,9 +36,22 @@ def report_json(report: Report) -> dict[str, Any]:
                     str(entry.platform): {"digest": str(entry.digest), "size": entry.size} for entry in image.platforms
                 },
                 **({"layout": image.layout} if image.layout else {}),
+                **({"reasons": [reason_json(reason) for reason in image.reasons]} if image.reasons else {}),
             }
             for image in report.images
         ],
+    }
+
+
+def reason_json(reason: Reason) -> dict[str, Any]:
+    """Why an image was made, as JSON values."""
+    return {
+        "kind": reason.kind,
+        "text": reason.text,
+        "what": reason.what,
+        "before": reason.before,
+        "after": reason.after,
+        "platforms": list(reason.platforms),
     }
 
 
@@ -55,6 +69,9 @@ def report_text(report: Report, *, installable: bool) -> str:
         rows.append((str(image.references[0]), image.digest.short, platforms, image.state))
         rows += [(str(reference), "", "", "") for reference in image.references[1:]]
     lines = format_table(rows)
+    causes = gather({image.key: image.reasons for image in report.images})
+    if causes:
+        lines += ["", "Why:", *(f"  {cause}" for cause in causes)]
     stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
     lines += ["", f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
     if report.traffic:

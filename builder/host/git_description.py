@@ -40,17 +40,20 @@ def describe_checkout(git: AskGit, tree: Path, top: Path, find_linked: Callable[
         # Go compiles these although git leaves them out.
         ignored_go = pool.submit(_ignored, git, ["*.go"])
         try:
-            commit, content, committed_at = head.result().split()
+            commit, committed, committed_at = head.result().split()
         except SourceError as error:
             raise not_a_checkout(tree, error) from error
         ignored = ignored_go.result() + _ignored(git, _pathspecs(links.result(), tree, top))
         status = changes.result().splitlines()
+        # Before `_content`, which changes the index.
+        modified = bool(status) and not _succeeds(git, "diff-index", "--quiet", _NOT_INSIDE, "HEAD", "--")
+        content = _content(git, status, ignored) if status or ignored else committed
         return TreeState(
             commit=commit,
             committed_at=int(committed_at),
-            # Before `content`, for which the index is changed.
-            modified=bool(status) and not _succeeds(git, "diff-index", "--quiet", _NOT_INSIDE, "HEAD", "--"),
-            content=_content(git, status, ignored) if status or ignored else content,
+            modified=modified,
+            content=content,
+            parts=_parts(git, content, committed),
             tag=tags.result().split()[0] if tags.result() else "",
             description=description.result(),
             dirty=bool(status),
@@ -79,6 +82,19 @@ def _content(git: AskGit, status: Sequence[str], ignored: Sequence[str]) -> str:
     git("update-index", "--add", "--remove", "--replace", "--stdin", stdin="".join(f"{path}\n" for path in paths))
     # Of a partial clone some objects may be missing; their names are known.
     return git("write-tree", "--missing-ok")
+
+
+def _parts(git: AskGit, content: str, committed: str) -> tuple[tuple[str, str], ...]:
+    """What lies directly in a tree, of what the commit has, too: what somebody calls other files is nobody's business."""
+    found = _list_tree(git, content)
+    known = found if content == committed else _list_tree(git, committed)
+    return tuple((name, entry) for name, entry in found.items() if name in known)
+
+
+def _list_tree(git: AskGit, tree: str) -> dict[str, str]:
+    """The ids by name; `MODE TYPE ID\tNAME` a line is what git prints."""
+    entries = (line.partition("\t") for line in git("ls-tree", tree).splitlines())
+    return {name: fields.split()[2] for fields, _, name in entries}
 
 
 def _succeeds(git: AskGit, *words: str) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from builder.errors import RegistryError
+from builder.images.noted_inputs import read_notes
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
 from builder.plan.fingerprint import split_fingerprints
 from builder.plan.model import FINGERPRINT_ANNOTATION
+from builder.plan.noted import Notes
 from builder.ports import RegistryReader
 
 
@@ -43,6 +45,11 @@ class PulledImage:
     def inputs(self) -> dict[str, str]:
         """The same by platform."""
         return split_fingerprints(self.fingerprint)
+
+    @property
+    def notes(self) -> dict[str, Notes]:
+        """What it was made from by name, by platform, as far as that is noted there."""
+        return read_notes(self.index.annotations()) if self.index else {}
 
 
 def pull(reference: ImageReference, registry: RegistryReader) -> PulledImage:

@@ -8,13 +8,13 @@ from builder.images.one_look import OneLook
 from builder.images.pull import PulledImage, pull
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Hub, ImageReference, Repository
+from builder.pipeline.at_hubs import AtHubs, Reasons, look_at_images
 from builder.pipeline.hubs import HubGroups
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.release_at_hub import local_journal
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
-from builder.ports import RegistryReader
 from builder.publish.merge import Kept
-from builder.publish.published import find_mirrored, find_published
+from builder.publish.reasons import Reason, explain_difference
 
 _PARALLEL = 8
 
@@ -23,15 +23,24 @@ Found = Mapping[str, PulledImage]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What each hub has of a plan's images, whole and made from the same inputs, and what is kept of their tags; by key."""
+    """What each hub has of a plan's images, whole and made from the same inputs, and what is kept of their tags; by key.
+
+    `reasons` say why an image is to be made that a hub lacks: those of the first such hub.
+    """
 
     plan: Plan
     found: Mapping[Hub, Found]
+    reasons: Reasons
     kept: Mapping[str, Kept]
 
     def lacking(self, hubs: Collection[Hub]) -> frozenset[str]:
         """The images that one of these hubs lacks."""
         return frozenset(image.key for image in self.plan.everything if any(image.key not in self.found[hub] for hub in hubs))
+
+    def why(self, hubs: Collection[Hub]) -> Reasons:
+        """The reasons for what one of these hubs lacks."""
+        lacking = self.lacking(hubs)
+        return {key: reasons for key, reasons in self.reasons.items() if key in lacking}
 
     def index(self, key: str, hubs: Sequence[Hub]) -> Manifest | None:
         """What these hubs have, which all have the same."""
@@ -56,8 +65,9 @@ def look_at_hubs(plan: Plan, hubs: HubGroups, context: PublishContext, *, rebuil
 
     Raises what a run ends with that has no hub left, and PlatformLoss where hubs cannot keep the same.
     """
-    found = hubs.each(lambda hub: _look_at(plan_at(plan, hub), hubs.context(hub), rebuild=rebuild))
-    look = Look(plan=plan, found=_same_everywhere(found), kept={})
+    seen = hubs.each(lambda hub: _look_at(plan_at(plan, hub), hubs.context(hub), rebuild=rebuild))
+    found = {hub: {key: images[0] for key, images in at.found.items()} for hub, at in seen.items()}
+    look = Look(plan=plan, found=_same_everywhere(found), reasons=_reasons(seen, found), kept={})
     if not context.permissions.merge_platforms:
         look = replace(look, found=_with_untagged(look, hubs, context))
     lacking = look.lacking(hubs.left)
@@ -73,23 +83,24 @@ def look_at_hubs(plan: Plan, hubs: HubGroups, context: PublishContext, *, rebuil
     return replace(look, kept={key: one for key, one in kept.items() if key in still})
 
 
-def _look_at(plan: Plan, context: PublishContext, *, rebuild: bool) -> Found:
-    """A hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
+def _look_at(plan: Plan, context: PublishContext, *, rebuild: bool) -> AtHubs:
     # A journal that cannot be read ends the run when the tags are to be moved: better now than after the compiler.
     local_journal(context, [reference for image in plan.everything for reference in image.references]).unfinished()
-    if rebuild:
-        return {}
-    merge, images = context.permissions.merge_platforms, plan.everything
-    with context.progress.task("look", f"{len(images)} images at the hub{context.place.removeprefix(' at')}") as task:
-        look = OneLook(context.registry)
-        found = _for_each(images, lambda image: _find(image, look, merge=merge))
-        known = {image.key: pulled[0] for image, pulled in zip(images, found, strict=True) if pulled}
-        task.outcome = f"{len(known)} unchanged"
-    return known
+    merge, place = context.permissions.merge_platforms, context.place.removeprefix(" at ") or "the hub"
+    return look_at_images(plan.everything, context.registry, context.progress, merge=merge, rebuild=rebuild, place=place)
 
 
-def _find(image: ImagePlan | MirrorPlan, registry: RegistryReader, *, merge: bool) -> tuple[PulledImage, ...]:
-    return find_mirrored(image, registry) if isinstance(image, MirrorPlan) else find_published(image, registry, merge=merge)
+def _reasons(seen: Mapping[Hub, AtHubs], found: Mapping[Hub, Found]) -> Reasons:
+    """For each image that one lacks, or that hubs do not have the same of."""
+    reasons: dict[str, tuple[Reason, ...]] = {}
+    firsts: dict[str, PulledImage] = {}
+    for hub, at in seen.items():
+        for key, image in found[hub].items():
+            if firsts.setdefault(key, image).index != image.index:
+                reasons.setdefault(key, (explain_difference(firsts[key], image),))
+        for key, why in at.reasons.items():
+            reasons.setdefault(key, why)
+    return reasons
 
 
 def _for_each(

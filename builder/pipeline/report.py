@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from builder.errors import BuilderError
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.publish.publication import Traffic
+from builder.publish.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,9 @@ class PlatformReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport:
     """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
-    (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it."""
+    (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it.
+
+    `reasons` say why a push made it."""
 
     key: str
     references: tuple[ImageReference, ...]
@@ -27,6 +30,7 @@ class ImageReport:
     platforms: tuple[PlatformReport, ...]
     state: str
     layout: str = ""
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

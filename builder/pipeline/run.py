@@ -16,6 +16,7 @@ from builder.errors import BuilderError
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Hub, Repository
+from builder.pipeline.at_hubs import explain_report, tell_reasons
 from builder.pipeline.conclusion import Reached, conclude, tell_incomplete
 from builder.pipeline.hubs import HubGroups
 from builder.pipeline.look import Look, look_at_hubs
@@ -44,7 +45,8 @@ def push_plan(
     bases = BaseLayers(build_context)
     with before_tags():
         look = look_at_hubs(plan, hubs, context, rebuild=rebuild)
-        lacking = look.lacking(hubs.left)
+        lacking, reasons = look.lacking(hubs.left), look.why(hubs.left)
+        tell_reasons(reasons, context.progress)
         missing = [image for image in plan.images if image.key in lacking]
         mirrors = [mirror for mirror in plan.mirrors if mirror.key in lacking]
     with hubs.uploads() as uploads:
@@ -62,7 +64,7 @@ def push_plan(
                 own.pulled = tuple(look.found[hub].values())
         reached = _publish(release, hubs, at, uploads)
     states = {image.key: "unchanged" for image in plan.everything} | {key: _state_of(plan, key) for key in built.layouts}
-    return conclude(reached, states, context, started)
+    return explain_report(conclude(reached, states, context, started), reasons)
 
 
 def publish_release(

@@ -58,6 +58,7 @@ def plan_compiles(
                     command=go_command(go, request.go, stamp, go.tags[tag_set], mains),
                     env=tuple(sorted(environment.items())),
                     container=container,
+                    unstamped=go_command(go, request.go, (), go.tags[tag_set], ()).options,
                 )
             )
     return tuple(steps)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from builder import __version__
@@ -11,7 +10,6 @@ from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Digest
 from builder.plan.lock import Lock, LockedBase
 from builder.plan.model import (
-    FINGERPRINT_ANNOTATION,
     CompiledFile,
     CompileStep,
     FetchedFile,
@@ -19,6 +17,7 @@ from builder.plan.model import (
     PlannedFile,
     PlatformImage,
 )
+from builder.plan.rootfs_step import RootfsStep
 
 
 def identify_platform(
@@ -44,15 +43,23 @@ def identify_platform(
         "dockerfile": platform.dockerfile.replace(str(base.reference), str(base.digest)),
         "files": [[_identify(file, mains), file.path, file.mode, file.mtime] for file in platform.files],
         "accounts": [step.identity() for step in platform.accounts],
+        "noted": platform.noted,
     }
     return sum_inputs(inputs)
 
 
-def seal(plan: ImagePlan) -> ImagePlan:
-    """The image with the annotation of what it is made from, on the platforms that it has here."""
-    others = [entry for entry in plan.annotations if entry[0] != FINGERPRINT_ANNOTATION]
-    joined = join_fingerprints({str(platform.platform): platform.fingerprint for platform in plan.platforms})
-    return replace(plan, annotations=tuple(sorted((*others, (FINGERPRINT_ANNOTATION, joined)))))
+def identify_rootfs(plan: ImagePlan, platform: PlatformImage, step: RootfsStep, compression: str) -> str:
+    """The same for an image that is made of packages."""
+    return sum_inputs(
+        {
+            "tool": __version__,
+            "compression": FORMATS[compression],
+            "annotations": plan.annotations,
+            "dockerfile": platform.dockerfile,
+            "rootfs": step.identity(),
+            "noted": platform.noted,
+        }
+    )
 
 
 def join_fingerprints(fingerprints: Mapping[str, str]) -> str:

@@ -14,7 +14,8 @@ from builder.ports import GoCommand
 class CompileStep:
     """One `go build`: all mains of one tag set for one platform.
 
-    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine.
+    `container` is what it runs in, by digests: the image and the template of its Dockerfile; "" is this machine. `unstamped`
+    are its options without what is stamped into the programs.
     """
 
     key: str
@@ -22,6 +23,7 @@ class CompileStep:
     command: GoCommand
     env: tuple[tuple[str, str], ...]
     container: str = ""
+    unstamped: tuple[str, ...] = ()
 
     @property
     def mains(self) -> tuple[tuple[str, str], ...]:
@@ -36,6 +38,8 @@ class CompileStep:
 
 
 FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
+# What explains it: see `builder.plan.noted`.
+NOTES_ANNOTATION = "dev.istio-build.made-from"
 # Only there, and "true", where an image is for a debugger: others keep their digests.
 DEBUG_ANNOTATION = "dev.istio-build.debug"
 REVISION_ANNOTATION = "org.opencontainers.image.revision"
@@ -127,7 +131,7 @@ PlannedLayer = FilesLayer | RootfsLayer | AccountsLayer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformImage:
-    """An image on one platform; `fingerprint` is the sha256 of everything that decides its bytes there."""
+    """An image on one platform; `fingerprint` is the sha256 of everything that decides its bytes there, `noted` that by name."""
 
     platform: Platform
     dockerfile: str
@@ -135,6 +139,7 @@ class PlatformImage:
     labels: tuple[tuple[str, str], ...]
     env: tuple[tuple[str, str], ...]
     fingerprint: str = ""
+    noted: tuple[tuple[str, str], ...] = ()
 
     @property
     def files(self) -> tuple[PlannedFile, ...]:

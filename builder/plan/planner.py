@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from builder import __version__
 from builder.config.request import Request
 from builder.errors import RecipeError
-from builder.oci.layer_format import FORMATS
 from builder.oci.reference import Platform, parse_tag
 from builder.plan.compile import check_go, plan_compiles
-from builder.plan.fingerprint import identify_platform, seal, sum_inputs
+from builder.plan.fingerprint import identify_platform, identify_rootfs
 from builder.plan.lock import Lock, LockedBase
 from builder.plan.made import what_it_is_made_with
 from builder.plan.model import (
@@ -33,6 +31,7 @@ from builder.plan.model import (
     RootfsLayer,
     SourceFile,
 )
+from builder.plan.noted import bound_notes, note_image, note_recipe, note_rootfs, note_settings, seal
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.selection import platform_values, recipe_values, select_images
 from builder.plan.tags import check_references, image_references, mirror_references
@@ -142,15 +141,13 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
         ),
         is_default=is_default,
     )
-    return seal(
-        replace(
-            plan,
-            platforms=tuple(
-                replace(here, fingerprint=identify_platform(plan, here, base, lock, compiles, request.compression))
-                for here in platforms
-            ),
-        )
-    )
+    settings = note_settings(request.compression)
+    noted = [
+        replace(on, noted=bound_notes({**settings, **dict(on.noted), **note_image(plan, on, base, lock, compiles)}))
+        for on in platforms
+    ]
+    identified = [replace(on, fingerprint=identify_platform(plan, on, base, lock, compiles, request.compression)) for on in noted]
+    return seal(replace(plan, platforms=tuple(identified)))
 
 
 def _plan_mirror(inputs: _Inputs, recipe: Mirror, variants: tuple[str, ...]) -> MirrorPlan:
@@ -192,12 +189,16 @@ def _plan_rootfs_image(inputs: _Inputs, recipe: RootfsImage) -> ImagePlan:
         references=mirror_references(request.hubs, (), recipe.image, (), _fixed_tags(inputs, recipe)),
         is_default=False,
     )
-    common = {"tool": __version__, "compression": FORMATS[request.compression], "annotations": plan.annotations}
-    identified = tuple(
-        replace(here, fingerprint=sum_inputs({**common, "dockerfile": here.dockerfile, "rootfs": step.identity()}))
-        for here, step in zip(plan.platforms, steps, strict=True)
-    )
-    return seal(replace(plan, platforms=identified))
+    settings = note_settings(request.compression)
+    noted = [
+        replace(on, noted=bound_notes({**settings, **dict(on.noted), **note_rootfs(step)}))
+        for on, step in zip(plan.platforms, steps, strict=True)
+    ]
+    identified = [
+        replace(on, fingerprint=identify_rootfs(plan, on, step, request.compression))
+        for on, step in zip(noted, steps, strict=True)
+    ]
+    return seal(replace(plan, platforms=tuple(identified)))
 
 
 def _plan_rootfs(lock: Lock, recipe: RootfsImage, platform: Platform) -> RootfsStep:
@@ -232,8 +233,25 @@ def _plan_platform(
         "env": env,
         "labels": labels,
     }
-    dockerfile = render_dockerfile(dict(book.templates), recipe.template, values_for_template)
-    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
+    templates = dict(book.templates)
+    dockerfile = render_dockerfile(templates, recipe.template, values_for_template)
+    noted = tuple(_note_recipe(templates, recipe, values_for_template).items())
+    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env, noted=noted)
+
+
+def _note_recipe(templates: Mapping[str, str], recipe: AssembledImage, values_for_template: Mapping[str, Any]) -> dict[str, str]:
+    """What of an image comes from its recipe and its template, and not from what was looked up."""
+    layers = tuple(FilesLayer(archive=f"{number}.tar", files=()) for number, _ in enumerate(values_for_template["layers"]))
+    unfilled = {name: tuple(getattr(recipe, name).items()) for name in ("env", "labels")}
+    told = recipe.model_dump(mode="json", exclude={"summary", "group", "tags", "variants"})
+    try:
+        dockerfile = render_dockerfile(
+            templates, recipe.template, {**values_for_template, "base": "", "layers": layers, **unfilled}
+        )
+    except RecipeError:
+        # A template may reckon with values that are expressions here.
+        dockerfile = templates[recipe.template]
+    return note_recipe(dockerfile, told)
 
 
 def _plan_layers(recipe: BuiltImage, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from builder.errors import RequestError
 from builder.oci.reference import Platform
-from builder.plan.fingerprint import seal
 from builder.plan.model import CompiledFile, ImagePlan, MirrorPlan, Plan, Shard, Unit
+from builder.plan.noted import seal
 
 # What compiling costs, for parts of about the same length: the packages that all programs of a platform share are compiled
 # once in each part, whatever programs it has, and are most of it; linking one program more is little.

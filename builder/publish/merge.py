@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import PlatformLoss
+from builder.images.noted_inputs import read_notes
 from builder.images.pull import pull_platforms
 from builder.oci.manifest import Descriptor, Manifest, compose_index
 from builder.oci.reference import ImageReference, Platform, Repository
-from builder.plan.fingerprint import join_fingerprints, split_fingerprints
+from builder.plan.fingerprint import split_fingerprints
 from builder.plan.model import FINGERPRINT_ANNOTATION
+from builder.plan.noted import Notes, annotate_inputs
 from builder.ports import RegistryReader
 from builder.publish.content import MergedContent, RepositoryContent
 from builder.publish.guards import Build, Intended
@@ -25,12 +27,13 @@ _WAYS_ON = "Push all platforms at once, choose another --tag, or say --replace, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What is kept of what tags have: images, what each is made from, and a repository that holds them."""
+    """What is kept of what tags have: images, what each is made from, as a sum and by name, and a repository that has them."""
 
     repository: Repository
     children: tuple[Descriptor, ...]
     manifests: tuple[Manifest, ...]
     inputs: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, Notes], ...]
 
     @property
     def platforms(self) -> frozenset[Platform]:
@@ -61,11 +64,13 @@ def find_kept(
                 hint="Push that platform, too; or --replace, without --merge-platforms, if nobody is to find it there any more.",
             )
         inputs = split_fingerprints(manifest.annotations().get(FINGERPRINT_ANNOTATION, ""))
+        notes = read_notes(manifest.annotations())
         one = Kept(
             repository=reference.repository,
             children=others,
             manifests=tuple(platform.manifest for platform in pulled.platforms),
             inputs=tuple((str(child.platform), inputs.get(str(child.platform), "")) for child in others),
+            notes=tuple((str(child.platform), notes.get(str(child.platform), ())) for child in others),
         )
         kept.setdefault(one, reference)
     return _only(kept)
@@ -75,9 +80,8 @@ def keep(publication: Publication, kept: Kept, registry: RegistryReader, cache: 
     """The publication with what is kept in its index, too. `cache` takes what has to be sent from one hub to another."""
     annotations = publication.index.annotations()
     inputs = split_fingerprints(annotations.get(FINGERPRINT_ANNOTATION, "")) | dict(kept.inputs)
-    index = compose_index(
-        (*publication.index.children(), *kept.children), {**annotations, FINGERPRINT_ANNOTATION: join_fingerprints(inputs)}
-    )
+    notes = read_notes(annotations) | dict(kept.notes)
+    index = compose_index((*publication.index.children(), *kept.children), {**annotations, **annotate_inputs(inputs, notes)})
     own = publication.content
     assert own is not None, "what is at the hub already needs nothing from there"
     have = {blob.digest for child in publication.index.children() for blob in _blobs(own.manifest(child))}

@@ -11,10 +11,11 @@ from pathlib import Path
 from builder.errors import CheckError, RequestError
 from builder.images.check import ReadLayer
 from builder.images.layout_notes import LayoutNotes
+from builder.images.noted_inputs import read_notes
 from builder.oci.manifest import Descriptor, Manifest, compose_index
 from builder.oci.reference import Hub, ImageReference
-from builder.plan.fingerprint import join_fingerprints
-from builder.plan.model import FINGERPRINT_ANNOTATION, Shard, Unit
+from builder.plan.model import FINGERPRINT_ANNOTATION, NOTES_ANNOTATION, Shard, Unit
+from builder.plan.noted import Notes, annotate_inputs
 from builder.plan.tags import check_references, image_references, mirror_references, plain_tag
 from builder.publish.content import ContentSource, JoinedContent, LayoutContent
 from builder.publish.publication import Publication, Release
@@ -187,7 +188,9 @@ def _join(parts: Sequence[tuple[HeldImage, Manifest]], part: ReleasePart) -> Man
     shared = _without_inputs(index)
     children: dict[str, tuple[Descriptor, HeldImage]] = {}
     inputs: dict[str, str] = {}
+    notes: dict[str, Notes] = {}
     for held, own in parts:
+        noted = read_notes(own.annotations())
         for name in sorted({*shared, *_without_inputs(own)}):
             here, there = shared.get(name), _without_inputs(own).get(name)
             if here != there:
@@ -197,18 +200,19 @@ def _join(parts: Sequence[tuple[HeldImage, Manifest]], part: ReleasePart) -> Man
             made = dict(held.listed.inputs)[platform]
             if part.platforms and platform not in part.platforms:
                 continue
+            notes.setdefault(platform, noted.get(platform, ()))
             earlier, holder = children.setdefault(platform, (child, held))
             if (earlier, inputs.setdefault(platform, made)) != (child, made):
                 raise _unlike(f"{first.note.key} {platform}", (holder.directory, earlier.digest), (held.directory, child.digest))
     for _, own in parts:
         if {str(child.platform) for child in own.children()} == set(children):
             return own
-    annotations = {**shared, FINGERPRINT_ANNOTATION: join_fingerprints(inputs)}
-    return compose_index(tuple(child for child, _ in children.values()), annotations)
+    return compose_index(tuple(child for child, _ in children.values()), {**shared, **annotate_inputs(inputs, notes)})
 
 
 def _without_inputs(index: Manifest) -> dict[str, str]:
-    return {name: value for name, value in index.annotations().items() if name != FINGERPRINT_ANNOTATION}
+    own = (FINGERPRINT_ANNOTATION, NOTES_ANNOTATION)
+    return {name: value for name, value in index.annotations().items() if name not in own}
 
 
 def _unlike(what: str, one: tuple[Path, object], other: tuple[Path, object]) -> CheckError:

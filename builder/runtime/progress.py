@@ -50,7 +50,23 @@ class Message:
     text: str
 
 
-Event = TaskStarted | TaskAdvanced | TaskFinished | Message
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseTold:
+    """Why these images are to be made, by their keys; `kind`, `before` and `after` are for programs."""
+
+    kind: str
+    text: str
+    images: tuple[str, ...]
+    before: str = ""
+    after: str = ""
+
+    @property
+    def line(self) -> str:
+        """All of it, for people."""
+        return f"why: {self.text}: {', '.join(self.images)}"
+
+
+Event = TaskStarted | TaskAdvanced | TaskFinished | Message | CauseTold
 
 
 class Observer(Protocol):
@@ -135,6 +151,10 @@ class Progress:
     def warn(self, text: str) -> None:
         """Tell something the user should look at."""
         self._observer(Message(level="warning", text=text))
+
+    def tell_cause(self, *, kind: str, text: str, images: tuple[str, ...], before: str, after: str) -> None:
+        """Tell why these images are to be made."""
+        self._observer(CauseTold(kind=kind, text=text, images=images, before=before, after=after))
 
     def stage_seconds(self) -> tuple[tuple[str, float], ...]:
         """Per stage, in order of their start: the seconds during which at least one of its tasks was at work.

@@ -149,6 +149,12 @@ def test_what_does_not_go_with_shards(tree: Path) -> None:
     assert "a matrix is of all shards" in fail(*matrix, "--shard", "1/2", code=2)
 
 
+def test_what_does_not_go_with_a_look_at_the_hub(tree: Path) -> None:
+    plan = ("plan", "--source", tree, *HUB, "--against-hub")
+    assert "--format bake has no place for what hubs hold" in fail(*plan, "--format", "bake", code=2)
+    assert "--shard cannot be used with it" in fail(*plan, "--shard", "1/2", code=2)
+
+
 def test_an_empty_tag_is_not_the_default_one(tree: Path) -> None:
     assert "--tag is given, but empty" in fail("push", "--source", tree, *HUB, "--tag", "", code=2)
 

@@ -81,6 +81,9 @@ class TestDescribe:
         state = git.describe(tree)
         assert (state.dirty, state.modified) == (True, True)
         assert state.content != clean.content
+        # A program is told which part of the tree it was.
+        assert [name for (name, one), (_, other) in zip(clean.parts, state.parts, strict=True) if one != other] == ["file"]
+        assert dict(clean.parts)["file"] == _git(tree, "rev-parse", "HEAD:file")
         (tree / "file").write_text("tri\n")
         assert git.describe(tree).content not in (state.content, clean.content)
 
@@ -90,6 +93,8 @@ class TestDescribe:
         state = git.describe(tree)
         assert (state.dirty, state.modified) == (True, False)
         assert state.content != clean.content
+        # Parts are told to everybody, and what somebody calls a file of their own is not.
+        assert state.parts == clean.parts
 
     def test_a_go_file_that_git_ignores_changes_the_content(self, git: Git, tree: Path) -> None:
         (tree / ".git" / "info" / "exclude").write_text("local.go\n")

@@ -21,6 +21,7 @@ PICKS_ADAPTERS = {"pipeline.wiring", "cli.plan_view"}
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {
     "cli.availability_view",
+    "cli.comparison_view",
     "cli.plan_view",
     "cli.report_view",
     "cli.text",
@@ -45,6 +46,7 @@ PURE = {
     "plan.lock",
     "plan.made",
     "plan.model",
+    "plan.noted",
     "plan.planner",
     "plan.rootfs_step",
     "plan.selection",
@@ -52,6 +54,8 @@ PURE = {
     "plan.tags",
     "plan.user",
     "plan.users_step",
+    "publish.noted_changes",
+    "publish.reasons",
     "recipe.availability",
     "recipe.istio_release",
     "recipe.template",

@@ -59,6 +59,7 @@ def shown(kind: str) -> str:
             task.detail("go: downloading a v1")
             raise RuntimeError
         progress.note("a note")
+        progress.tell_cause(kind="go", text="Go 1 → 2", images=("pilot-debug", "[b]"), before="1", after="2")
         progress.warn("mind this")
     return stream.getvalue()
 
@@ -181,7 +182,7 @@ class TestPlainLines:
         assert lines[1] == "fetch     envoy linux/arm64: fetched, 0.0 s"
         assert lines[2] == "compile   pilot linux/amd64 ..."
         assert lines[3] == "compile   pilot linux/amd64: failed after 0.0 s"
-        assert lines[4:] == ["a note", "warning: mind this"]
+        assert lines[4:] == ["a note", "why: Go 1 → 2: pilot-debug, [b]", "warning: mind this"]
 
     def test_quiet_shows_warnings_alone(self) -> None:
         assert shown("quiet") == "warning: mind this\n"
@@ -201,6 +202,7 @@ class TestJsonLines:
             "task_progress",
             "task_finished",
             "note",
+            "reason",
             "warning",
         ]
         time = datetime.fromisoformat(events[1].pop("time"))
@@ -216,7 +218,16 @@ class TestJsonLines:
             "detail": "",
         }
         assert events[5]["failed"] is True
-        assert (events[7]["event"], events[7]["text"]) == ("warning", "mind this")
+        reason = {name: value for name, value in events[7].items() if name not in ("v", "time")}
+        assert reason == {
+            "event": "reason",
+            "kind": "go",
+            "text": "Go 1 → 2",
+            "images": ["pilot-debug", "[b]"],
+            "before": "1",
+            "after": "2",
+        }
+        assert (events[8]["event"], events[8]["text"]) == ("warning", "mind this")
 
     def test_how_far_a_task_is_comes_five_times_a_second_at_most_and_then_as_it_was_last(self) -> None:
         stream = io.StringIO()
@@ -344,4 +355,4 @@ def test_the_page_has_each_event_with_its_fields() -> None:
     assert {event["event"]: set(event) - common for event in told} == {
         name: set(re.findall(r"`([a-z_]+)`", rows[name])) for name in {event["event"] for event in told}
     }
-    assert len({event["event"] for event in told}) == 7
+    assert len({event["event"] for event in told}) == 8

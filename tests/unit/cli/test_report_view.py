@@ -11,9 +11,11 @@ from builder.cli.text import format_size, format_table
 from builder.oci.reference import Hub, ImageReference
 from builder.pipeline.report import HubReport, ImageReport, PlatformReport, Report
 from builder.publish.publication import Traffic
+from builder.publish.reasons import Reason
 from tests import ROOT
 from tests.samples.images import AMD64, ARM64, make_digest
 
+GO = Reason(kind="go", text="Go 1.25.9 → 1.25.10", what="Go", before="1.25.9", after="1.25.10")
 HUB = Hub.parse("registry.corp.example/istio")
 
 
@@ -88,9 +90,15 @@ class TestForMachines:
         }
         assert pilot["state"] == "unchanged"
 
+    def test_json_says_why_an_image_was_made(self) -> None:
+        document = report_json(replace(REPORT, images=(replace(make_image("pilot", "1.29.0"), reasons=(GO,)),)))
+        assert document["images"][0]["reasons"] == [
+            {"kind": "go", "text": "Go 1.25.9 → 1.25.10", "what": "Go", "before": "1.25.9", "after": "1.25.10", "platforms": []}
+        ]
+
     def test_the_page_has_every_field_and_no_other(self) -> None:
         """docs/progress.md: the first cell has the fields; the second those of what is within them."""
-        image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
+        image = replace(make_image("pilot", "1.29.0", layout="out/pilot-debug"), reasons=(GO,))
         document = report_json(replace(REPORT, images=(image,)))
         table = (ROOT / "docs" / "progress.md").read_text().partition("## The report")[2]
         rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
@@ -104,6 +112,8 @@ class TestForMachines:
         assert words(re.sub(r"\([^)]*\)", "", images)) == list(document["images"][0])
         [platform] = re.findall(r"`platforms` \(([^)]*)\)", images)
         assert words(platform) == list(document["images"][0]["platforms"]["linux/amd64"])
+        [reason] = re.findall(r"`reasons` \(([^)]*)\)", images)
+        assert words(reason) == list(document["images"][0]["reasons"][0])
 
     def test_json_of_a_build_names_layouts_and_no_traffic(self) -> None:
         image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
@@ -122,6 +132,20 @@ class TestForPeople:
         assert f"\n{HUB}/istioctl:1.29.0-debug\n" in text
         assert "13.0 s in all. Stages overlap: compile 12.3s  push 0.5s." in text
         assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 were there; moved 4 tags." in text
+
+    def test_it_says_why_each_image_was_made_and_a_shared_cause_once(self) -> None:
+        base = Reason(kind="base", text="base iptables moved from sha256:a to sha256:b")
+        images = tuple(
+            replace(make_image(name, "1.29.0"), reasons=reasons)
+            for name, reasons in (("istioctl", (GO,)), ("pilot", (GO,)), ("proxyv2", (GO, base)), ("ztunnel", ()))
+        )
+        text = report_text(replace(REPORT, images=images), installable=False)
+        assert (
+            "\nWhy:\n"
+            "  Go 1.25.9 → 1.25.10: istioctl-debug, pilot-debug, proxyv2-debug\n"
+            "  base iptables moved from sha256:a to sha256:b: proxyv2-debug\n"
+        ) in text
+        assert "Why" not in report_text(REPORT, installable=False)
 
     def test_it_says_how_to_install_where_there_is_something_to_install_with(self) -> None:
         command = "istioctl install --set hub=registry.corp.example/istio --set tag=1.29.0"

@@ -27,7 +27,7 @@ from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.release_parts import read_release
 from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
-from builder.runtime.progress import Progress
+from builder.runtime.progress import Event, Progress
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.engine import FakeEngine
 from tests.fakes.registry import FakeRegistry
@@ -50,6 +50,7 @@ class Site:
     registry: FakeRegistry = field(default_factory=FakeRegistry)
     runner: FakeRunner = field(default_factory=lambda: FakeRunner(go_build))
     runs: int = 0
+    events: list[Event] = field(default_factory=list)
 
     def plan(self, tree: dict[str, Any] | None = None, **request: Any) -> Plan:  # noqa: ANN401 - fields of values
         """Pilot of a tree."""
@@ -88,7 +89,7 @@ class Site:
             registry=self.registry,
             rollback_tags=self.registry,
             journals=self.root / "journals",
-            progress=Progress(lambda event: None),
+            progress=Progress(lambda event: self.events.append(event)),
             cancellation=Cancellation().group(),
             permissions=permissions,
             cache=self.root / "cache",
