@@ -378,7 +378,7 @@ def test_lists_what_refers_to_an_image_or_says_that_it_cannot(subject: Subject, 
     subject.registry.put_tag(subject.repository.at("signed"), index)
     none_yet = subject.registry.find_referrers(subject.repository, index.digest)
     assert none_yet == (() if subject.maker.lists_referrers else None)
-    config, path = make_blob(tmp_path, b"{}", CONFIG)
+    config, _path = make_blob(tmp_path, b"{}", CONFIG)
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,

@@ -1,63 +1,23 @@
 """Whole runs, as users start them, against real registries of several makers and settings."""
 
-import dataclasses
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
-from builder.oci.manifest import INDEX
 from tests.fakes.fault_server import FaultServer, Received, Reply, error_reply
 from tests.fakes.forwarder import Forwarder
-from tests.real.program import Ended, istio_build
-from tests.real.registry import MAKERS, Maker, registry_program, running_registry
-from tests.samples.releases import TAGS, write_release
+from tests.real.program import Ended
+from tests.real.registry import MAKERS, registry_program, running_registry
+from tests.real.site import Site, digests_by_tag, tags_named
+from tests.samples.releases import TAGS
 
 
-class Site:
-    """A hub of which two releases lie here to be pushed; `environment` is what all runs have besides."""
-
-    def __init__(self, host: str, work: Path, **environment: str) -> None:
-        self.host, self.work, self.environment = host, work, environment
-        self.hub = f"{host}/istio"
-        self.said = ""
-        for name in ("one", "two"):
-            write_release(work / name, self.hub, name)
-
-    def run(self, *words: str | Path, cache: str = "cache") -> Ended:
-        env = {"ISTIO_BUILD_CACHE": str(self.work / cache), "HOME": str(self.work), **self.environment}
-        ended = istio_build(*words, env=env, cwd=self.work, timeout=100)
-        self.said += ended.stdout + ended.stderr
-        return ended
-
-    def push(self, name: str, *more: str) -> Ended:
-        return self.run("push", "--from", self.work / name, "--output-format", "json", *more)
-
-    def tags(self, hub: str = "istio", tags: Mapping[str, tuple[str, ...]] = TAGS) -> dict[str, str]:
-        """The digest of each tag that is there, by the registry's own word."""
-        found = {}
-        for image, names in tags.items():
-            for tag in names:
-                url = f"http://{self.host}/v2/{hub}/{image}/manifests/{tag}"
-                answer = requests.get(url, headers={"Accept": INDEX}, timeout=30)
-                if answer.ok:
-                    found[f"{image}:{tag}"] = answer.headers["Docker-Content-Digest"]
-        return found
-
-
-def digests_by_tag(ended: Ended) -> dict[str, str]:
-    """What a run says of each tag."""
-    images: list[dict[str, Any]] = ended.report()["images"]
-    return {str(name).rpartition("/")[2]: image["digest"] for image in images for name in image["references"]}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
     """What came of a hub's day: two releases, one that failed in the middle of its tags, going back, and promoting."""
 
@@ -75,8 +35,7 @@ class Story:
     records: Mapping[str, str]
 
 
-NEW_TAGS = {image: tuple(tag.replace("v1", "v2") for tag in tags) for image, tags in TAGS.items()}
-RECORDS = {image: ("istio-build-run",) for image in TAGS}
+RECORDS = dict.fromkeys(TAGS, ("istio-build-run",))
 
 
 def live_through(host: str, work: Path) -> Story:
@@ -91,13 +50,12 @@ def live_through(host: str, work: Path) -> Story:
         first = site.push("one")
         again = site.push("one")
         failed = site.push("two", "--tag", "v1,v2")
-        after_failure, new = site.tags(), site.tags(tags=NEW_TAGS)
+        after_failure, new = site.tags(), site.tags(names=tags_named("v1", "v2"))
         second = site.push("two")
         rollback = site.run("rollback", "--hub", site.hub, "--tag", "v1", "--output-format", "json", cache="operator")
         after_rollback = site.tags()
         to = ("--hub", f"{site.host}/prod", "--tag", "p1", "--output-format", "json")
         promoted = site.run("promote", "--from", f"{site.hub}:v1", *to, cache="promoter")
-        target = {image: tuple(tag.replace("v1", "p1") for tag in tags) for image, tags in TAGS.items()}
         names = [f"{site.hub}/{name}" for name in digests_by_tag(first)]
         return Story(
             first=digests_by_tag(first),
@@ -109,9 +67,9 @@ def live_through(host: str, work: Path) -> Story:
             back=digests_by_tag(rollback),
             after_rollback=after_rollback,
             promoted=digests_by_tag(promoted),
-            at_target=site.tags("prod", target),
+            at_target=site.tags("prod", tags_named("v1", "p1")),
             verified=site.run("verify", *names, "--compare-with", "none", "--format", "json", cache="reader"),
-            records=site.tags(tags=RECORDS),
+            records=site.tags(names=RECORDS),
         )
 
 
