@@ -56,15 +56,21 @@ def _extract(artifact: FileArtifact | UrlArtifact, archive: Path, target: Path) 
             assert source is not None
             shutil.copyfileobj(source, file, 1 << 20)
         keep_sum(target)
-    except (KeyError, *DAMAGE) as error:
+    except KeyError as error:
+        raise _lacks(artifact, "it is not there") from error
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             # It is not the archive, but the disk.
             raise
-        raise ArtifactError(
-            f"{redact_url(artifact.location)} does not hold {artifact.member}: {error}",
-            hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
-        ) from error
+        raise _lacks(artifact, str(error)) from error
     return target
+
+
+def _lacks(artifact: FileArtifact | UrlArtifact, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"{redact_url(artifact.location)} does not hold {artifact.member}: {why}",
+        hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
+    )
 
 
 def _find(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:

@@ -21,6 +21,7 @@ _LONGEST_BODY = 64 * 1024
 # "299 - "text"": distribution-spec v1.1, section "Warnings". Possessive, as what a server sends may be made to take long.
 _WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*+)"')
 _LONGEST_HEADER = 16 * 1024
+_NEXT_PAGE = re.compile(r'<([^<>]*+)>\s*+;\s*+rel="?next"?')
 # Harbor's "adding … of storage resource, which … will exceed the configured upper limit of …" (403, and 412 of old), Quay's
 # "Quota has been exceeded on namespace" (403), and what proxies say with 413.
 _QUOTA = re.compile(r"(?i)\bquota\b|\bexceed(?:s|ed)? the configured upper limit\b|\bstorage limit\b")
@@ -187,9 +188,19 @@ def _readable(content: bytes) -> str:
 
 
 def next_page(answer: Answer) -> str:
-    """The address of a list's next page, "" where this is the last (RFC 8288; distribution-spec, "Listing Referrers")."""
-    found = re.search(r'<([^<>]*)>\s*;\s*rel="?next"?', answer.headers.get("Link", ""))
-    return urllib.parse.urljoin(answer.url, found[1]) if found else ""
+    """The address of a list's next page, "" where this is the last (RFC 8288; distribution-spec, "Listing Referrers").
+
+    Raises RegistryError for one that is no address.
+    """
+    found = _NEXT_PAGE.search(answer.headers.get("Link", "")[:_LONGEST_HEADER])
+    try:
+        return urllib.parse.urljoin(answer.url, found[1]) if found else ""
+    except ValueError as error:
+        raise RegistryError(
+            f"{redact_url(answer.url)} names a next page that is no address: {error}",
+            hint="The registry, or a proxy before it, sends a malformed Link header.",
+            status=answer.status,
+        ) from error
 
 
 def media_type_of(answer: Answer) -> str:
