@@ -1,14 +1,13 @@
 """Fetches artifacts into a cache keyed by content: what is there, and whole, is not fetched again, whoever asked first."""
 
-import gzip
 import shutil
 import tarfile
-import zlib
 from pathlib import Path
 
 from builder.errors import ArtifactError
 from builder.oci.overlay import entry_path
 from builder.oci.reference import redact_url
+from builder.oci.tar_stream import DAMAGE, LARGEST_FILE, open_tar
 from builder.plan.lock import FileArtifact, UrlArtifact
 from builder.ports import Downloader
 from builder.runtime.atomic_file import has_sha256, whole_file
@@ -47,21 +46,37 @@ def fetch_package(package: UrlArtifact, cache: Path, downloader: Downloader) -> 
 def _extract(artifact: FileArtifact | UrlArtifact, archive: Path, target: Path) -> Path:
     """Take the one member that is wanted; nothing else of the archive touches the disk."""
     try:
-        with tarfile.open(archive, "r:gz") as tar, whole_file(target) as partial, partial.open("wb") as file:
+        with (
+            archive.open("rb") as compressed,
+            whole_file(target) as partial,
+            partial.open("wb") as file,
+            open_tar(compressed, "gzip") as tar,
+        ):
             source = tar.extractfile(_find(tar, artifact.member))
             assert source is not None
             shutil.copyfileobj(source, file, 1 << 20)
         keep_sum(target)
-    except (KeyError, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ArtifactError(
-            f"{redact_url(artifact.location)} does not hold {artifact.member}: {error}",
-            hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
-        ) from error
+    except KeyError as error:
+        raise _lacks(artifact, "it is not there") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # It is not the archive, but the disk.
+            raise
+        raise _lacks(artifact, str(error)) from error
     return target
+
+
+def _lacks(artifact: FileArtifact | UrlArtifact, why: str) -> ArtifactError:
+    return ArtifactError(
+        f"{redact_url(artifact.location)} does not hold {artifact.member}: {why}",
+        hint=f"The archive of {artifact.name} must have that one file in it, as Istio's has.",
+    )
 
 
 def _find(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
     for member in tar:
         if entry_path(member.name) == entry_path(name) and member.isreg():
+            if member.size > LARGEST_FILE:
+                raise tarfile.ReadError(f"it has {member.size} bytes there")
             return member
     raise KeyError(name)

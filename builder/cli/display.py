@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from builder.cli.json_lines import JsonLines
-from builder.cli.text import format_size
+from builder.cli.text import format_size, printable_lines
 from builder.runtime.progress import CauseTold, Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _PlainLines:
 
     def _print(self, text: str) -> None:
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            print(printable_lines(text), file=self._stream, flush=True)
 
 
 @contextmanager
@@ -95,20 +95,21 @@ class _Live:
         match event:
             case Message(level=level, text=text):
                 line = f"warning: {text}" if level == "warning" else text
-                self._progress.console.print(line, markup=False, emoji=False, highlight=False)
+                self._progress.console.print(printable_lines(line), markup=False, emoji=False, highlight=False)
             case CauseTold():
-                self._progress.console.print(event.line, markup=False, emoji=False, highlight=False)
+                self._progress.console.print(printable_lines(event.line), markup=False, emoji=False, highlight=False)
             case TaskStarted():
-                self._rows[event.task] = self._progress.add_task(event.subject, total=None, stage=event.stage, state="")
+                subject = printable_lines(event.subject)
+                self._rows[event.task] = self._progress.add_task(subject, total=None, stage=event.stage, state="")
             case TaskAdvanced(total=0, detail=detail):
-                state = detail[-50:] if detail else format_size(event.done)
+                state = printable_lines(detail)[-50:] if detail else format_size(event.done)
                 self._progress.update(self._rows[event.task], state=state)
             case TaskAdvanced(done=done, total=total):
                 state = f"{format_size(done)} of {format_size(total)}"
                 self._progress.update(self._rows[event.task], completed=done, total=total, state=state)
             case TaskFinished():
                 row = self._rows[event.task]
-                self._progress.update(row, completed=1, total=1, state=event.outcome or "done")
+                self._progress.update(row, completed=1, total=1, state=printable_lines(event.outcome) or "done")
                 self._progress.stop_task(row)
                 if event.failed:
                     self._progress.update(row, state="failed")

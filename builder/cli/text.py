@@ -14,6 +14,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, or with columns."""
+    return "".join(char if char in "\n\t" else printable(char) for char in text)
+
+
 def format_size(count: int) -> str:
     """Bytes for people: `38.9 MB`, in powers of ten as registries show them."""
     size = float(count)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder.cli.text import printable_lines
 from builder.errors import BuilderError
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ class Voice:
             JsonLines(sys.stderr).error(error)
             return
         click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(error.message, err=True)
+        # Much of it may be what a registry or a program has said.
+        click.echo(printable_lines(error.message), err=True)
         if error.hint:
-            click.echo(error.hint, err=True)
+            click.echo(printable_lines(error.hint), err=True)
 
     def report(self, report: "Report", *, installable: bool) -> None:
         """Tell what a run achieved. Of one in which hubs failed, JSON lines have the error alone, which says all of it."""
@@ -46,4 +48,4 @@ class Voice:
             if report.failure is None:
                 JsonLines(sys.stderr).result(report_json(report))
         else:
-            click.echo(report_text(report, installable=installable), err=True)
+            click.echo(printable_lines(report_text(report, installable=installable)), err=True)

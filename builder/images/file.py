@@ -11,6 +11,7 @@ from builder.oci.layer import open_layer
 from builder.oci.manifest import Descriptor
 from builder.oci.overlay import entry_path, find_whiteout
 from builder.oci.reference import ImageReference
+from builder.oci.tar_stream import LARGEST_FILE
 from builder.plan.lock import ImageArtifact
 from builder.ports import RegistryReader
 from builder.runtime.atomic_file import whole_file
@@ -79,6 +80,8 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, reference
     source = tar.extractfile(member) if member.isreg() else None
     if source is None:
         raise _lacks(reference, path, "it is a link or a directory there")
+    if member.size > LARGEST_FILE:
+        raise _lacks(reference, path, f"it has {member.size} bytes there")
     with whole_file(target) as partial, partial.open("wb") as file:
         while chunk := source.read(_CHUNK):
             _write(file, chunk, target)

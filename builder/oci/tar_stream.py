@@ -18,6 +18,8 @@ from isal import isal_zlib
 # Layers of Istio's images have some thousands of entries, and the largest of others a tenth of this.
 _MOST_ENTRIES = 500_000
 LARGEST_CONTENT = 64 * 1024**3
+# Of one file that is taken out of an archive and kept: an Envoy with all its symbols has a quarter of this.
+LARGEST_FILE = 4 * 1024**3
 # Of extended headers, which hold long names and attributes: one, all of them, those for all entries, and those for one.
 _LARGEST_HEADER = 1024 * 1024
 _LARGEST_EXTENDED = 256 * 1024 * 1024

@@ -19,6 +19,17 @@ def check_digest(act: str, expected: Digest, content: bytes) -> None:
         )
 
 
+def check_document(act: str, answer: Answer, largest: int) -> None:
+    """Raises RegistryError for a manifest or a list of more bytes than any has; what came of it is not looked at."""
+    if len(answer.content) > largest:
+        raise RegistryError(
+            f"cannot {act}: it has more than {largest} bytes, and no manifest has",
+            hint="Is it an image? Something else may have been pushed there, or the registry's storage is damaged.",
+            status=answer.status,
+            damaged=True,
+        )
+
+
 def check_manifest(act: str, expected: Digest | None, answer: Answer) -> None:
     """Raises RegistryError where a manifest is not of the digest that was asked for, and RetryableError where, asked for by its
     tag, it is not of the one that the registry announces (distribution-spec: Docker-Content-Digest): it was cut short or

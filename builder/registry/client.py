@@ -20,7 +20,7 @@ from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
 from builder.registry.blob_push import BlobPush, find_blob
-from builder.registry.checks import check_digest, check_manifest, check_size, check_stored
+from builder.registry.checks import check_digest, check_document, check_manifest, check_size, check_stored
 from builder.registry.connection import Call, RegistryConnection
 from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer, media_type_of, next_page
@@ -28,11 +28,13 @@ from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy
 
 _ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
-# The specification has registries take manifests of 4 MiB; get_blob is for configurations, which are smaller still.
-_LARGEST_DOCUMENT = 16 * 1024 * 1024
+# The specification has registries take manifests of 4 MiB, and no registry in use takes larger ones from everybody; get_blob is
+# for configurations, which are smaller still. What is small here may be thirty times as large when it is read.
+_LARGEST_DOCUMENT = 4 * 1024 * 1024
 _SHORTEST_ANSWER = 64 * 1024
 # Of a list; an image has a handful of referrers, and a page some hundred.
 _MOST_PAGES = 50
+_MOST_REFERRERS = 2000
 
 
 class HttpRegistry:
@@ -97,6 +99,7 @@ class HttpRegistry:
         """The answer, its bytes checked against the digest asked for, or else against the one the registry announces."""
         answer = self._connections.send(reference.repository, call, accept=(200, 404))
         if answer.status == 200:
+            check_document(call.act, answer, _LARGEST_DOCUMENT)
             check_manifest(call.act, reference.digest, answer)
         return answer
 
@@ -118,11 +121,12 @@ class HttpRegistry:
             )
             # Registries of before there was this list say so in various ways.
             answer = self._retry.run(partial(self._connections.send, repository, call, accept=(200, 400, 404, 405, 501)))
+            check_document(call.act, answer, _LARGEST_DOCUMENT)
             if answer.status != 200 or media_type_of(answer) != INDEX:
                 return None
             found += Manifest(media_type=INDEX, content=answer.content).children()
             url = next_page(answer)
-            if not url:
+            if not url or len(found) > _MOST_REFERRERS:
                 break
         return tuple(dict.fromkeys(found))
 

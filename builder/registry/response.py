@@ -21,6 +21,11 @@ _LONGEST_BODY = 64 * 1024
 # "299 - "text"": distribution-spec v1.1, section "Warnings". Possessive, as what a server sends may be made to take long.
 _WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*+)"')
 _LONGEST_HEADER = 16 * 1024
+_NEXT_PAGE = re.compile(r'<([^<>]*+)>\s*+;\s*+rel="?next"?')
+# Harbor's "adding … of storage resource, which … will exceed the configured upper limit of …" (403, and 412 of old), Quay's
+# "Quota has been exceeded on namespace" (403), and what proxies say with 413.
+_QUOTA = re.compile(r"(?i)\bquota\b|\bexceed(?:s|ed)? the configured upper limit\b|\bstorage limit\b")
+_QUOTA_STATUSES = (403, 412, 413, 429, 507)
 _GONE = ("MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND")
 
 
@@ -88,10 +93,10 @@ def refusal(act: str, host: str, answer: Answer, *, had_credentials: bool = Fals
         f"cannot {act}: HTTP {answer.status} from {answer.method} {redact_url(answer.url)}"
         f"{f': {explanation}' if explanation else ''}"
     )
-    if answer.status in (401, 403):
+    if answer.status in (401, 403) and not _is_over_quota(answer):
         hint = _access_hint(host, answer.status, had_credentials)
         return AccessDenied(message, hint=hint, status=answer.status)
-    temporary = is_temporary_status(answer.status) and not _is_full(answer)
+    temporary = is_temporary_status(answer.status) and not _is_full(answer) and not _is_over_quota(answer)
     error = RegistryError(message, hint=_hint(host, answer), status=answer.status, temporary=temporary)
     if not temporary:
         return error
@@ -136,9 +141,19 @@ def _is_full(answer: Answer) -> bool:
     return "no space left" in answer.explanation.lower()
 
 
+def _is_over_quota(answer: Answer) -> bool:
+    """Whether a registry says that what is allowed there is used up; each has its own words, and a status of its own."""
+    return answer.status in _QUOTA_STATUSES and _QUOTA.search(answer.explanation) is not None
+
+
 def _hint(host: str, answer: Answer) -> str:
     if answer.speaks_tls:
         return speaks_tls_hint()
+    if _is_over_quota(answer):
+        return (
+            f"The quota at {host} is used up: delete what is not needed there, or have it raised, and run the same again. "
+            "What was sent stays, and is not sent again."
+        )
     if _is_full(answer) or answer.status == 507:
         return "The registry's own storage is full: free some there, or collect its garbage."
     if answer.status == 404 and answer.method not in ("GET", "HEAD") and answer.code:
@@ -146,7 +161,7 @@ def _hint(host: str, answer: Answer) -> str:
     if answer.status == 404:
         return f"Is {host} a registry? `curl -i` its /v2/ to see."
     return {
-        405: "The registry is read-only, or does not support this.",
+        405: f"{host} takes nothing, as one that is read-only while it is maintained: try later, or choose another --hub.",
         415: 'It may take nothing of Docker\'s own media types, which this image has: zot does with `"http": {"compat": '
         '["docker2s2"]}` in its configuration; or take a base image in OCI\'s form.',
         413: "A proxy before the registry limits the size of uploads: raise its limit (nginx: client_max_body_size).",
@@ -173,9 +188,19 @@ def _readable(content: bytes) -> str:
 
 
 def next_page(answer: Answer) -> str:
-    """The address of a list's next page, "" where this is the last (RFC 8288; distribution-spec, "Listing Referrers")."""
-    found = re.search(r'<([^<>]*)>\s*;\s*rel="?next"?', answer.headers.get("Link", ""))
-    return urllib.parse.urljoin(answer.url, found[1]) if found else ""
+    """The address of a list's next page, "" where this is the last (RFC 8288; distribution-spec, "Listing Referrers").
+
+    Raises RegistryError for one that is no address.
+    """
+    found = _NEXT_PAGE.search(answer.headers.get("Link", "")[:_LONGEST_HEADER])
+    try:
+        return urllib.parse.urljoin(answer.url, found[1]) if found else ""
+    except ValueError as error:
+        raise RegistryError(
+            f"{redact_url(answer.url)} names a next page that is no address: {error}",
+            hint="The registry, or a proxy before it, sends a malformed Link header.",
+            status=answer.status,
+        ) from error
 
 
 def media_type_of(answer: Answer) -> str:

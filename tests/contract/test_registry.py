@@ -1,8 +1,10 @@
-"""The contract of `ports.Registry`: the fake that other tests lean on, the demo's registry, and the CNCF's own."""
+"""The contract of `ports.Registry`: the fake that other tests lean on, the demo's registry, and real ones of several makers."""
 
+import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,25 +21,37 @@ from builder.registry.client import HttpRegistry
 from builder.runtime.progress import Progress
 from builder.runtime.retry import RetryPolicy
 from tests.fakes.registry import FakeRegistry
-from tests.real.registry import registry_program, running_registry
+from tests.real.registry import MAKERS, Maker, registry_program, running_registry
 from tools.registry import serving
 
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 @pytest.fixture(scope="module")
-def real_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = registry_program("tests/contract/test_registry.py[real]")
-    with running_registry(program, tmp_path_factory.mktemp("registry")) as host:
-        yield host
+def real_registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Gives the address of one of this maker, which is started when it is first asked for."""
+    with ExitStack() as running:
+
+        @functools.cache
+        def start(maker: str) -> str:
+            program = registry_program(f"tests/contract/test_registry.py[{maker}]", maker)
+            return running.enter_context(running_registry(program, tmp_path_factory.mktemp(maker), maker=maker))
+
+        yield start
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A registry under test, and a repository of the test's own in it."""
+    """A registry under test, a repository of the test's own in it, and where its maker's reading of the specification differs."""
 
     registry: Registry
     repository: Repository
+    maker: Maker
+
+    @property
+    def from_elsewhere(self) -> UploadOutcome:
+        """How a blob comes to be here that another repository has."""
+        return UploadOutcome.PRESENT if self.maker.shares_blobs else UploadOutcome.MOUNTED
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +60,21 @@ def demo_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield host
 
 
-@pytest.fixture(params=["fake", "demo", "real"])
-def subject(request: pytest.FixtureRequest) -> Subject:
+# What is told of a real one's maker, of those that are ours: the fake and the demo's.
+OURS = {
+    "fake": Maker(find=str, command=lambda *_: (), lacking=""),
+    "demo": Maker(find=str, command=lambda *_: (), lacking="", lists_referrers=False),
+}
+
+
+@pytest.fixture(params=[*OURS, *MAKERS])
+def subject(request: pytest.FixtureRequest, real_registries: Callable[[str], str]) -> Subject:
     name = "".join(char if char.isalnum() else "-" for char in request.node.originalname.lower()).strip("-")
     if request.param == "fake":
-        return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"))
-    host = str(request.getfixturevalue(f"{request.param}_registry"))
+        return Subject(FakeRegistry(), Repository("hub.test", f"contract/{name}"), OURS["fake"])
+    host = str(request.getfixturevalue("demo_registry")) if request.param == "demo" else real_registries(request.param)
     registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(attempts=1, sleep=time.sleep))
-    return Subject(registry, Repository(host, f"contract/{name}"))
+    return Subject(registry, Repository(host, f"contract/{name}"), {**OURS, **MAKERS}[request.param])
 
 
 def make_blob(tmp_path: Path, content: bytes, media_type: str = LAYER) -> tuple[Descriptor, Path]:
@@ -160,7 +181,7 @@ def test_mounts_a_blob_of_another_repository(subject: Subject, tmp_path: Path) -
         mount_from=(elsewhere, without_it, source),
         on_bytes=counted.append,
     )
-    assert (outcome, sum(counted)) == (UploadOutcome.MOUNTED, 0)
+    assert (outcome, sum(counted)) == (subject.from_elsewhere, 0)
     assert subject.registry.get_blob(subject.repository, descriptor) == b"shared"
 
 
@@ -174,7 +195,7 @@ def test_asks_for_no_content_that_need_not_be_sent(subject: Subject, tmp_path: P
 
     assert subject.registry.push_blob(source, descriptor, refuse) is UploadOutcome.PRESENT
     mounted = subject.registry.push_blob(subject.repository, descriptor, refuse, mount_from=(source,))
-    assert mounted is UploadOutcome.MOUNTED
+    assert mounted is subject.from_elsewhere
 
 
 def test_uploads_what_cannot_be_mounted(subject: Subject, tmp_path: Path) -> None:
@@ -230,6 +251,10 @@ def test_refuses_a_manifest_without_its_blobs(subject: Subject) -> None:
     blob = Descriptor(media_type=LAYER, digest=Digest.of(b"missing"), size=7)
     document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": blob.to_json(), "layers": [blob.to_json()]}
     manifest = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
+    if not subject.maker.checks_blobs:
+        subject.registry.put_tag(subject.repository.at("broken"), manifest)
+        assert subject.registry.get_manifest(subject.repository.at("broken")) == manifest
+        return
     with pytest.raises(RegistryError):
         subject.registry.put_tag(subject.repository.at("broken"), manifest)
     assert subject.registry.get_manifest(subject.repository.at("broken")) is None
@@ -254,7 +279,7 @@ def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) 
     subject.registry.put_tag(subject.repository.at("stays"), index)
 
     deleted = subject.registry.delete_tag(subject.repository.at("gone"))
-    assert deleted == (subject.registry.get_manifest(subject.repository.at("gone")) is None)
+    assert deleted == (subject.registry.get_manifest(subject.repository.at("gone")) is None) == subject.maker.deletes_tags
     assert subject.registry.get_manifest(subject.repository.at("stays")) == index
     assert subject.registry.get_manifest(subject.repository.at(index.digest)) == index
 
@@ -262,7 +287,7 @@ def test_deletes_a_tag_or_says_that_it_cannot(subject: Subject, tmp_path: Path) 
 def test_asking_for_the_right_to_push_leaves_nothing(subject: Subject, tmp_path: Path) -> None:
     subject.registry.check_push(subject.repository)
     assert subject.registry.get_manifest(subject.repository.at("v1")) is None
-    blob, path = make_blob(tmp_path, b"layer")
+    blob, path = make_blob(tmp_path, b"after asking")
     assert subject.registry.push_blob(subject.repository, blob, lambda: path) is UploadOutcome.UPLOADED
 
 
@@ -345,4 +370,24 @@ def test_mounts_what_was_sent_a_moment_ago(subject: Subject, tmp_path: Path) -> 
     other = Repository(subject.repository.registry, f"{subject.repository.path}/other")
     assert subject.registry.push_blob(subject.repository, descriptor, lambda: path) is UploadOutcome.UPLOADED
     again = subject.registry.push_blob(other, descriptor, lambda: path, mount_from=(subject.repository,))
-    assert again is UploadOutcome.MOUNTED
+    assert again is subject.from_elsewhere
+
+
+def test_lists_what_refers_to_an_image_or_says_that_it_cannot(subject: Subject, tmp_path: Path) -> None:
+    index = compose_release(subject, tmp_path)
+    subject.registry.put_tag(subject.repository.at("signed"), index)
+    none_yet = subject.registry.find_referrers(subject.repository, index.digest)
+    assert none_yet == (() if subject.maker.lists_referrers else None)
+    config, _path = make_blob(tmp_path, b"{}", CONFIG)
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": "application/vnd.example.signature",
+        "config": config.to_json(),
+        "layers": [config.to_json()],
+        "subject": index.descriptor.to_json(),
+    }
+    signature = Manifest(media_type=MANIFEST, content=json.dumps(document).encode())
+    subject.registry.put_manifest(subject.repository, signature)
+    found = subject.registry.find_referrers(subject.repository, index.digest)
+    assert (found and [one.digest for one in found]) == ([signature.digest] if subject.maker.lists_referrers else None)

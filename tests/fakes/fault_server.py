@@ -124,6 +124,8 @@ class FaultServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body are two writes; the second would wait 40 ms for the client to acknowledge the first.
+            disable_nagle_algorithm = True
 
             def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - do_GET and so on
                 if name.startswith("do_"):

@@ -22,6 +22,7 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from builder.build.fetch import fetch_artifact
 from builder.config.project_file import ProjectFile
 from builder.engine.build_log import BuildLog
 from builder.errors import BuilderError, RecipeError, RegistryError
@@ -37,26 +38,31 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX as INDEX_TYPE
 from builder.oci.manifest import MANIFEST, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, parse_tag, redact_url
+from builder.plan.lock import FileArtifact
 from builder.plan.user import User
 from builder.publish.history import HISTORY_ANNOTATION, UnreadableHistory, decode_history
 from builder.publish.hub_record import ANNOTATION, RECORD_TYPE, _sum, read_record, record_reference
 from builder.publish.journal import Journal
+from builder.publish.release_file import RELEASE_FILE, ReleaseFile
 from builder.recipe.istio_release import IstioRelease, ReleaseRange
 from builder.recipe.schema import ReleaseRecipe, read_image
 from builder.recipe.template import render_dockerfile, render_text
 from builder.recipe.yaml_file import read_yaml, validate
 from builder.registry.auth import _parse_token, parse_challenges
 from builder.registry.blob_pull import BlobPull
+from builder.registry.blob_push import _kept_bytes
 from builder.registry.connection import RegistryConnection
 from builder.registry.keychain import docker_credentials
-from builder.registry.response import Answer, media_type_of
+from builder.registry.response import Answer, media_type_of, next_page, warnings_of
 from builder.resolve.own_files import first_field
 from builder.resolve.source import read_source
 from builder.rootfs.deb import open_member, read_control
 from builder.rootfs.inherited_accounts import find_account_files
 from builder.rootfs.passwd import AccountFiles, add_subordinate_ids, add_users
+from builder.runtime.progress import Progress
 from builder.runtime.retry import RetryableError
 from tests import ROOT
+from tests.fakes.downloader import FakeDownloader
 from tests.fakes.runner import FakeRunner, go_build
 from tests.samples.debs import control_of, make_deb
 from tests.samples.images import AMD64, SampleFile, config_json, make_config, make_digest, make_tar
@@ -242,6 +248,25 @@ class TestJson:
                 survives(read)
 
     @few
+    @given(
+        BYTES
+        | documents(
+            {
+                "schemaVersion": 2,
+                "version": "1.29.0",
+                "hub": "r.test/x",
+                "made": {"Go": "1"},
+                "platforms": ["linux/amd64"],
+                "images": [{"image": "a", "variant": "debug", "digest": str(make_digest("a")), "inputs": {"linux/amd64": "b"}}],
+            }
+        )
+    )
+    @example(DEEP)
+    def test_what_a_directory_holds(self, content: bytes) -> None:
+        with file_of(content, RELEASE_FILE) as path:
+            survives(lambda: ReleaseFile.read(path.parent))
+
+    @few
     @given(BYTES | documents({"tags": [{"reference": "r.test/a:1", "before": None, "after": str(make_digest("a"))}]}))
     def test_a_journal(self, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as directory:
@@ -324,6 +349,33 @@ class TestRegistry:
             assert 1 <= seconds <= 86400
 
         survives(parse)
+
+    @few
+    @given(BYTES | documents({"manifests": [WHOLE]}), TEXTS)
+    @example(DEEP, "")
+    @example(b'{"manifests": [{}]}', '<http://[::1/x>; rel="next"')
+    @example(b"{}", "<" * 60_000)
+    @example(b"{}", "<x>;" + " " * 60_000)
+    def test_a_list_of_referrers(self, content: bytes, link: str) -> None:
+        found = answer(content, Link=link)
+        survives(lambda: media_type_of(found))
+        survives(lambda: Manifest(media_type=INDEX_TYPE, content=content).children())
+        survives(lambda: next_page(found))
+
+    @few
+    @given(TEXTS)
+    @example('299 - "' + "\\" * 60_000)
+    @example('299 - "' * 10_000)
+    def test_a_warning(self, text: str) -> None:
+        assert all(warning.isprintable() and len(warning) <= 301 for warning in warnings_of({"Warning": text}))
+
+    @few
+    @given(TEXTS)
+    @example("0-" + "9" * 5000)
+    @example("0-²")
+    def test_how_much_of_an_upload_is_there(self, text: str) -> None:
+        found = Answer(method="GET", url="https://r.test/v2/", status=204, headers={"Range": text}, content=b"")
+        assert _kept_bytes(found) >= 0
 
     @few
     @given(TEXTS)
@@ -456,6 +508,23 @@ class TestArchives:
         with file_of(content) as path:
             survives(lambda: read_layer(path, media_type))
             survives(lambda: find_account_files([(path, media_type)]))
+
+    @few
+    @given(data=st.data())
+    def test_an_artifact(self, data: st.DataObject) -> None:
+        archive = data.draw(BYTES | st.sampled_from([self.TAR, *self.OTHERS]).flatmap(changed))
+        content = data.draw(st.just(gzip.compress(archive)) | changed(gzip.compress(self.TAR)))
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "archive")
+            path.write_bytes(content)
+            artifact = FileArtifact(name="x", platform=AMD64, path=str(path), sha256=Digest.of(content).hex, member="usr/bin/x")
+
+            def take() -> None:
+                with Progress(lambda event: None).task("fetch", "x") as task:
+                    fetch_artifact(artifact, Path(directory, "cache"), FakeDownloader({str(path): content}), task)
+
+            survives(take)
+            assert {entry.name for entry in Path(directory).iterdir()} == {"archive", "cache"}
 
     @pytest.mark.parametrize("compression", ["", "gz", "xz", "zst"])
     @few

@@ -23,6 +23,7 @@ up)
     fi
     ;;
 go) echo /false/go/bin ;;
+registries) echo /false/registries ;;
 env) echo "export ISTIO_BUILD_TEST_REGISTRY=127.0.0.1:5" ;;
 esac
 """
@@ -77,12 +78,15 @@ def test_if_possible_goes_on_without_and_says_why(tools: Tools) -> None:
     why = "no Docker engine answers, and only root can start one"
     assert (ran.returncode, ran.stdout) == (0, f"registry= reason={why}\n")
     assert f"NO ENGINE: {why}" in ran.stderr
-    assert tools.calls() == ["status", "up", "down", "go"]
+    assert tools.calls() == ["status", "up", "down", "registries", "go"]
 
 
-def test_if_possible_has_go_all_the_same(tools: Tools) -> None:
+def test_if_possible_has_go_and_registries_all_the_same(tools: Tools) -> None:
     (tools.directory / "cannot").touch()
-    assert tools.run("--if-possible", script='echo "$PATH"').stdout.startswith("/false/go/bin:")
+    script = 'echo "$PATH"; echo "$ISTIO_BUILD_TEST_REGISTRIES"'
+    path, registries = tools.run("--if-possible", script=script).stdout.splitlines()
+    assert path.startswith("/false/go/bin:")
+    assert registries == "/false/registries"
 
 
 @pytest.mark.parametrize(("mode", "extra"), [((), {}), (("--if-possible",), {"ISTIO_BUILD_REQUIRE_ENGINE": "1"})])

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import re
 import subprocess
@@ -10,10 +11,12 @@ import tarfile
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from builder.build.fetch import fetch_artifact
 from builder.errors import ArtifactError, CheckError, EngineError, RecipeError, RegistryError
 from builder.net import download
 from builder.net.download import HttpDownloader
@@ -21,21 +24,24 @@ from builder.net.partial_file import PartialFile
 from builder.oci import tar_stream
 from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
-from builder.oci.manifest import Descriptor
+from builder.oci.manifest import INDEX, Descriptor
 from builder.oci.reference import Digest, Repository
 from builder.pipeline.workspace import Workspace
+from builder.plan.lock import FileArtifact
 from builder.recipe.yaml_file import read_yaml
 from builder.registry.blob_pull import BlobPull
 from builder.registry.client import HttpRegistry
 from builder.registry.keychain import docker_credentials
 from builder.runtime.atomic_file import sum_file
+from builder.runtime.progress import Progress
 from builder.runtime.regular_file import open_regular
 from builder.runtime.retry import RetryPolicy
 from tests import ROOT
+from tests.fakes.downloader import FakeDownloader
 from tests.fakes.fault_server import FaultServer, Received, Reply
 from tests.fakes.runner import FakeRunner, go_build
 from tests.samples.debs import control_of, make_deb
-from tests.samples.images import SampleFile, make_tar
+from tests.samples.images import AMD64, SampleFile, make_tar
 
 PLAIN = "application/vnd.oci.image.layer.v1.tar"
 
@@ -124,6 +130,31 @@ class TestBlobs:
 
         with FaultServer(answer).running() as other, pytest.raises(RegistryError, match=re.escape(other.host)):
             registry.push_blob(Repository(other.host, "a"), small(), lambda: tmp_path / "blob")
+
+
+class TestManifests:
+    def test_one_that_is_larger_than_any_is_refused_at_once(
+        self, served: Served, server: FaultServer, registry: HttpRegistry
+    ) -> None:
+        """It is not taken for one that was cut short on the way, and asked for again."""
+        content = b"[" * (5 << 20)
+        headers = {"Content-Type": INDEX, "Docker-Content-Digest": str(Digest.of(content))}
+        served.reply = Reply(200, content, headers)
+        with pytest.raises(RegistryError, match="more than 4194304 bytes, and no manifest has") as caught:
+            registry.get_manifest(Repository(server.host, "a").at("v1"))
+        assert caught.value.damaged
+        with pytest.raises(RegistryError, match="more than 4194304 bytes"):
+            registry.find_referrers(Repository(server.host, "a"), small().digest)
+        assert len(server.received) == 2
+
+    def test_no_more_referrers_are_listed_than_anybody_has(
+        self, served: Served, server: FaultServer, registry: HttpRegistry
+    ) -> None:
+        listed = [{**small().to_json(), "digest": str(Digest.of(b"%d" % number))} for number in range(3000)]
+        content = json.dumps({"mediaType": INDEX, "manifests": listed}).encode()
+        served.reply = Reply(200, content, {"Content-Type": INDEX, "Link": '</v2/a/referrers/x?n=2>; rel="next"'})
+        assert len(registry.find_referrers(Repository(server.host, "a"), small().digest) or ()) == 3000
+        assert len(server.received) == 1
 
 
 class TestDownloads:
@@ -290,6 +321,50 @@ class TestLayers:
         tracemalloc.stop()
         assert count == 5000
         assert most < 500_000
+
+
+class TestArtifacts:
+    """An archive that a file is taken out of."""
+
+    def take(self, directory: Path, content: bytes, lacking: int = 0) -> Path:
+        """The file `a`; so many bytes are cut off the archive."""
+        archive = directory / "archive.tar.gz"
+        compressed = gzip.compress(content)
+        archive.write_bytes(compressed[: len(compressed) - lacking])
+        artifact = FileArtifact(
+            name="envoy", platform=AMD64, path=str(archive), sha256=Digest.of(archive.read_bytes()).hex, member="a"
+        )
+        with Progress(lambda event: None).task("fetch", "envoy") as task:
+            return fetch_artifact(artifact, directory / "cache", FakeDownloader({str(archive): archive.read_bytes()}), task)
+
+    @pytest.mark.parametrize("what", [what for what in HEADS if HEADS[what][1]])
+    def test_its_headers_are_within_bounds(self, tmp_path: Path, what: str) -> None:
+        head, told = HEADS[what]
+        with pytest.raises(ArtifactError, match=told):
+            self.take(tmp_path, make_tar([SampleFile(path="/z")])[:512] + head + END)
+
+    def test_a_file_of_it_is_no_larger_than_any_program(self, tmp_path: Path) -> None:
+        with pytest.raises(ArtifactError, match="bytes there"):
+            self.take(tmp_path, entry("a", 5 << 30) + bytes(5000))
+        assert [path.name for path in (tmp_path / "cache").iterdir() if path.suffix == ".member"] == []
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_it_is_read_to_its_end(self, tmp_path: Path, damaged: bool) -> None:
+        whole = make_tar([SampleFile(path="/a", content=b"hello"), SampleFile(path="/b", content=os.urandom(5000))])
+        if not damaged:
+            assert self.take(tmp_path, whole).read_bytes() == b"hello"
+            return
+        with pytest.raises(ArtifactError, match="ends in the middle"):
+            self.take(tmp_path, whole, lacking=4)
+
+    @pytest.mark.parametrize("name", ["../a", "/../../a", "x/../a"])
+    def test_names_lead_nowhere(self, tmp_path: Path, name: str) -> None:
+        """Whatever it is called in there, it has one place in the cache."""
+        (tmp_path / "inner").mkdir()
+        with suppress(ArtifactError):
+            self.take(tmp_path / "inner", entry(name, 5) + b"hello".ljust(512, b"\0") + END)
+        assert {path.name for path in tmp_path.iterdir()} == {"inner"}
+        assert {path.name for path in (tmp_path / "inner").iterdir()} == {"archive.tar.gz", "cache"}
 
 
 class TestPackages:

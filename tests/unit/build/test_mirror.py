@@ -26,6 +26,7 @@ from builder.pipeline.run import build_plan, publish_release, push_plan
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
+from builder.publish.lease import LeaseTimes
 from builder.publish.release_parts import read_release
 from builder.recipe.book import RecipeBook
 from builder.recipe.loader import load_recipes
@@ -138,6 +139,8 @@ class Site:
             journals=self.root / "journals",
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
+            # Nobody else is at this registry, so there is nothing to wait for.
+            lease_times=LeaseTimes(settle=0.0, poll=0.01),
         )
 
     def push(self, plan: Plan | None = None, *, rebuild: bool = False) -> Report:

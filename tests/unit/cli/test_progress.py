@@ -13,12 +13,17 @@ import pytest
 
 from builder.cli.display import DISPLAYS, open_display
 from builder.cli.json_lines import JsonLines
-from builder.errors import EngineError, Outcome
+from builder.cli.voice import Voice
+from builder.errors import EngineError, Outcome, RegistryError
 from builder.runtime.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
 from tests import ROOT
 
 # What programs say that looks like markup of the display.
 ODD_TEXTS = ["[bold]", "[/bold]", "a\\[/b]", "x\\", "[red]x[/red]", ":smile:", "é\t", "100%", "{task}", ""]
+
+
+# What a registry may say to command a terminal: a title, clearing it, a bell, writing from right to left, going back.
+COMMANDS = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\r\b"
 
 
 class Terminal(io.StringIO):
@@ -62,6 +67,37 @@ def shown(kind: str) -> str:
         progress.tell_cause(kind="go", text="Go 1 → 2", images=("pilot-debug", "[b]"), before="1", after="2")
         progress.warn("mind this")
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["tty", "plain", "quiet", "json"])
+def test_what_others_say_commands_no_terminal(kind: str) -> None:
+    stream = io.StringIO()
+    with watched(kind, stream) as progress:
+        with progress.task("fetch", f"subject {COMMANDS}") as task:
+            task.detail(f"detail {COMMANDS}")
+            task.outcome = f"outcome {COMMANDS}"
+        progress.note(f"note {COMMANDS}")
+        progress.warn(f"warning {COMMANDS}\nsecond line\twith columns")
+    text = stream.getvalue()
+    if kind == "tty":
+        assert "]0;owned" in text
+        assert "\x1b]0;owned" not in text
+        assert "\x1b[2J" not in text
+        assert [command for command in "\x07\u009b\u202e\b" if command in text] == []
+    else:
+        assert [command for command in COMMANDS if command in text and not command.isprintable()] == []
+    if kind == "plain":
+        assert "\nsecond line\twith columns" in text
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_commands_no_terminal(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    voice = Voice(("--progress=json",) if as_json else ())
+    voice.error(RegistryError(f"first {COMMANDS}\n  second", hint=f"hint {COMMANDS}"))
+    told = capsys.readouterr().err
+    assert [command for command in COMMANDS if command in told and not command.isprintable()] == []
+    assert "owned" in told
+    assert as_json or "\n  second\n" in told
 
 
 class TestEvents:

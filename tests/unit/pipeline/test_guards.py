@@ -24,6 +24,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Completed, GoToolchain
 from builder.publish.guards import CAREFUL, Permissions
+from builder.publish.lease import LeaseTimes
 from builder.publish.release_parts import read_release
 from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
@@ -91,6 +92,8 @@ class Site:
             journals=self.root / "journals",
             progress=Progress(lambda event: self.events.append(event)),
             cancellation=Cancellation().group(),
+            # Nobody else is at this registry, so there is nothing to wait for.
+            lease_times=LeaseTimes(settle=0.0, poll=0.01),
             permissions=permissions,
             cache=self.root / "cache",
         )

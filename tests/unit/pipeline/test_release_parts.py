@@ -27,6 +27,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.plan.shards import take_shard
 from builder.ports import GoToolchain
+from builder.publish.lease import LeaseTimes
 from builder.publish.publication import Release
 from builder.publish.release_directory import ReleasePart
 from builder.publish.release_file import RELEASE_FILE, ReleaseFile
@@ -208,6 +209,8 @@ class TestAnySplit:
             journals=machines.root / "journals",
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
+            # Nobody else is at this registry, so there is nothing to wait for.
+            lease_times=LeaseTimes(settle=0.0, poll=0.01),
         )
         report = publish_release(release, {entry.key: "given" for entry in release.publications}, context, 0.0)
         assert {image.key: image.digest for image in report.images} == digests(join(machines.build()))

@@ -176,6 +176,26 @@ def test_a_full_registry_is_not_asked_again(bench: Bench) -> None:
     assert bench.waits == []
 
 
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, "adding 10.0 MiB of storage resource, which … will exceed the configured upper limit of 100.0 MiB."),
+        (412, "adding 10.0 MiB of storage resource, which … will exceed the configured upper limit of 100.0 MiB."),
+        (403, "Quota has been exceeded on namespace"),
+        (413, "quota exceeded"),
+        (429, "storage limit reached"),
+    ],
+)
+def test_a_used_up_quota_is_no_lack_of_rights_and_does_not_pass(bench: Bench, status: int, message: str) -> None:
+    bench.server.inject("PUT", "/blobs/", *[error_reply(status, "DENIED", message)] * 2)
+    with pytest.raises(RegistryError) as caught:
+        bench.push_blob()
+    assert not isinstance(caught.value, AccessDenied)
+    assert f"The quota at {bench.server.host} is used up" in caught.value.hint
+    assert message[:20] in caught.value.message
+    assert bench.waits == []
+
+
 def test_the_right_to_push_is_asked_for_by_an_upload_that_is_cancelled(bench: Bench) -> None:
     bench.client.check_push(bench.repository)
     assert [received.method for received in bench.server.received] == ["POST", "DELETE"]
