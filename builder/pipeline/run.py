@@ -38,7 +38,7 @@ from builder.publish.tags import TagMover, before_tags
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
 from builder.runtime.cancellation import TaskGroup
-from builder.runtime.progress import Progress
+from builder.runtime.progress import Progress, counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def _move_tags(
 
 
 def _read_back(release: Release, context: PublishContext) -> tuple[PulledImage, ...]:
-    with context.progress.task("verify", f"{len(release.publications)} images"):
+    with context.progress.task("verify", counted(len(release.publications), "image")):
         return verify_content(release.publications, OneLook(context.registry))
 
 
@@ -186,7 +186,7 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
     """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
     count = len(release.references)
     again = "Run the same again to see whether they hold."
-    with context.progress.task("verify", f"{count} tags"):
+    with context.progress.task("verify", counted(count, "tag")):
         try:
             verify_tags(release.publications, context.registry)
         except Interrupted as error:
@@ -280,7 +280,7 @@ def _state_of(plan: Plan, key: str) -> str:
 
 def _find_published(images: Sequence[ImagePlan | MirrorPlan], context: PublishContext) -> dict[str, tuple[PulledImage, ...]]:
     """The hub remembers what it was given: what was made from the same inputs, and is whole there, is not made again."""
-    title, merge = f"{len(images)} images at the hub", context.permissions.merge_platforms
+    title, merge = f"{counted(len(images), 'image')} at the hub", context.permissions.merge_platforms
     with context.progress.task("look", title) as task, ThreadPoolExecutor(max_workers=8) as pool:
         look = OneLook(context.registry)
         found = dict(zip(images, pool.map(lambda image: _find(image, look, merge=merge), images), strict=True))

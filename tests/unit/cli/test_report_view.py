@@ -117,7 +117,7 @@ class TestForPeople:
         assert "linux/amd64 38.9 MB, linux/arm64 1.5 kB" in line
         assert f"\n{HUB}/istioctl:1.29.0-debug\n" in text
         assert "13.0 s in all. Stages overlap: compile 12.3s  push 0.5s." in text
-        assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 were there; moved 4 tags." in text
+        assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 was there; moved 4 tags." in text
 
     def test_it_says_how_to_install_where_there_is_something_to_install_with(self) -> None:
         command = "istioctl install --set hub=registry.corp.example/istio --set tag=1.29.0"
