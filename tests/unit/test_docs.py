@@ -22,10 +22,18 @@ from tests.samples.golden import check_golden
 def test_the_command_reference_is_what_help_prints() -> None:
     """docs/commands.md is made from the program's own help: `UPDATE_GOLDEN=1 make test-fast` writes it anew."""
     parts = ["# Commands", "What `istio-build COMMAND --help` prints."]
-    for name, command in sorted(cli.commands.items()):
+    for name, command in sorted(all_commands()):
         context = click.Context(command, info_name=f"istio-build {name}", terminal_width=110, max_content_width=110)
         parts.append(f"## istio-build {name}\n\n```text\n{command.get_help(context)}\n```")
     check_golden(ROOT / "docs" / "commands.md", "\n\n".join(parts) + "\n")
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command, those of a group after it."""
+    for name, command in cli.commands.items():
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {within}", command.commands[within]) for within in command.commands)
 
 
 def test_every_exit_code_is_in_the_readme() -> None:
