@@ -66,11 +66,13 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
 def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
+    from builder.pipeline.cache_care import keep_limits
     from builder.pipeline.run import publish_release
     from builder.publish.release_directory import ReleasePart
     from builder.publish.release_parts import read_release
 
-    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable")
+    used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
+    used |= {"cache_keep", "cache_max_size"}
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
@@ -96,6 +98,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
             )
         states = {publication.key: "given" for publication in release.publications}
         report = publish_release(release, states, adapters.publish_context(_permissions(context, job)), started)
+        keep_limits(job, adapters)
     with released():
         print_report(context, report, installable=has_istioctl(report))
 

@@ -12,6 +12,7 @@ from builder.doctor.probes import Probes
 from builder.errors import BuilderError
 
 _POLL_SECONDS = 0.02
+_GRACE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,13 @@ def examine(
             wait(_POLL_SECONDS)
         return tuple(one.result(limit) for one in running)
     finally:
-        for one in running:
-            if not one.done.is_set():
-                one.bounded.end()
+        _end([one for one in running if not one.done.is_set()])
+
+
+def _end(overdue: Sequence[_Running]) -> None:
+    """End them, and let them put away what they have; what does not end is left behind."""
+    for one in overdue:
+        one.bounded.end()
+    until = time.monotonic() + _GRACE_SECONDS
+    for one in overdue:
+        one.done.wait(max(0.0, until - time.monotonic()))

@@ -62,7 +62,11 @@ def examine_job(
         *source_checks(case),
         *hub_checks(case),
     )
-    return examine(checks, begin, request.limit, cancellation.wait)
+    try:
+        return examine(checks, begin, request.limit, cancellation.wait)
+    finally:
+        # Programs of a check that took too long.
+        cancellation.kill()
 
 
 def _learn(job: Job, request: DoctorRequest, workspace: Workspace, bounded: BoundedProbes) -> Case:
