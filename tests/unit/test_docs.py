@@ -127,14 +127,18 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7)])
+@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7), ("cache.md", 3), ("doctor.md", 2)])
 def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
     text = (ROOT / "docs" / page).read_text()
     scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     calls = [words for script in scripts for words in commands_in(script)]
     assert len(calls) == count
     for name, *arguments in calls:
-        cli.commands[name].make_context(name, arguments)
+        command = cli.commands[name]
+        if isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.commands[name]
+        command.make_context(name, arguments)
 
 
 def test_the_commands_of_the_page_on_the_lock_are_what_the_program_takes() -> None:
