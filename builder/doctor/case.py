@@ -10,7 +10,7 @@ from builder.config.settings import Job
 from builder.oci.reference import Hub, Platform, Repository
 from builder.plan.lock import SourceFacts
 from builder.recipe.book import RecipeBook
-from builder.recipe.schema import BuiltImage, ImageRecipe, Mirror, RootfsImage
+from builder.recipe.schema import BuiltImage, ImageRecipe, Mirror
 from builder.resolve.held import LockInUse
 from builder.resolve.resolver import used_names
 
@@ -68,11 +68,6 @@ class Case:
     def mirrors(self) -> tuple[Mirror, ...]:
         """The images that are copied."""
         return tuple(recipe for recipe, _ in self.chosen if isinstance(recipe, Mirror))
-
-    @property
-    def is_made_of_packages(self) -> bool:
-        """Whether an image is made of packages."""
-        return any(isinstance(recipe, RootfsImage) for recipe, _ in self.chosen)
 
     @property
     def running_template(self) -> str:
