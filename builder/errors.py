@@ -24,6 +24,7 @@
     ├── TagKept                    27   a tag that must not move is at something else; nothing was done
     ├── JournalError               20   what an earlier run noted of the tags it moved cannot be read
     ├── LockError                  24   the lock lacks what is asked for, contradicts it, or cannot be read
+    ├── NotReady                   30   `doctor` found that a run would fail
     ├── OfflineError               25   something is not in the cache, and --offline fetches nothing
     └── Interrupted               130   Ctrl-C, or a signal
 
@@ -202,6 +203,12 @@ class LockError(BuilderError):
     """istio-build.lock cannot be read, or what is asked for is not what it binds; the message names its key."""
 
     exit_code = 24
+
+
+class NotReady(BuilderError):
+    """A run would fail, as `doctor` has found."""
+
+    exit_code = 30
 
 
 class OfflineError(BuilderError):

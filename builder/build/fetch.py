@@ -12,6 +12,7 @@ from builder.plan.lock import FileArtifact, UrlArtifact
 from builder.ports import Downloader
 from builder.runtime.atomic_file import has_sha256, whole_file
 from builder.runtime.extracted_file import is_intact, keep_sum
+from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Task
 
 
@@ -23,6 +24,8 @@ def fetch_artifact(artifact: FileArtifact | UrlArtifact, cache: Path, downloader
     cache.mkdir(parents=True, exist_ok=True)
     blob = cache / artifact.sha256
     member = cache / artifact.member_file
+    for path in (blob, member):
+        mark_used(path)
     if artifact.member and is_intact(member):
         task.outcome = "cached"
         return member
@@ -37,6 +40,7 @@ def fetch_artifact(artifact: FileArtifact | UrlArtifact, cache: Path, downloader
 def fetch_package(package: UrlArtifact, cache: Path, downloader: Downloader) -> Path:
     """A package's file, whole. Raises ArtifactError, ChecksumError, DiskFull, Interrupted."""
     path = cache / package.sha256
+    mark_used(path)
     if not has_sha256(path, package.sha256):
         cache.mkdir(parents=True, exist_ok=True)
         downloader.download(package.url, package.sha256, path)

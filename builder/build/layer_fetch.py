@@ -9,6 +9,7 @@ from builder.images.layers import fetch_blob
 from builder.oci.manifest import Descriptor
 from builder.oci.reference import Digest, Repository
 from builder.runtime.atomic_file import has_sha256
+from builder.runtime.last_use import mark_used
 
 
 class BaseLayers:
@@ -25,6 +26,7 @@ class BaseLayers:
         with self._lock:
             lock = self._locks[layer.digest]
         with lock:
+            mark_used(cached)
             if has_sha256(cached, layer.digest.hex):
                 return cached
             with self._context.progress.task("fetch", f"layer {layer.digest.short} of {repository}") as task:

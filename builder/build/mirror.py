@@ -15,6 +15,7 @@ from builder.plan.model import MirrorPlan
 from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
 from builder.runtime.concurrency import finish_or_end
+from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Task
 
 _PARALLEL = 4
@@ -60,6 +61,8 @@ def _fetch_blobs(mirror: MirrorPlan, manifests: Sequence[Manifest], context: Bui
     """Configurations and layers, from the downloads where they are whole there."""
     wanted = {blob.digest: blob for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
     paths = {digest: context.downloads / digest.hex for digest in wanted}
+    for path in paths.values():
+        mark_used(path)
     missing = [blob for digest, blob in wanted.items() if not has_sha256(paths[digest], digest.hex)]
     total = sum(blob.size for blob in missing)
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
+from builder.cli.cache_command import cache_command
+from builder.cli.doctor_command import doctor
 from builder.cli.lock_command import lock_command
 from builder.cli.options import (
     go,
@@ -63,6 +65,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
     started = time.monotonic()
     from builder.oci.reference import Platform
+    from builder.pipeline.cache_care import warn_of_little_room
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import build_plan
 
@@ -77,6 +80,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         resolved = resolve_job(job, adapters)
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
+        warn_of_little_room(resolved.tree, resolved.plan, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
                 resolved.plan,
@@ -199,6 +203,8 @@ def schema(project: bool) -> None:
 
 
 cli.add_command(lock_command)
+cli.add_command(cache_command)
+cli.add_command(doctor)
 
 
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:

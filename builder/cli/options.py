@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option
+from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ tags = all_of(
         help="Let tags lose platforms, and let a dirty, debug or other build take over a release's tag.",
     ),
 )
+
+
+cache = _settings(CACHE)
 
 
 output = all_of(

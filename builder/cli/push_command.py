@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
+from builder.cli.options import cache, collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
 from builder.config.options import OPTIONS
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="Publish layouts that `build` wrote; builds nothing. Several machines' are joined. Repeatable.",
 )
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
+@cache
 @tags
 @click.pass_context
 def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
@@ -39,6 +40,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
     if from_directories:
         _push_from(context, tuple(map(Path, from_directories)), started)
         return
+    from builder.pipeline.cache_care import keep_limits, warn_of_little_room
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import push_plan
 
@@ -46,6 +48,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
     with open_adapters(job, options["progress"], pushes=True) as adapters:
         resolved = resolve_job(job, adapters)
         engine = choose_engine(job, resolved, adapters)
+        warn_of_little_room(resolved.tree, resolved.plan, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = push_plan(
                 resolved.plan,
@@ -55,6 +58,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
+        keep_limits(job, adapters)
     with released(report):
         print_report(context, report, installable=has_istioctl(report))
 
@@ -62,11 +66,13 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
 def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
+    from builder.pipeline.cache_care import keep_limits
     from builder.pipeline.run import publish_release
     from builder.publish.release_directory import ReleasePart
     from builder.publish.release_parts import read_release
 
-    used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable")
+    used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
+    used |= {"cache_keep", "cache_max_size"}
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
 
     if unused:
@@ -94,6 +100,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
         publishing = adapters.publish_context(_permissions(context, job))
         publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"])
         report = publish_release(release, states, publishing, started)
+        keep_limits(job, adapters)
     with released(report):
         print_report(context, report, installable=has_istioctl(report))
 

@@ -6,6 +6,7 @@ from builder.cli.text import format_size, format_table
 from builder.pipeline.report import Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason, gather
+from builder.runtime.progress import counted
 
 
 def report_json(report: Report) -> dict[str, Any]:
@@ -91,6 +92,6 @@ def _describe_traffic(traffic: Traffic) -> str:
     if not traffic.uploaded and not traffic.mounted and not traffic.tags_moved:
         return "Nothing was uploaded: the hub has it all."
     return (
-        f"Uploaded {traffic.uploaded} blobs ({format_size(traffic.bytes_sent)}), mounted {traffic.mounted}, "
-        f"{traffic.present} were there; moved {traffic.tags_moved} tags."
+        f"Uploaded {counted(traffic.uploaded, 'blob')} ({format_size(traffic.bytes_sent)}), mounted {traffic.mounted}, "
+        f"{traffic.present} {'was' if traffic.present == 1 else 'were'} there; moved {counted(traffic.tags_moved, 'tag')}."
     )

@@ -15,6 +15,7 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
     """The adapters of one run, while signals are heard and progress is shown. Only what `pushes` asks hubs with --offline."""
     from builder.cli.display import open_display
     from builder.cli.signals import heard
+    from builder.config.variables import unknown_variables
     from builder.pipeline.wiring import Adapters
     from builder.runtime.cancellation import Cancellation
 
@@ -29,13 +30,18 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
         )
+        for told in unknown_variables(os.environ):
+            adapters.progress.warn(told)
         if job.offline:
             adapters.go_offline(frozenset(hosts))
         for host in job.exposed_hubs:
             adapters.progress.warn(
                 f"Credentials for {host} go over plain HTTP, because the project file says so (insecure_registry)."
             )
-        yield adapters
+        try:
+            yield adapters
+        finally:
+            adapters.leave_cache()
 
 
 def waiting(adapters: "Adapters") -> Callable[[], None]:

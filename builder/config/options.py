@@ -221,7 +221,22 @@ HOW = (
     ),
 )
 
-OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW)
+CACHE = (
+    _word(
+        "cache_keep",
+        "AGE",
+        "After a push, remove from the cache what was not used for this long, such as 30d.",
+        "What a run that is at work uses stays. See [The cache](cache.md).",
+    ),
+    _word(
+        "cache_max_size",
+        "SIZE",
+        "After a push, remove from the cache what is more than this, such as 20GB.",
+        "The longest unused goes first. See [The cache](cache.md).",
+    ),
+)
+
+OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE)
 
 
 def find_option(name: str) -> Option:

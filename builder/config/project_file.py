@@ -11,6 +11,8 @@ from builder.errors import RequestError
 from builder.recipe.yaml_file import Schema, YamlDocument, read_yaml, validate
 
 PROJECT_FILE = "istio-build.yaml"
+# What people write as well, and what would be ignored without a word.
+OTHER_SUFFIX = ".yml"
 
 # One word, or a list of them. Which of the two it is does not matter for what is wrong with it.
 Words = Annotated[
@@ -57,5 +59,11 @@ def find_project(named: str) -> YamlDocument | None:
     if not path.exists():
         if named:
             raise RequestError(f"there is no project file {path}", hint="--file names it.")
+        other = path.with_suffix(OTHER_SUFFIX)
+        if other.exists():
+            raise RequestError(
+                f"{other} is not read: the project file is called {PROJECT_FILE}",
+                hint=f"Rename it, or name it: --file {other}.",
+            )
         return None
     return read_project(path)

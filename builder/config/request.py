@@ -69,3 +69,16 @@ class SourceRequest:
     directory: Path | None = None
     release: str = ""
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLimits:
+    """What may stay in the cache: what was used within so many seconds, and so many bytes in all. None is no limit."""
+
+    keep: float | None = None
+    max_size: int | None = None
+
+    @property
+    def none_given(self) -> bool:
+        """Whether all may stay."""
+        return self.keep is None and self.max_size is None

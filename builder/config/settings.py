@@ -2,10 +2,11 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builder.config.amounts import parse_age, parse_size
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
 from builder.config.options import DEFAULT_TIMEOUT
@@ -14,6 +15,7 @@ from builder.config.request import (
     ARTIFACTS_WITH_FLAGS,
     GO_WISHES,
     ArtifactOverride,
+    CacheLimits,
     GoRequest,
     Request,
     SourceRequest,
@@ -60,6 +62,7 @@ class Job:
     offline: bool = False
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
+    cache: CacheLimits = field(default_factory=CacheLimits)
 
     @property
     def exposed_hubs(self) -> tuple[str, ...]:
@@ -115,6 +118,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         offline=merged.word("offline") == "true",
         no_clobber=merged.word("no_clobber") == "true",
         immutable=merged.words("immutable"),
+        cache=_cache(merged),
         settings=tuple(merged.used.values()),
     )
 
@@ -211,6 +215,14 @@ def _timeout(merged: _Merged) -> float:
             f"--timeout {word!r} is no number of seconds above 0", hint=f"Write it as --timeout {DEFAULT_TIMEOUT}."
         )
     return seconds
+
+
+def _cache(merged: _Merged) -> CacheLimits:
+    keep, max_size = merged.word("cache_keep"), merged.word("cache_max_size")
+    return CacheLimits(
+        keep=parse_age(keep, "--cache-keep") if keep else None,
+        max_size=parse_size(max_size, "--cache-max-size") if max_size else None,
+    )
 
 
 def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:

@@ -99,6 +99,15 @@ class Buildx:
         """See `ports.Engine.prepare`."""
         self._ready_plugin()
 
+    def look(self) -> BuilderNodes:
+        """The builder as it is now: what `prepare` finds out, but nothing is started. Raises EngineError."""
+        plugin = find_plugin(self._environment)
+        self._check_version(plugin)
+        found = self._usable(plugin)
+        if found.not_running and found.driver == "remote":
+            raise explain_nodes(found.name, found.not_running)
+        return found
+
     def _ready_plugin(self) -> Path:
         """The plugin, found and checked once a run."""
         with self._lock:
@@ -121,16 +130,22 @@ class Buildx:
                 hint=f"Install buildx {'.'.join(map(str, MINIMUM_VERSION))} or newer: {_BUILDX_URL}.",
             )
 
-    def _check_builder(self, plugin: Path) -> None:
-        """The builder must exist, and all its nodes answer; the Docker engine also needs the containerd image store."""
+    def _usable(self, plugin: Path) -> BuilderNodes:
+        """The builder must exist; the Docker engine also needs the containerd image store."""
         found = self._inspect(plugin)
         if found.is_docker:
             self._check_engine()
-            return
-        if found.error:
+        elif found.error:
             raise EngineError(
                 f"builder {found.name} cannot be used: {found.error}", hint=f"See `docker buildx inspect {found.name}`."
             )
+        return found
+
+    def _check_builder(self, plugin: Path) -> None:
+        """And all its nodes answer."""
+        found = self._usable(plugin)
+        if found.is_docker:
+            return
         if found.not_running:
             found = self._start(plugin, found)
         for platform, chosen, native in misled_platforms(found.nodes):

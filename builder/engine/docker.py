@@ -32,8 +32,20 @@ class DockerEngine:
         """Raises EngineError where no engine answers."""
         self._connect().close()
 
+    def version(self) -> str:
+        """Such as `28.5.2`. Raises EngineError where no engine answers."""
+        return str(self._info().get("ServerVersion", "of an unknown version"))
+
     def check(self) -> None:
         """Raises EngineError unless the engine answers and its image store can hold and export several platforms."""
+        info = self._info()
+        if ["driver-type", _SNAPSHOTTER] not in [list(pair) for pair in info.get("DriverStatus") or ()]:
+            raise EngineError(
+                f"Docker's image store ({info.get('Driver', 'unknown')}) cannot export images for several platforms",
+                hint=IMAGE_STORE_HINT,
+            )
+
+    def _info(self) -> dict[str, Any]:
         import docker
 
         client = self._connect()
@@ -43,11 +55,7 @@ class DockerEngine:
             raise EngineError(f"the Docker engine does not answer: {error}") from error
         finally:
             client.close()
-        if ["driver-type", _SNAPSHOTTER] not in [list(pair) for pair in info.get("DriverStatus") or ()]:
-            raise EngineError(
-                f"Docker's image store ({info.get('Driver', 'unknown')}) cannot export images for several platforms",
-                hint=IMAGE_STORE_HINT,
-            )
+        return info
 
     def load(self, layout: Layout, descriptor: Descriptor, references: Sequence[ImageReference]) -> None:
         """Load one platform's image of a layout under these names. Raises EngineError."""

@@ -9,6 +9,7 @@ from builder.errors import BaseImageError
 from builder.oci.reference import redact_url
 from builder.ports import FoundPackage, PackageSources, PackageWishes, ProcessFailed, ProcessRunner
 from builder.runtime.file_lock import locked
+from builder.runtime.last_use import mark_used
 
 _LINE = re.compile(r"^'(?P<url>[^']+)' (?P<file>\S+) \d+ SHA256:(?P<sha256>[0-9a-f]{64})$")
 _SHOWN = 2000
@@ -37,6 +38,7 @@ class Apt:
             )
         # One at a time for each state, be it of another thread or another run; architectures go side by side.
         with locked(self._state(sources) / "lock", self._pause):
+            mark_used(self._state(sources))
             self._update(sources)
             found = self._solve(sources, wishes) if wishes.with_dependencies else ()
             alone = self._ask(sources, "download", "--print-uris", *wishes.alone) if wishes.alone else ()

@@ -16,6 +16,7 @@ from builder.host.git_view import find_checkout, open_view, private_environment
 from builder.oci.reference import redact_url
 from builder.ports import ProcessFailed, ProcessRunner, ProcessSilent, TreeState
 from builder.runtime.file_lock import locked
+from builder.runtime.last_use import mark_used
 from builder.runtime.retry import RetryableError, RetryPolicy
 from builder.runtime.tree_links import find_linked
 
@@ -86,10 +87,11 @@ class Git:
 
         Raises SourceError where the tag or the repository cannot be had.
         """
-        home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+        home = self._home(url)
         home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
         with locked(home / "lock", self._retry.sleep):
+            mark_used(tree)
             if complete.exists() and tree.is_dir():
                 return tree
             mirror = home / "mirror.git"
@@ -105,6 +107,22 @@ class Git:
             complete.touch()
         return tree
 
+    def version(self) -> str:
+        """Such as `2.39.5`. Raises SourceError where there is no git."""
+        return self._git(Path("/"), self._environment, "--version").removeprefix("git version ").partition(" ")[0]
+
+    def known_release(self, url: str, tag: str) -> Path | None:
+        """The work tree of this tag, where it was fetched before; nobody is asked."""
+        tree = self._home(url) / tag
+        return tree if tree.is_dir() and tree.with_name(f"{tag}.complete").exists() else None
+
+    def has_tag(self, url: str, tag: str) -> bool:
+        """Whether the server has it; nothing is fetched, or written. Raises SourceError where it does not say."""
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as nowhere:
+            environment = {**self._environment, **remote_environment(url), "GIT_CEILING_DIRECTORIES": str(Path(nowhere).parent)}
+            words = ("-c", f"core.hooksPath={os.devnull}", "ls-remote", "--tags", "--refs", REMOTE, f"refs/tags/{tag}")
+            return bool(self._git(Path(nowhere), environment, *words, idle_timeout=self._silence))
+
     def describe(self, tree: Path) -> TreeState:
         """What git says of a work tree. Nothing is run that its configuration, attributes or hooks name.
 
@@ -118,6 +136,9 @@ class Git:
                 return self._git(checkout.top, view, *words, stdin=stdin)
 
             return describe_checkout(git, tree, checkout.top, lambda: find_linked(tree))
+
+    def _home(self, url: str) -> Path:
+        return self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
 
     def _ask_outside(self, directory: Path, *words: str) -> str:
         return self._git(directory, {**self._environment, "GIT_CEILING_DIRECTORIES": str(directory.parent.resolve())}, *words)

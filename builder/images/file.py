@@ -17,6 +17,7 @@ from builder.ports import RegistryReader
 from builder.runtime.atomic_file import whole_file
 from builder.runtime.disk_space import NO_ROOM, full_disk
 from builder.runtime.extracted_file import is_intact, keep_sum
+from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Task
 
 _CHUNK = 1 << 20
@@ -36,6 +37,7 @@ def fetch_from_image(artifact: ImageArtifact, cache: Path, registry: RegistryRea
     """
     cache.mkdir(parents=True, exist_ok=True)
     target = cache / artifact.member_file
+    mark_used(target)
     if is_intact(target):
         task.outcome = "cached"
         return target

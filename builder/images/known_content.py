@@ -7,6 +7,7 @@ from builder.oci.reference import Digest, ImageReference, Repository
 from builder.ports import ImageReader
 from builder.runtime.atomic_file import whole_file
 from builder.runtime.json_document import LARGEST_DOCUMENT
+from builder.runtime.last_use import mark_used
 from builder.runtime.regular_file import read_regular
 
 # Of the media type, which stands before the content of a manifest.
@@ -48,8 +49,10 @@ class KnownContent:
         return manifest
 
     def _read(self, digest: Digest, kind: str) -> bytes:
+        path = self._path(digest, kind)
+        mark_used(path)
         try:
-            return read_regular(self._path(digest, kind), LARGEST_DOCUMENT + _LONGEST_TYPE)
+            return read_regular(path, LARGEST_DOCUMENT + _LONGEST_TYPE)
         except (OSError, ValueError):
             return b""
 

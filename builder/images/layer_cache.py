@@ -14,6 +14,7 @@ from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
 from builder.runtime.atomic_file import sum_file, whole_file
 from builder.runtime.json_document import parse_json
+from builder.runtime.last_use import mark_used
 
 # Some hundred bytes an entry, and no more entries than a layer may have.
 _LARGEST = 1 << 28
@@ -29,6 +30,7 @@ class LayerCache:
     def __call__(self, layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
         """What the layer holds, from memory or by reading it. Raises CheckError where it is damaged."""
         path = self._directory / f"{layer.digest.hex}.json"
+        mark_used(path)
         try:
             return tuple(LayerEntry(**entry) for entry in parse_json(path.read_text(encoding="utf-8"), largest=_LARGEST))
         except (OSError, ValueError, TypeError):

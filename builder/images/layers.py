@@ -8,6 +8,7 @@ from builder.oci.manifest import Descriptor
 from builder.oci.reference import ImageReference, Repository
 from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256
+from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Task
 
 
@@ -20,6 +21,7 @@ def fetch_blob(
 ) -> Path:
     """The file of a blob; not fetched again where `cache` has it whole. Raises what the registry raises."""
     path = cache / blob.digest.hex
+    mark_used(path)
     if not has_sha256(path, blob.digest.hex):
         registry.pull_blob(repository, blob, path, on_bytes=on_bytes)
     return path

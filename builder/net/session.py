@@ -12,13 +12,14 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 from builder import __version__
 from builder.errors import RequestError
 from builder.net.failure import Failure, explain_failure
 from builder.net.live_connections import LiveConnections, peer_name
 from builder.net.patience import Patience
+from builder.oci.reference import redact_url
 
 CHUNK_BYTES = 256 * 1024
 # Seconds to connect (and, in urllib3, for one write), and between two reads. A registry that has taken a large blob may
@@ -189,6 +190,11 @@ class HttpSession(requests.Session):
                 return settings
             self._settings[key] = settings
         return {**self._settings[key], "proxies": dict(self._settings[key]["proxies"])}
+
+    def proxy_for(self, url: str) -> str:
+        """The proxy through which this URL is asked, without its password; "" where it is asked directly."""
+        settings = self.merge_environment_settings(url, {}, False, None, None)
+        return redact_url(select_proxy(url, settings["proxies"]) or "")
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Drop credentials when redirected to another host; without netrc, look for no others there."""

@@ -25,14 +25,18 @@ def retry_after_seconds(header: str, now: float) -> float:
     # Of `str.isdigit` also ² is a digit, and of `float` none.
     if text.isascii() and text.isdigit():
         return float(text[:_LONGEST_SECONDS])
+    return max(0.0, (read_date(text) or 0.0) - now)
+
+
+def read_date(header: str) -> float | None:
+    """A date as HTTP has them (RFC 9110 section 5.6.7), in seconds since 1970; None for what is none."""
     try:
-        moment = parsedate_to_datetime(text[:_LONGEST_DATE])
+        moment = parsedate_to_datetime(header.strip()[:_LONGEST_DATE])
         # A date that says "-0000" for its zone parses without one; HTTP dates are always in UTC.
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     # The parser's own are ValueErrors in its documentation, and others for years and zones that there cannot be.
     except (ValueError, ArithmeticError, TypeError, LookupError, AttributeError):
-        return 0.0
-    return max(0.0, seconds - now)
+        return None
 
 
 def now_utc() -> float:

@@ -39,9 +39,10 @@ class Platform:
         if normal == "linux/arm64/v8":
             normal = "linux/arm64"
         if normal not in SUPPORTED_PLATFORMS:
+            meant = f"Did you mean linux/{normal}? " if f"linux/{normal}" in SUPPORTED_PLATFORMS else ""
             raise RequestError(
                 f"platform {text!r} is not one that Istio supports",
-                hint=f"Istio and its Envoy are built for {' and '.join(SUPPORTED_PLATFORMS)} only.",
+                hint=f"{meant}Istio and its Envoy are built for {' and '.join(SUPPORTED_PLATFORMS)} only.",
             )
         system, architecture = normal.split("/")
         return cls(system, architecture)

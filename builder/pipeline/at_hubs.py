@@ -11,7 +11,7 @@ from builder.plan.model import ImagePlan, MirrorPlan
 from builder.ports import RegistryReader
 from builder.publish.published import Found, find_mirrored, find_published
 from builder.publish.reasons import REBUILD, Reason, gather
-from builder.runtime.progress import Progress
+from builder.runtime.progress import Progress, counted
 
 _PARALLEL = 8
 
@@ -61,7 +61,10 @@ def look_at_images(
     """
     if rebuild:
         return AtHubs(found={}, reasons={image.key: (REBUILD,) for image in images})
-    with progress.task("look", f"{len(images)} images at {place}") as task, ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+    with (
+        progress.task("look", f"{counted(len(images), 'image')} at {place}") as task,
+        ThreadPoolExecutor(max_workers=_PARALLEL) as pool,
+    ):
         look = OneLook(registry)
         looked = list(pool.map(lambda image: _find(image, look, merge=merge), images))
         by_key = {image.key: one for image, one in zip(images, looked, strict=True)}

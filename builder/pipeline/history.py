@@ -22,6 +22,7 @@ from builder.publish.timeline import Timeline, Way, find_way, join_histories
 from builder.publish.verify import verify_content
 from builder.recipe.loader import load_recipes
 from builder.recipe.schema import EVERYTHING, Group
+from builder.runtime.progress import counted
 
 _PARALLEL = 8
 
@@ -110,7 +111,7 @@ def read_past(timeline: Timeline, adapters: Adapters) -> Past:
     """What is at the hubs now of all that they remember. Raises RegistryError."""
     images = tuple({(repository, image.digest) for release in timeline.releases for repository, image in release.images})
     references = tuple(timeline.keys())
-    with adapters.progress.task("look", f"{len(references)} tags, {len(images)} images"):
+    with adapters.progress.task("look", f"{counted(len(references), 'tag')}, {counted(len(images), 'image')}"):
         found = read_tags((*references, *(repository.at(digest) for repository, digest in images)), adapters.registry)
     now = {reference: _digest(found[reference]) for reference in references}
     gone = frozenset(image for image in images if found[image[0].at(image[1])] is None)
@@ -143,7 +144,7 @@ def plan_rollback(job: Job, to: str, adapters: Adapters) -> Rollback:
     now = {reference: _digest(found) for reference, found in read_tags(references, adapters.registry).items()}
     way = find_way(timeline, references, now, to)
     publications = _publications(timeline, way, adapters)
-    with adapters.progress.task("verify", f"{len(publications)} images"):
+    with adapters.progress.task("verify", counted(len(publications), "image")):
         _check_whole(publications, way, adapters)
     hubs = {f"{hub}" for hub in job.request.hubs}
     release = Release(version=way.to.version or job.request.tags[0], hub=", ".join(sorted(hubs)), publications=publications)

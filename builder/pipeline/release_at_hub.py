@@ -18,6 +18,7 @@ from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover, before_tags
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
+from builder.runtime.progress import counted
 
 
 class AtHub:
@@ -86,7 +87,7 @@ def _shared_journal(context: PublishContext, references: Sequence[ImageReference
 
 
 def _read_back(release: Release, context: PublishContext) -> tuple[PulledImage, ...]:
-    with context.progress.task("verify", f"{len(release.publications)} images{context.place}"):
+    with context.progress.task("verify", f"{counted(len(release.publications), 'image')}{context.place}"):
         return verify_content(release.publications, OneLook(context.registry))
 
 
@@ -94,7 +95,7 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
     """After the last tag there is no way back, so whatever goes wrong here has to say that they have moved."""
     count = len(release.references)
     again = "Run the same again to see whether they hold."
-    with context.progress.task("verify", f"{count} tags{context.place}"):
+    with context.progress.task("verify", f"{counted(count, 'tag')}{context.place}"):
         try:
             verify_tags(release.publications, context.registry)
         except Interrupted as error:

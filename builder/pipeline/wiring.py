@@ -10,6 +10,7 @@ from pathlib import Path
 from builder import __version__
 from builder.build.context import BuildContext
 from builder.build.prefetch import Prefetch
+from builder.cache.workspace import Workspace, find_cache
 from builder.engine.buildx import Buildx
 from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
@@ -35,7 +36,6 @@ from builder.pipeline.offline import (
     offline_environment,
 )
 from builder.pipeline.publish_context import PublishContext
-from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo
 from builder.ports import Compiler, Downloader, Engine, GoToolchains, PackageFinder, Registry
@@ -81,7 +81,7 @@ class Adapters:
         self._builder = builder
         self._insecure = insecure_registries
         self.progress = Progress(observer)
-        self.workspace = Workspace(find_cache(environment))
+        self._runs = Workspace(find_cache(environment)).runs
         self.run = SubprocessRunner(self.cancellation)
         self.sums = FileSums()
         self.pause = self.cancellation.wait
@@ -94,6 +94,16 @@ class Adapters:
         """Ask nobody but the registries at these hosts, the hubs'. Before any adapter is used."""
         self._offline = hosts
         self._environment = offline_environment(self._environment)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """Where files are kept. Whoever asks for it is from then on known as at work with the cache, until `leave_cache`."""
+        self._runs.enter()
+        return Workspace(find_cache(self._environment))
+
+    def leave_cache(self) -> None:
+        """Nothing of the cache is used any longer."""
+        self._runs.leave()
 
     @cached_property
     def registry(self) -> Registry:

@@ -24,7 +24,7 @@ from builder.publish.guards import CAREFUL, Permissions, check_moves, intend
 from builder.publish.journal import Move
 from builder.publish.publication import Publication
 from builder.publish.shared_journal import SharedJournal
-from builder.runtime.progress import Progress
+from builder.runtime.progress import Progress, counted
 
 _PARALLEL_READS = 6
 # Of the client errors, those that say nothing of what became of the request.
@@ -60,7 +60,7 @@ class TagMover:
         JournalError and RegistryError.
         """
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
-        with self.progress.task("tag", f"{len(wanted)} tags") as task, self._lock():
+        with self.progress.task("tag", counted(len(wanted), "tag")) as task, self._lock():
             with before_tags():
                 unseen = tuple(reference for reference in wanted if reference not in self.seen)
                 found = {**self.seen, **read_tags(unseen, self.tags)}

@@ -15,7 +15,7 @@ from builder.publish.content import ContentSource
 from builder.publish.publication import Publication, Traffic
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.concurrency import finish_or_end
-from builder.runtime.progress import Progress
+from builder.runtime.progress import Progress, counted
 
 _PARALLEL_UPLOADS = 6
 _INTERRUPTED = "interrupted; no tag has moved"
@@ -109,7 +109,7 @@ class Uploads:
         blobs = dict.fromkeys((manifest.config(), *manifest.layers()), content)
         with self._progress.task("push", f"{repository} {name}") as task:
             sent = self._push_blobs(repository, blobs, task.advance)
-            task.outcome = f"{sent} blobs sent"
+            task.outcome = f"{counted(sent, 'blob')} sent"
 
     def _publish_to(self, repository: Repository, publications: Sequence[Publication]) -> None:
         with self._progress.task("push", str(repository)) as task:
@@ -122,7 +122,7 @@ class Uploads:
                         blobs.setdefault(blob, publication.content)
             sent = self._push_blobs(repository, blobs, task.advance)
             self._put_manifests(repository, publications)
-            task.outcome = f"{sent} blobs sent"
+            task.outcome = f"{counted(sent, 'blob')} sent"
 
     def _push_blobs(
         self, repository: Repository, blobs: dict[Descriptor, ContentSource], advance: Callable[[int, int], None]

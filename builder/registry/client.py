@@ -69,6 +69,10 @@ class HttpRegistry:
         """End all requests, from any thread, once `check_interrupted` raises: then so do all operations."""
         self._connections.abort()
 
+    def clock_ahead(self, repository: Repository) -> float | None:
+        """By how many seconds the clock of its registry was ahead of ours when it last answered; None where it has not said."""
+        return self._connections.to(repository).clock_ahead
+
     def get_manifest(self, reference: ImageReference) -> Manifest | None:
         """See `ports.ImageReader.get_manifest`."""
         repository = reference.repository

@@ -13,6 +13,7 @@ from builder.errors import RegistryError
 from builder.net.failure import shows_certificate
 from builder.net.pace import Pace
 from builder.net.session import CHUNK_BYTES, HttpSession, Waiting, is_loopback, origin
+from builder.net.temporary import now_utc, read_date
 from builder.oci.reference import Digest, redact_url
 from builder.registry.auth import Authorizer, CredentialSource
 from builder.registry.response import (
@@ -81,7 +82,10 @@ class _Authorization(requests.auth.AuthBase):
 
 
 class RegistryConnection:
-    """Sends requests to one registry and logs in where it asks for it. For many threads at once."""
+    """Sends requests to one registry and logs in where it asks for it. For many threads at once.
+
+    `clock_ahead` is by how many seconds its clock was ahead of ours at its last answer, None where it has not said.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class RegistryConnection:
         self._waiting = waiting
         self._pace = Pace(waiting.sleep, longest=waiting.patience.seconds, clock=clock)
         self._warnings: set[str] = set()
+        self.clock_ahead: float | None = None
         # Docker has registries on this machine speak either; which one, the first answer tells.
         self._may_speak_tls = plain and is_loopback(urllib.parse.urlsplit(self.base).hostname or "")
 
@@ -246,6 +251,9 @@ class RegistryConnection:
             self._waiting.check_interrupted()
             raise lost(act, method, url, self._session.explain(url, error)) from error
         self._tell_warnings(response.headers)
+        date = read_date(response.headers.get("Date", ""))
+        if date is not None and origin(str(response.request.url)) == origin(self.base):
+            self.clock_ahead = date - now_utc()
         return Answer(
             # Of the last request, where there was a redirect: what an error message has to name.
             method=str(response.request.method),

@@ -21,6 +21,7 @@ from builder.recipe.template import render_text
 from builder.resolve.lookups import Lookups
 from builder.resolve.own_files import SHA256, first_field, is_archive, lock_override, place_of
 from builder.runtime.atomic_file import whole_file
+from builder.runtime.last_use import mark_used
 
 
 class _NotHere(Exception):
@@ -166,6 +167,7 @@ class ArtifactFinder:
         if text is None:
             return self._find_unsummed(wanted, url)
         sha256 = first_field(text, sum_url or f"{url}.sha256")
+        mark_used(self.lookups.cache / sha256)
         if not (self.lookups.cache / sha256).exists():
             self._check_there(url)
         return sha256

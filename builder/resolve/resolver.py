@@ -39,7 +39,7 @@ def resolve(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lo
     check_base_names(request, book)
     check_mirror_names(request, book)
     directories = find_tree_files(built, book, lookups)
-    look = _Looking(what_is_asked(request, book, source, lookups), lookups, lock)
+    look = Looking(what_is_asked(request, book, source, lookups), lookups, lock)
     base_names, artifact_names = used_names(chosen)
     mirrored = [recipe for recipe, _ in chosen if isinstance(recipe, Mirror)]
     made = [recipe for recipe, _ in chosen if isinstance(recipe, RootfsImage)]
@@ -61,7 +61,7 @@ def resolve(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lo
         )
 
 
-class _Looking:
+class Looking:
     """Takes each thing from the lock where that has it, and looks it up where not."""
 
     def __init__(self, asked: Asked, lookups: Lookups, lock: LockInUse | None) -> None:
@@ -70,22 +70,27 @@ class _Looking:
         self._held = Held(lock=lock, asked=asked, registry=lookups.registry) if lock else None
 
     def go(self) -> LockedGo:
+        """The Go that compiles."""
         return (self._held and self._held.go()) or self._lookups.find_go()
 
     def base(self, name: str) -> LockedBase:
+        """A base of release.yaml. Raises BaseImageError, and, as the rest, LockError."""
         held = self._held and self._held.base(name)
         asked, registry = self._asked, self._lookups.registry
         return held or resolve_base(name, asked.request, asked.book, asked.values, registry)
 
     def artifact(self, name: str, platform: Platform) -> LockedArtifact:
+        """An artifact of release.yaml. Raises ArtifactError."""
         return (self._held and self._held.artifact(name, platform)) or self._asked.finder.find(name, platform)
 
     def mirror(self, recipe: Mirror) -> LockedMirror:
+        """An image to copy. Raises BaseImageError."""
         held = self._held and self._held.mirror(recipe.image)
         asked, registry = self._asked, self._lookups.registry
         return held or resolve_mirror(recipe, asked.request, asked.book, asked.values, registry)
 
     def packages(self, recipe: RootfsImage, platform: Platform) -> LockedPackages:
+        """The packages of an image that is made of them. Raises BaseImageError."""
         held = self._held and self._held.packages(recipe.image, platform)
         asked, finder = self._asked, self._lookups.packages
         return held or resolve_packages(recipe, platform, asked.request, asked.book, finder)

@@ -29,11 +29,12 @@ def choose_go(wish: str, directive: str, recipe: Go, toolchains: GoToolchains, w
     Raises ToolchainError where there is no Go at all, or the version that was asked for by name cannot be had.
     """
     if wish == _MACHINE:
+        _check_new_enough(toolchains.installed().version, directive, "--go machine: this machine's Go")
         chosen = ChosenGo(toolchain=toolchains.installed(), reason="this machine's: --go machine")
     elif wish in (_RELEASE, _NEWEST):
         chosen = _choose_or_fall_back(wish, directive, toolchains, warn)
     else:
-        chosen = _choose_named(wish, toolchains)
+        chosen = _choose_named(wish, directive, toolchains)
     _warn_if_too_new(chosen.toolchain.version, recipe, warn)
     return chosen
 
@@ -60,7 +61,9 @@ def _choose_or_fall_back(wish: str, directive: str, toolchains: GoToolchains, wa
     return ChosenGo(toolchain=installed, reason=f"this machine's: Go {wanted} cannot be had")
 
 
-def _choose_named(wish: str, toolchains: GoToolchains) -> ChosenGo:
+def _choose_named(wish: str, directive: str, toolchains: GoToolchains) -> ChosenGo:
+    # Before anything is fetched.
+    _check_new_enough(wish, directive, "--go")
     try:
         if not is_minor_line(wish):
             return ChosenGo(toolchain=_obtain(wish, toolchains), reason=f"--go {wish}")
@@ -68,6 +71,21 @@ def _choose_named(wish: str, toolchains: GoToolchains) -> ChosenGo:
         return ChosenGo(toolchain=_obtain(version, toolchains), reason=f"last patch of {wish}: --go {wish}")
     except GoUnavailable as error:
         raise ToolchainError(f"Go {wish} cannot be had: {error}", hint=_hint(str(error)) or _WAYS_OUT) from error
+
+
+def _check_new_enough(version: str, directive: str, what: str) -> None:
+    """Since Go 1.21 no Go compiles what asks for a newer one (https://go.dev/doc/toolchain#config). Of a minor line its last
+    patch would be taken, so the line alone counts.
+
+    Raises ToolchainError.
+    """
+    places = 2 if is_minor_line(version) else 3
+    wanted = version_key(directive)
+    if wanted >= _FIRST_THAT_SWITCHES and version_key(version)[:places] < wanted[:places]:
+        raise ToolchainError(
+            f"{what} {version} is older than the Go {directive} that go.mod wants",
+            hint=f"Leave --go out for {directive}, or name that one or a newer one.",
+        )
 
 
 def _newest(toolchains: GoToolchains) -> ChosenGo:

@@ -30,10 +30,25 @@ def full_disk(error: OSError, path: Path | None = None, hint: str = _HINT) -> Di
     return DiskFull(f"a disk is full: {reason}; {'; '.join(places)}", hint=hint)
 
 
+def free_bytes(path: Path) -> int:
+    """How much room there is where a path is, or would be. Raises OSError."""
+    return shutil.disk_usage(_there(path)).free
+
+
+def may_write(path: Path) -> bool:
+    """Whether this user may write in this directory, or make it. Nothing is written."""
+    return os.access(_there(path), os.W_OK | os.X_OK)
+
+
+def _there(path: Path) -> Path:
+    """The directory that it is, or is to be made in."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir()).resolve()
+
+
 def free_space(path: Path) -> str:
     """Which file system a path is on, or would be, and how much room there is."""
     try:
-        there = next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir()).resolve()
+        there = _there(path)
         mount = next(place for place in (there, *there.parents) if place.is_mount())
         return f"the file system at {mount} has {shutil.disk_usage(there).free / 1_000_000:.0f} MB free"
     except OSError as error:

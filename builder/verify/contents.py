@@ -18,6 +18,7 @@ from builder.oci.tar_stream import open_tar
 from builder.ports import RegistryReader
 from builder.runtime.atomic_file import has_sha256, whole_file
 from builder.runtime.json_document import parse_json
+from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Progress
 
 # Of what is remembered: it changes with anything that is read of a layer.
@@ -63,6 +64,7 @@ class LayerReader:
         Raises CheckError where it is damaged, RegistryError where it cannot be had, which is `damaged` where other bytes came.
         """
         path = self._remembered / f"{layer.digest.hex}.json"
+        mark_used(path)
         known = None if deep else _recall(path)
         if known:
             return known
@@ -74,6 +76,7 @@ class LayerReader:
 
     def _fetch_and_read(self, repository: Repository, layer: Descriptor, *, deep: bool) -> LayerContents:
         blob = self._kept / layer.digest.hex
+        mark_used(blob)
         if not deep and has_sha256(blob, layer.digest.hex):
             with tempfile.TemporaryDirectory(prefix="verify-", dir=self._kept) as directory:
                 return read_contents(blob, layer.media_type, Path(directory))

@@ -67,6 +67,17 @@ def test_a_platform_that_istio_does_not_support(tree: Path) -> None:
     assert "linux/amd64 and linux/arm64" in told
 
 
+def test_an_architecture_alone_is_told_with_what_was_meant(tree: Path) -> None:
+    assert "Did you mean linux/arm64?" in fail("push", "--source", tree, *HUB, "--platform", "arm64", code=2)
+
+
+def test_a_variable_with_a_slip_in_it_is_told(tmp_path: Path) -> None:
+    env = {"ISTIO_BUILD_CACHE": str(tmp_path), "ISTIO_BUILD_PLATFORMS": "linux/arm64"}
+    ended = istio_build("plan", "--source", tmp_path / "nowhere", *HUB, env=env)
+    assert ended.code == 4
+    assert "ISTIO_BUILD_PLATFORMS means nothing to istio-build; did you mean ISTIO_BUILD_PLATFORM?" in ended.stderr
+
+
 def test_no_source_at_all(tmp_path: Path) -> None:
     assert "Give --istio 1.29.0" in fail("push", *HUB, code=2, cwd=tmp_path)
 

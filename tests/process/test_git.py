@@ -593,3 +593,27 @@ class TestServer:
 
         assert ask("example.org:8443") == ["username=us@er", "password=pass word'$x"]
         assert ask("example.org") == ask("elsewhere.org") == ["username=other", "password=other"]
+
+
+class TestLooking:
+    """What is asked before a run, and leaves nothing."""
+
+    def test_which_git_it_is(self, git: Git) -> None:
+        assert git.version().split(".")[0].isdigit()
+
+    def test_a_server_is_asked_for_a_tag_and_nothing_is_written(self, tree: Path, tmp_path: Path) -> None:
+        cache = tmp_path / "no-cache"
+        git = Git(SubprocessRunner(Cancellation()), os.environ, cache, retry=RETRY)
+        assert (git.has_tag(tree.as_uri(), "1.29.0"), git.has_tag(tree.as_uri(), "1.29")) == (True, False)
+        assert git.known_release(tree.as_uri(), "1.29.0") is None
+        assert not cache.exists()
+
+    def test_a_server_that_does_not_say_is_told(self, git: Git, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="ls-remote failed"):
+            git.has_tag((tmp_path / "nowhere").as_uri(), "1.29.0")
+
+    def test_what_was_fetched_before_is_known(self, git: Git, tree: Path) -> None:
+        fetched = git.checkout_release(tree.as_uri(), "1.29.0")
+        assert git.known_release(tree.as_uri(), "1.29.0") == fetched
+        fetched.with_name("1.29.0.complete").unlink()
+        assert git.known_release(tree.as_uri(), "1.29.0") is None

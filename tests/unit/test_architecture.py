@@ -16,19 +16,27 @@ PAGE = ROOT.parent / "docs" / "architecture.md"
 # Used by everybody, and not rooms of the house themselves.
 EVERYWHERE = {"errors", "ports", "__init__"}
 ADAPTERS = {"registry", "net", "engine", "host"}
-# Who besides an adapter may import one: what puts them together, and who shows the bake file that would be fed.
-PICKS_ADAPTERS = {"pipeline.wiring", "cli.plan_view"}
+# Who besides an adapter may import one: what puts them together, for runs and for the doctor, and who shows the bake file
+# that would be fed.
+PICKS_ADAPTERS = {"pipeline.wiring", "pipeline.probing", "cli.plan_view"}
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {
+    "cache.choice",
+    "cache.entry",
     "cli.availability_view",
+    "cli.cache_view",
     "cli.comparison_view",
+    "cli.doctor_view",
     "cli.plan_view",
     "cli.report_view",
     "cli.text",
     "cli.verify_view",
+    "config.amounts",
     "config.go_options",
     "config.go_version",
     "config.request",
+    "config.variables",
+    "doctor.finding",
     "engine.bake",
     "errors",
     "oci.image_config",
@@ -69,7 +77,9 @@ PURE = {
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
     "click": {
+        "cli.cache_command",
         "cli.commands",
+        "cli.doctor_command",
         "cli.lock_command",
         "cli.main",
         "cli.options",

@@ -22,10 +22,18 @@ from tests.samples.golden import check_golden
 def test_the_command_reference_is_what_help_prints() -> None:
     """docs/commands.md is made from the program's own help: `UPDATE_GOLDEN=1 make test-fast` writes it anew."""
     parts = ["# Commands", "What `istio-build COMMAND --help` prints."]
-    for name, command in sorted(cli.commands.items()):
+    for name, command in sorted(all_commands()):
         context = click.Context(command, info_name=f"istio-build {name}", terminal_width=110, max_content_width=110)
         parts.append(f"## istio-build {name}\n\n```text\n{command.get_help(context)}\n```")
     check_golden(ROOT / "docs" / "commands.md", "\n\n".join(parts) + "\n")
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    """Every command, those of a group after it."""
+    for name, command in cli.commands.items():
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {within}", command.commands[within]) for within in command.commands)
 
 
 def test_every_exit_code_is_in_the_readme() -> None:
@@ -119,14 +127,20 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7), ("why.md", 2)])
+@pytest.mark.parametrize(
+    ("page", "count"), [("shards.md", 7), ("releases.md", 7), ("why.md", 2), ("cache.md", 3), ("doctor.md", 2)]
+)
 def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
     text = (ROOT / "docs" / page).read_text()
     scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     calls = [words for script in scripts for words in commands_in(script)]
     assert len(calls) == count
     for name, *arguments in calls:
-        cli.commands[name].make_context(name, arguments)
+        command = cli.commands[name]
+        if isinstance(command, click.Group):
+            name, *arguments = arguments
+            command = command.commands[name]
+        command.make_context(name, arguments)
 
 
 def test_the_commands_of_the_page_on_the_lock_are_what_the_program_takes() -> None:

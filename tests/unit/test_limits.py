@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from builder.build.fetch import fetch_artifact
+from builder.cache.workspace import Workspace
 from builder.errors import ArtifactError, CheckError, EngineError, RecipeError, RegistryError
 from builder.net import download
 from builder.net.download import HttpDownloader
@@ -26,7 +27,6 @@ from builder.oci.layer import read_layer
 from builder.oci.layout import Layout
 from builder.oci.manifest import INDEX, Descriptor
 from builder.oci.reference import Digest, Repository
-from builder.pipeline.workspace import Workspace
 from builder.plan.lock import FileArtifact
 from builder.recipe.yaml_file import read_yaml
 from builder.registry.blob_pull import BlobPull

@@ -131,7 +131,7 @@ class TestForPeople:
         assert "linux/amd64 38.9 MB, linux/arm64 1.5 kB" in line
         assert f"\n{HUB}/istioctl:1.29.0-debug\n" in text
         assert "13.0 s in all. Stages overlap: compile 12.3s  push 0.5s." in text
-        assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 were there; moved 4 tags." in text
+        assert "Uploaded 3 blobs (38.9 MB), mounted 2, 1 was there; moved 4 tags." in text
 
     def test_it_says_why_each_image_was_made_and_a_shared_cause_once(self) -> None:
         base = Reason(kind="base", text="base iptables moved from sha256:a to sha256:b")

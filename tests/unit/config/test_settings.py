@@ -321,6 +321,15 @@ class TestProjectFile:
         assert found.data == {"hub": "docker.io/me"}
         assert Setting(name="hub", value="docker.io/me", origin="istio-build.yaml:1") in job({}, found).settings
 
+    def test_with_the_other_suffix_is_not_ignored_without_a_word(self) -> None:
+        Path("istio-build.yml").write_text("hub: docker.io/me\n")
+        with pytest.raises(RequestError, match=r"istio-build\.yml is not read: .* called istio-build\.yaml") as raised:
+            find_project("")
+        assert "--file istio-build.yml" in raised.value.hint
+        named = find_project("istio-build.yml")
+        assert named
+        assert named.data == {"hub": "docker.io/me"}
+
     def test_that_is_named_must_be_there(self, tmp_path: Path) -> None:
         with pytest.raises(RequestError, match=r"there is no project file .*/gone\.yaml"):
             find_project(str(tmp_path / "gone.yaml"))

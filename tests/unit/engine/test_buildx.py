@@ -9,6 +9,7 @@ import pytest
 
 from builder.engine.bake import bake_definition
 from builder.engine.buildx import Buildx, find_plugin
+from builder.engine.nodes import BuilderNodes
 from builder.errors import AssembleError, BaseImageError, BuilderError, EngineError
 from builder.oci.image_config import AddedConfig
 from builder.oci.reference import Platform
@@ -221,3 +222,30 @@ def test_a_context_that_is_not_there_is_named(environment: dict[str, str]) -> No
     with pytest.raises(EngineError, match=r"the context 'nowhere' \(DOCKER_CONTEXT\)") as raised:
         buildx.prepare()
     assert "docker context ls" in raised.value.hint
+
+
+class TestLooking:
+    """What is found out of a builder before a run."""
+
+    STOPPED = "Name:   farm\nDriver: docker-container\n\nNodes:\nName:     arm\nEndpoint: ssh://me@arm\nStatus:   inactive\n"
+
+    def look(self, environment: dict[str, str], inspect: str) -> tuple[BuilderNodes, FakeRunner]:
+        run = runner(inspect=inspect)
+        return Buildx(run, environment, lambda: None, RETRY).look(), run
+
+    def test_a_node_that_would_be_started_is_not(self, environment: dict[str, str]) -> None:
+        found, run = self.look(environment, self.STOPPED)
+        assert [node.name for node in found.not_running] == ["arm"]
+        assert not any("--bootstrap" in call.argv for call in run.calls)
+
+    def test_one_that_cannot_be_started_is_an_error(self, environment: dict[str, str]) -> None:
+        with pytest.raises(EngineError, match="does not answer"):
+            self.look(environment, self.STOPPED.replace("docker-container", "remote"))
+
+    def test_the_docker_engine_has_to_be_able_to_do_it(self, environment: dict[str, str]) -> None:
+        def refuse() -> None:
+            raise EngineError("its image store cannot")
+
+        with pytest.raises(EngineError, match="its image store cannot"):
+            Buildx(runner(), environment, refuse, RETRY).look()
+        assert Buildx(runner(), environment, lambda: None, RETRY).look().is_docker

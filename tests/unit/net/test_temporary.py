@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from builder.net.temporary import is_temporary_status, retry_after_seconds
+from builder.net.temporary import is_temporary_status, read_date, retry_after_seconds
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])
@@ -32,3 +32,17 @@ def test_lasting(status: int) -> None:
 )
 def test_reads_retry_after(header: str, seconds: float) -> None:
     assert retry_after_seconds(header, now=1_000_000) == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Thu, 01 Jan 1970 00:01:00 GMT", 60.0),
+        ("Thu, 01 Jan 1970 00:01:00 -0000", 60.0),
+        ("soon", None),
+        ("", None),
+        ("Thu, 99 Jan 1970 00:01:00 GMT", None),
+    ],
+)
+def test_a_date_is_read_or_is_none(header: str, seconds: float | None) -> None:
+    assert read_date(header) == seconds

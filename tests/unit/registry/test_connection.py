@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from builder.errors import RegistryError, RequestError
-from builder.net.session import Waiting, is_loopback, origin
+from builder.net.session import HttpSession, Waiting, is_loopback, origin
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.registry.client import HttpRegistry
 from builder.registry.connection import Call, RegistryConnection
@@ -32,6 +32,36 @@ def connect(host: str, plain: bool, certificates: Path = Path("/nonexistent")) -
         waiting=Waiting(check_interrupted=go_on, timeouts=(30.0, 30.0)),
         clock=lambda: 0.0,
     )
+
+
+@pytest.mark.parametrize("wrong", [0.0, 3600.0, -3600.0])
+def test_a_refusal_tells_the_time_too(monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+    monkeypatch.setattr("builder.registry.connection.now_utc", lambda: time.time() + wrong)
+    with FaultServer(lambda _: Reply(403)).running() as server:
+        registry = HttpRegistry(credentials=lambda _: None, retry=RetryPolicy(sleep=lambda _: None))
+        repository = Repository(server.host, "a/b")
+        assert registry.clock_ahead(repository) is None
+        with pytest.raises(RegistryError):
+            registry.get_manifest(repository.at("v1"))
+        assert registry.clock_ahead(repository) == pytest.approx(-wrong, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("https://registry.test/", "http://proxy.test:3128"),
+        ("http://registry.test/", ""),
+        ("https://direct.test/", ""),
+        ("https://127.0.0.1:5000/", ""),
+    ],
+)
+def test_the_proxy_of_a_host_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str, proxy: str) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", "direct.test")
+    with HttpSession(use_netrc=False) as session:
+        assert session.proxy_for(url) == proxy
 
 
 @pytest.mark.parametrize(

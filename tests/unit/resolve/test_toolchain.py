@@ -1,5 +1,6 @@
 """Which Go is chosen for a release, why, and what is said where it cannot be had."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,31 @@ class TestChoice:
         toolchains = FakeToolchains()
         choose("release", "1.25.0", toolchains)
         assert toolchains.asked == ["1.25.0"]
+
+
+class TestTooOld:
+    @pytest.mark.parametrize(
+        ("wish", "directive"),
+        [("1.21", "1.25.0"), ("1.24.9", "1.25.0"), ("1.25.0", "1.25.1"), ("1.20.1", "1.21"), ("1.24", "1.26")],
+    )
+    def test_one_older_than_go_mod_wants_is_refused_before_anything_is_asked_for(self, wish: str, directive: str) -> None:
+        toolchains = FakeToolchains()
+        with pytest.raises(ToolchainError, match=f"--go {wish} is older than the Go {directive} that go.mod wants"):
+            choose(wish, directive, toolchains)
+        assert toolchains.asked == []
+
+    def test_so_is_the_machines(self) -> None:
+        with pytest.raises(ToolchainError, match=r"this machine's Go 1\.24\.1 is older than the Go 1\.25\.0"):
+            choose("machine", "1.25.0", FakeToolchains(machine="1.24.1"))
+
+    @pytest.mark.parametrize(("wish", "directive"), [("1.25", "1.25.7"), ("1.19.1", "1.20"), ("1.16.15", "1.17")])
+    def test_a_line_whose_last_patch_may_do_is_not_and_nor_is_any_for_a_source_from_before_go_1_21(
+        self, wish: str, directive: str
+    ) -> None:
+        toolchains = FakeToolchains()
+        with contextlib.suppress(ToolchainError):
+            choose(wish, directive, toolchains)
+        assert toolchains.asked
 
 
 class TestWhereItCannotBeHad:

@@ -1,12 +1,21 @@
 """Where a run keeps its files: a cache shared by all runs, and one directory for each job, used by one run at a time."""
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.runtime.atomic_file import whole_file
 from builder.runtime.file_lock import locked
+from builder.runtime.last_use import mark_used
+from builder.runtime.live_runs import LiveRuns
+
+# In a job's directory: of which source and hub it is.
+ABOUT_FILE = "about.json"
+LOCK_FILE = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Workspace:
 
     @property
     def releases(self) -> Path:
-        """Fetched releases of Istio."""
+        """Fetched releases of Istio, by where they were fetched from."""
         return self.root / "releases"
 
     @property
@@ -46,9 +55,25 @@ class Workspace:
         return self.root / "apt"
 
     @property
+    def jobs(self) -> Path:
+        """The directories of jobs."""
+        return self.root / "jobs"
+
+    @property
     def journals(self) -> Path:
         """Tags being moved."""
         return self.root / "journal"
+
+    @property
+    def runs(self) -> LiveRuns:
+        """The runs that are at work with this cache."""
+        return LiveRuns(self.root / "runs")
+
+    def job_directory(self, tree: Path, hub: str) -> Path:
+        """Where the job of a source tree and a hub has its files."""
+        # A path need be no text.
+        name = hashlib.sha256(f"{tree.resolve()}\n{hub}".encode(errors="surrogateescape")).hexdigest()[:12]
+        return self.jobs / name
 
     @contextmanager
     def job(self, tree: Path, hub: str, on_wait: Callable[[], None], pause: Callable[[float], None]) -> Iterator[Path]:
@@ -56,11 +81,12 @@ class Workspace:
 
         A job is a source tree and a hub: compiled programs are kept, so that what is up to date is not linked again.
         """
-        # A path need be no text.
-        name = hashlib.sha256(f"{tree.resolve()}\n{hub}".encode(errors="surrogateescape")).hexdigest()[:12]
-        directory = self.root / "jobs" / name
-        directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory / "lock", pause, on_wait):
+        directory = self.job_directory(tree, hub)
+        with locked(directory / LOCK_FILE, pause, on_wait):
+            about = {"source": str(tree.resolve()), "hub": hub}
+            with contextlib.suppress(UnicodeEncodeError), whole_file(directory / ABOUT_FILE) as partial:
+                partial.write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+            mark_used(directory)
             yield directory
 
 

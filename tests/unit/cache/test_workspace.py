@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.pipeline.workspace import Workspace, find_cache
+from builder.cache.workspace import Workspace, find_cache
 
 
 @pytest.mark.parametrize(
