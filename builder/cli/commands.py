@@ -74,7 +74,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         resolved = resolve_job(job, adapters)
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
-        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
+        with adapters.workspace.job(resolved.origin, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
                 resolved.plan,
                 Path(output),
@@ -146,7 +146,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_archives(job, target, adapters)
         plan = resolved.plan
-        with adapters.workspace.job(resolved.tree, plan.hub, waiting(adapters), adapters.pause) as work:
+        with adapters.workspace.job(resolved.origin, plan.hub, waiting(adapters), adapters.pause) as work:
             written = make_archives(resolved, Path(output), work, adapters)
     if options["output_format"] == "json":
         rows = [{"path": str(entry.path), "sha256": entry.sha256, "size": entry.size} for entry in written]

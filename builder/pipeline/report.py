@@ -32,7 +32,8 @@ class ImageReport:
 class Report:
     """The whole run. Seconds are wall time; stages overlap.
 
-    `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own.
+    `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own. `patches` are those that
+    are on the source: each its name and `sha256:…`.
     """
 
     version: str
@@ -42,3 +43,4 @@ class Report:
     traffic: Traffic | None
     stages: tuple[tuple[str, float], ...]
     seconds: float
+    patches: tuple[tuple[str, str], ...] = ()

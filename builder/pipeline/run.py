@@ -21,7 +21,7 @@ from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import ImageReference, Repository
 from builder.pipeline.preflight import TagGuard, check_output
 from builder.pipeline.report import Report
-from builder.pipeline.reporting import report_layout, report_pulled
+from builder.pipeline.reporting import patches_of, report_layout, report_pulled
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry, RegistryReader, TagStore
 from builder.publish.content import LayoutContent
@@ -174,6 +174,7 @@ def _move_tags(
         traffic=replace(traffic, tags_moved=moved),
         stages=progress.stage_seconds(),
         seconds=time.monotonic() - started,
+        patches=patches_of(entry.index.annotations() for entry in publications),
     )
 
 
@@ -242,6 +243,7 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
         traffic=None,
         stages=build_context.progress.stage_seconds(),
         seconds=time.monotonic() - started,
+        patches=patches_of(dict(image.annotations) for image in plan.images),
     )
 
 
