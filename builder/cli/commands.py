@@ -27,6 +27,7 @@ from builder.cli.options import (
 from builder.cli.push_command import push
 from builder.cli.release_commands import history, promote, rollback
 from builder.cli.result import print_report
+from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
@@ -193,6 +194,7 @@ def schema(project: bool) -> None:
 
 
 cli.add_command(lock_command)
+cli.add_command(schedule)
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:
