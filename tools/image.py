@@ -3,8 +3,8 @@
     python -m tools.image HUB [TAG]
 
 The base is made of Debian's packages by istio-build itself (packaging/recipes). On it come this project, what it depends on,
-and Go, as wheels of each platform, which pip unpacks without running anything of them. buildx puts that together (packaging/Dockerfile
-has no RUN) and pushes; so Docker has to answer. Prints the reference with its digest.
+and Go, as wheels of each platform, which pip unpacks without running anything of them. buildx puts that together, of a Dockerfile
+without RUN (packaging/Dockerfile), and pushes; so Docker has to answer. Prints the reference with its digest.
 """
 
 import io
@@ -37,7 +37,16 @@ def build_base(work: Path) -> str:
     # A job has a source, though a base has nothing of it.
     _run([ROOT / "examples" / "make-source", source])
     printed = subprocess.run(["apt-get", "--print-uris", "update"], capture_output=True, text=True, check=False).stdout
-    words = ["--source", source, "--hub", "hub.invalid", "--recipes", ROOT / "packaging" / "recipes", "--bases", "build"]
+    words: list[str | Path] = [
+        "--source",
+        source,
+        "--hub",
+        "hub.invalid",
+        "--recipes",
+        ROOT / "packaging" / "recipes",
+        "--bases",
+        "build",
+    ]
     words += ["--image", _BASE, "--engine", "builtin", "--output", layouts, "--output-format", "json"]
     environment = {**os.environ, "ISTIO_BUILD_CACHE": str(work / "cache")}
     argv = [sys.executable, "-m", "builder", "build", *words, *debian_settings(printed, CODENAME)]
