@@ -97,7 +97,9 @@ def write_tar(directory: Path, archive: Path, mtime: int) -> None:
 def push_image(base: str, apps: Path, reference: str, mtime: int) -> str:
     """Put it together and push it; gives its digest."""
     metadata = apps.with_name("metadata.json")
-    revision = _run(["git", "-C", ROOT, "rev-parse", "HEAD"]).strip()
+    # A checkout with changes is not what its commit says.
+    changed = "-dirty" if _run(["git", "-C", ROOT, "status", "--porcelain"]) else ""
+    revision = _run(["git", "-C", ROOT, "rev-parse", "HEAD"]).strip() + changed
     argv = ["docker", "buildx", "build", "--platform", "linux/amd64,linux/arm64", "--provenance=false"]
     argv += ["--output", f"type=image,name={reference},push=true,oci-mediatypes=true"]
     argv += ["--build-context", f"base={base}", "--metadata-file", str(metadata)]
