@@ -3,6 +3,8 @@ PYTHON ?= python3
 ARGS ?=
 ISTIO ?=
 VERSIONS ?=
+HUB ?=
+TAG ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 FAST_TMPDIR := $(or $(TMPDIR),$(if $(shell test -w /dev/shm && echo yes),/dev/shm,/tmp))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast bench parity lint type check clean
+.PHONY: help venv image demo test test-fast bench parity lint type check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -28,6 +30,10 @@ $(STAMP): pyproject.toml
 
 demo: venv ## the main job on the sample tree, without root or Docker: build, push, pull, look, start
 	tools/with-engine --if-up $(BIN)/python -m tools.demo
+
+image: venv ## istio-build's own image for both platforms, pushed (HUB=registry.corp.example/tools, TAG=…); needs Docker
+	@test -n '$(HUB)' || { echo 'name where it goes: make image HUB=registry.corp.example/tools' >&2; exit 2; }
+	$(BIN)/python -m tools.image '$(HUB)' $(TAG)
 
 test: venv ## all tests; as root on Debian, with a Docker engine that it starts (ARGS='-k push' for some of them)
 	tools/with-engine --if-possible $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)

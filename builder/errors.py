@@ -4,6 +4,7 @@
     ├── RequestError                2   a flag, variable or project file asks for what cannot be (as click's own errors)
     ├── RecipeError                 3   a recipe or template is wrong
     ├── SourceError                 4   the source cannot be fetched, is not Istio's, or lacks a file
+    │   └── PatchError             22   a patch does not apply to the source, or would make what is no file
     ├── ToolchainError              5   no Go, or one too old
     ├── EngineError                 6   Docker or buildx is missing, too old, or cannot do what is asked
     ├── CompileError                7   `go build` failed
@@ -80,6 +81,12 @@ class SourceError(BuilderError):
     """The Istio source cannot be had, or is not Istio's."""
 
     exit_code = 4
+
+
+class PatchError(SourceError):
+    """A patch does not apply to the source, or would make what is no file; the message names it, file and hunk."""
+
+    exit_code = 22
 
 
 class ToolchainError(BuilderError):

@@ -50,6 +50,11 @@ class Workspace:
         return self.root / "releases"
 
     @property
+    def patched(self) -> Path:
+        """Source trees with patches applied, by what they hold."""
+        return self.root / "patched"
+
+    @property
     def packages(self) -> Path:
         """What archives of packages hold."""
         return self.root / "apt"

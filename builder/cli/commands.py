@@ -29,6 +29,7 @@ from builder.cli.options import (
 from builder.cli.push_command import push
 from builder.cli.release_commands import history, promote, rollback
 from builder.cli.result import print_report
+from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
@@ -81,7 +82,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         warn_of_little_room(resolved.tree, resolved.plan, adapters)
-        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
+        with adapters.workspace.job(resolved.origin, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = build_plan(
                 resolved.plan,
                 Path(output),
@@ -156,7 +157,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_archives(job, target, adapters)
         plan = resolved.plan
-        with adapters.workspace.job(resolved.tree, plan.hub, waiting(adapters), adapters.pause) as work:
+        with adapters.workspace.job(resolved.origin, plan.hub, waiting(adapters), adapters.pause) as work:
             written = make_archives(resolved, Path(output), work, adapters)
     if options["output_format"] == "json":
         rows = [{"path": str(entry.path), "sha256": entry.sha256, "size": entry.size} for entry in written]
@@ -205,6 +206,7 @@ def schema(project: bool) -> None:
 cli.add_command(lock_command)
 cli.add_command(cache_command)
 cli.add_command(doctor)
+cli.add_command(schedule)
 
 
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:

@@ -81,7 +81,7 @@ tags = all_of(
     click.option(
         "--replace",
         is_flag=True,
-        help="Let tags lose platforms, and let a dirty, debug or other build take over a release's tag.",
+        help="Let tags lose platforms, and let a dirty, patched, debug or other build take over a release's tag.",
     ),
 )
 

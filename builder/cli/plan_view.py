@@ -69,6 +69,9 @@ def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
     lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, {_go(plan)}stamped for {plan.hub}", ""]
     lines += ["Settings"]
     lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
+    if plan.patches:
+        lines += ["", "Patch"]
+        lines += _indent([(patch.name, f"sha256:{patch.sha256[:12]}") for patch in plan.patches])
     lines += ["", "Compile"]
     lines += _indent([(str(step.platform), " ".join(step.programs), _tags(step)) for step in plan.compiles] or [("nothing",)])
     if plan.artifacts:

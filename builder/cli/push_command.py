@@ -10,7 +10,7 @@ import click
 from builder.cli.options import cache, collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
-from builder.config.options import OPTIONS
+from builder.config.options import OPTIONS, find_option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
         resolved = resolve_job(job, adapters)
         engine = choose_engine(job, resolved, adapters)
         warn_of_little_room(resolved.tree, resolved.plan, adapters)
-        with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
+        with adapters.workspace.job(resolved.origin, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = push_plan(
                 resolved.plan,
                 work / "layouts",
@@ -74,9 +74,9 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
     used |= {"cache_keep", "cache_max_size"}
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
-
     if unused:
-        raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
+        flag = "--rebuild" if unused[0] == "rebuild" else find_option(unused[0]).flag
+        raise RequestError(f"--from builds nothing, so {flag} cannot be used with it")
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
     given = collect_given(context)
     job = make_job({**given, **no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)

@@ -15,6 +15,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "version": report.version,
         "builder_version": report.builder_version,
         "hub": report.hub,
+        **({"patches": dict(report.patches)} if report.patches else {}),
         "seconds": round(report.seconds, 3),
         "stages": {stage: round(seconds, 3) for stage, seconds in report.stages},
         "traffic": None
@@ -75,6 +76,8 @@ def report_text(report: Report, *, installable: bool) -> str:
         lines += ["", "Why:", *(f"  {cause}" for cause in causes)]
     stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
     lines += ["", f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
+    if report.patches:
+        lines.append(f"The source has patches on it: {', '.join(name for name, _ in report.patches)}.")
     if report.traffic:
         lines.append(_describe_traffic(report.traffic))
     if installable:

@@ -15,7 +15,7 @@ class Option:
 
     `name` is its key in the project file; the flag has dashes in place of its underscores. `help` is for the flag and
     the schema, `more` follows it in docs/project-file.md, as Markdown. `commas`: several words may stand in one,
-    separated by commas.
+    separated by commas. `spelled` is the flag where it is another.
     """
 
     name: str
@@ -25,11 +25,12 @@ class Option:
     commas: bool = False
     choices: tuple[str, ...] = ()
     more: str = ""
+    spelled: str = ""
 
     @property
     def flag(self) -> str:
         """`--envoy-url`."""
-        return f"--{self.name.replace('_', '-')}"
+        return self.spelled or f"--{self.name.replace('_', '-')}"
 
     @property
     def variable(self) -> str:
@@ -74,6 +75,14 @@ SOURCE = (
     _word("istio", "VERSION", "The release of Istio to fetch and build, such as 1.29.0."),
     _word("source", "DIR", "A checkout of Istio to build instead.", "Relative to this file."),
     _word("git_url", "URL", "Where --istio fetches from.", "`https://github.com/istio/istio` by default."),
+    Option(
+        name="patches",
+        spelled="--patch",
+        metavar="FILE-or-DIR",
+        kind="words",
+        help="A patch to apply to the source, or a directory of *.patch, in order.",
+        more="Relative to this file. The flag is `--patch`: see [Patches](patches.md).",
+    ),
     Option(
         name="recipes",
         metavar="DIR",

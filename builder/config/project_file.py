@@ -41,7 +41,8 @@ def _field(option: Option) -> Any:  # noqa: ANN401 - a type and a field, as pyda
 ProjectFile = create_model(
     "ProjectFile",
     __base__=Schema,
-    __doc__="`istio-build.yaml`: what a job would otherwise need flags for. Every key has the name of its flag.",
+    __doc__="`istio-build.yaml`: what a job would otherwise need flags for. Every key has the name of its flag, but `patches`, "
+    "whose flag is --patch.",
     **{option.name: _field(option) for option in OPTIONS},
 )
 

@@ -60,6 +60,7 @@ class Job:
     lock: Path = Path(LOCK_FILE)
     locked: bool = False
     offline: bool = False
+    patches: tuple[Path, ...] = ()
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
     cache: CacheLimits = field(default_factory=CacheLimits)
@@ -109,6 +110,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         request=request,
         source=_source(merged),
         recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
+        patches=tuple(merged.path(word, "patches") for word in merged.words("patches")),
         engine=merged.word("engine", "auto"),
         builder=merged.word("builder"),
         insecure_registries=merged.words("insecure_registry"),

@@ -5,12 +5,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from builder.errors import SourceError
 from builder.host.git_description import describe_checkout
+from builder.host.git_patches import LINES_AS_COMMITTED, PatchedTrees, apply_patches
 from builder.host.git_remote import REMOTE, remote_environment
 from builder.host.git_view import find_checkout, open_view, private_environment
 from builder.oci.reference import redact_url
@@ -136,6 +137,33 @@ class Git:
                 return self._git(checkout.top, view, *words, stdin=stdin)
 
             return describe_checkout(git, tree, checkout.top, lambda: find_linked(tree))
+
+    def patch(self, tree: Path, patches: Sequence[tuple[str, bytes]], into: Path) -> tuple[Path, str]:
+        """A copy of a work tree, as it is on disk, with these patches (name and content) applied in order, and its git tree id.
+
+        Copies are kept below `into` by that id. What git ignores is not in them, but for what decides the tree's content.
+        Raises PatchError where one does not apply, and SourceError as `describe` does.
+        """
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
+            checkout = find_checkout(tree)
+            view = open_view(checkout, Path(scratch), self._ask_outside, self._environment)
+
+            def git(*words: str, stdin: str = "") -> str:
+                return self._git(checkout.top, view, *words, stdin=stdin)
+
+            def ask(words: Sequence[str], work_tree: Path, index: Path) -> str:
+                here = {"GIT_WORK_TREE": str(work_tree), "GIT_INDEX_FILE": str(index)}
+                return self._git(work_tree, {**view, **LINES_AS_COMMITTED, **here}, *words)
+
+            # It leaves in the index what the work tree holds.
+            describe_checkout(git, tree, checkout.top, lambda: find_linked(tree))
+            content = apply_patches(git, patches, Path(scratch))
+            with locked(into / "lock", self._retry.sleep):
+                copy = PatchedTrees(root=into, index=Path(view["GIT_DIR"], "index"), ask=ask).provide(content)
+        copy = copy / os.path.relpath(tree.resolve(), checkout.top)
+        # A link may have led to the tree itself, by its whole path.
+        find_linked(copy)
+        return copy, content
 
     def _home(self, url: str) -> Path:
         return self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]

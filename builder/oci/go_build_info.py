@@ -27,7 +27,7 @@ _PT_LOAD = 1
 _ENDED = re.compile(rb"(?<![0-9A-Za-z.:/_+@-])[0-9A-Za-z][0-9A-Za-z.:/_+@-]{2,127}+\0")
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]")
 _HUB = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/[a-z0-9]|[a-z0-9.-]+:[0-9]+(/[a-z0-9]|$)|localhost/[a-z0-9]")
-_REVISION = re.compile(r"[0-9a-f]{40}(-dirty)?$")
+_REVISION = re.compile(r"[0-9a-f]{40}(-patched-[0-9a-f]{12})?(-dirty)?$")
 _MOST_STAMPS = 200
 
 

@@ -13,7 +13,7 @@ from builder.pipeline.look import Look
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.release_at_hub import AtHub
 from builder.pipeline.report import HubReport, ImageReport, Report
-from builder.pipeline.reporting import report_pulled
+from builder.pipeline.reporting import patches_of, report_pulled
 from builder.pipeline.verdict import end_interrupted, join_failures, outcomes_at, sort_ledger
 from builder.publish.publication import Release, Traffic
 
@@ -53,6 +53,7 @@ def conclude(reached: Reached, states: Mapping[str, str], context: PublishContex
         seconds=time.monotonic() - started,
         hubs=tuple(_report_hub(reached, hub) for hub in reached.hubs.all),
         failure=failure,
+        patches=patches_of(entry.index.annotations() for entry in reached.release.publications),
     )
 
 

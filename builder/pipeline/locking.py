@@ -7,7 +7,8 @@ from pathlib import Path
 from builder.config.settings import Job
 from builder.errors import LockError, RequestError, ToolchainError
 from builder.oci.reference import Hub, redact_url
-from builder.pipeline.prepare import find_lookups, read_source_tree, warn_of
+from builder.pipeline.prepare import find_lookups, warn_of
+from builder.pipeline.source_tree import read_source_tree
 from builder.pipeline.wiring import Adapters
 from builder.plan.lock import Lock
 from builder.plan.model import Plan
@@ -75,16 +76,17 @@ def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, .
     in_use = None if update and not names else before
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", "source, bases, artifacts, Go") as task:
-        tree, source = read_source_tree(job, adapters)
-        _refuse_inside(job.lock, tree)
-        refuse_dirty(source.state, tree)
-        source = in_use.bind_source(source, tree) if in_use else source
+        found = read_source_tree(job, adapters)
+        tree, source = found.tree, found.facts
+        _refuse_inside(job.lock, found.origin)
+        refuse_dirty(source.state, found.origin)
+        source = in_use.bind_source(source, found.origin) if in_use else source
         book = recipes.at(source.release)
         lookups = find_lookups(job, tree, source, book, adapters)
         lock = resolve(job.request, book, source, lookups, in_use)
         _check_names(names, lock)
         task.outcome = f"commit {source.state.commit[:12]}"
-    warn_of(tree, source, recipes, adapters)
+    warn_of(found.origin, source, recipes, adapters)
     made = record_lock(lock, what_is_asked(job.request, book, source, lookups), job.source, book)
     text = lock_text(made)
     return MadeLock(

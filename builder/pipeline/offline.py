@@ -205,9 +205,15 @@ class OfflinePackages:
 class OfflineReleases:
     """Fetched releases of Istio; `checkout` is that of git, in `offline_environment`."""
 
-    def __init__(self, checkout: Callable[[str, str], Path], describe: Callable[[Path], TreeState]) -> None:
+    def __init__(
+        self,
+        checkout: Callable[[str, str], Path],
+        describe: Callable[[Path], TreeState],
+        patch: Callable[[Path, Sequence[tuple[str, bytes]], Path], tuple[Path, str]],
+    ) -> None:
         self._checkout = checkout
         self.describe = describe
+        self.patch = patch
 
     def checkout_release(self, url: str, tag: str) -> Path:
         """A work tree of this tag. Raises OfflineError where it was not fetched before."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from builder.build.archives import WrittenArchive, write_archives
 from builder.build.context import BuildContext, CompileContext
 from builder.config.settings import Job
+from builder.pipeline.source_tree import SourceTree, read_source_tree
 from builder.pipeline.wiring import Adapters
 from builder.plan.archives import ArchivePlan, make_archive_plan
 from builder.plan.assembly import assembly_target
@@ -22,7 +23,7 @@ from builder.resolve.held import LockInUse
 from builder.resolve.lock_record import read_lock
 from builder.resolve.lookups import Lookups
 from builder.resolve.resolver import resolve
-from builder.resolve.source import list_directory, reaches_outside, read_source
+from builder.resolve.source import list_directory, reaches_outside
 from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
 from builder.runtime.tree_links import find_file
@@ -30,9 +31,13 @@ from builder.runtime.tree_links import find_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan."""
+    """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan.
+
+    `origin` is what the tree was made of where patches are applied, else the same: see `source_tree`.
+    """
 
     tree: Path
+    origin: Path
     book: RecipeBook
     lock: Lock
     plan: Plan
@@ -44,6 +49,7 @@ class ResolvedArchives:
     """The same for archives, which depend on the source and on Go alone."""
 
     tree: Path
+    origin: Path
     book: RecipeBook
     go: LockedGo
     plan: ArchivePlan
@@ -54,15 +60,17 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", _told(job, "source, bases, artifacts, Go")) as task:
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
-        tree, source = read_source_tree(job, adapters)
-        source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        found = read_source_tree(job, adapters)
+        source, book = _bind(lock_in_use, found, recipes, adapters)
+        tree = found.tree
         lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
-        task.outcome = f"commit {source.state.commit[:12]}"
-    warn_of(tree, source, recipes, adapters)
+        task.outcome = _outcome(source)
+    warn_of(found.origin, source, recipes, adapters)
     outside = reaches_outside(tree)
     if outside:
         adapters.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
-    return Resolved(tree=tree, book=book, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
+    plan = make_plan(job.request, book, lock)
+    return Resolved(tree=tree, origin=found.origin, book=book, lock=lock, plan=plan, always_build=outside)
 
 
 def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, adapters: Adapters) -> Lookups:
@@ -79,11 +87,9 @@ def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, ad
     )
 
 
-def _bind(
-    lock: LockInUse | None, tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters
-) -> tuple[SourceFacts, RecipeBook]:
+def _bind(lock: LockInUse | None, found: SourceTree, recipes: Recipes, adapters: Adapters) -> tuple[SourceFacts, RecipeBook]:
     """The facts as the lock binds them, and the recipes that it was made with. Raises LockError where they are others."""
-    bound = lock.bind_source(source, tree) if lock else source
+    bound = lock.bind_source(found.facts, found.origin) if lock else found.facts
     book = recipes.at(bound.release)
     if lock:
         lock.check_recipes(book, adapters.progress.note)
@@ -100,14 +106,14 @@ def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> 
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", _told(job, "source, Go")) as task:
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
-        tree, source = read_source_tree(job, adapters)
-        source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        found = read_source_tree(job, adapters)
+        source, book = _bind(lock_in_use, found, recipes, adapters)
         held = lock_in_use.go(go_asked(job.request.go, source)) if lock_in_use else None
         go = held or _find_go(job, book, source, adapters)
-        task.outcome = f"commit {source.state.commit[:12]}"
-    warn_of(tree, source, recipes, adapters)
-    lock = Lock(source=source, go=go, bases=(), artifacts=())
-    return ResolvedArchives(tree=tree, book=book, go=go, plan=make_archive_plan(job.request, book, lock, targets))
+        task.outcome = _outcome(source)
+    warn_of(found.origin, source, recipes, adapters)
+    plan = make_archive_plan(job.request, book, Lock(source=source, go=go, bases=(), artifacts=()), targets)
+    return ResolvedArchives(tree=found.tree, origin=found.origin, book=book, go=go, plan=plan)
 
 
 def choose_engine(job: Job, resolved: Resolved, adapters: Adapters, *, loads: bool = False) -> Engine:
@@ -162,13 +168,10 @@ def _find_go(job: Job, book: RecipeBook, source: SourceFacts, adapters: Adapters
     return LockedGo(version=chosen.toolchain.version, reason=chosen.reason)
 
 
-def read_source_tree(job: Job, adapters: Adapters) -> tuple[Path, SourceFacts]:
-    """The tree of this job, fetched where it is a release, and what it says."""
-    if job.source.directory is not None:
-        tree = job.source.directory.resolve()
-    else:
-        tree = adapters.git.checkout_release(job.source.url, job.source.release)
-    return tree, read_source(tree, adapters.git.describe)
+def _outcome(source: SourceFacts) -> str:
+    count = len(source.patches)
+    patched = f" and {count} {'patch' if count == 1 else 'patches'}" if count else ""
+    return f"commit {source.state.commit[:12]}{patched}"
 
 
 def warn_of(tree: Path, source: SourceFacts, recipes: Recipes, adapters: Adapters) -> None:

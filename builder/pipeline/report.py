@@ -48,7 +48,8 @@ class Report:
     """The whole run. Seconds are wall time; stages overlap.
 
     `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own. `images` are those at hubs
-    that have the release; where others have it not, `failure` is what the run ends with when it has told of these.
+    that have the release; where others have it not, `failure` is what the run ends with when it has told of these. `patches` are
+    those that are on the source: each its name and `sha256:…`.
     """
 
     version: str
@@ -60,3 +61,4 @@ class Report:
     seconds: float
     hubs: tuple[HubReport, ...] = ()
     failure: BuilderError | None = None
+    patches: tuple[tuple[str, str], ...] = ()

@@ -1,12 +1,12 @@
 """Makes reports of images, from what was pulled or from layouts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import ImageConfig
 from builder.pipeline.report import ImageReport, PlatformReport
-from builder.plan.model import ImagePlan, MirrorPlan
+from builder.plan.model import PATCHES_ANNOTATION, ImagePlan, MirrorPlan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication
 
@@ -39,6 +39,13 @@ def report_layout(image: ImagePlan | MirrorPlan, layout: Layout, state: str) -> 
         state=state,
         layout=str(layout.root),
     )
+
+
+def patches_of(annotations: Iterable[Mapping[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The patches that the annotations of indexes tell of, each its name and `sha256:…`; those of a release are the same."""
+    texts = dict.fromkeys(noted.get(PATCHES_ANNOTATION, "") for noted in annotations)
+    pairs = (entry.partition("=") for text in texts for entry in text.split())
+    return tuple(dict.fromkeys((name, digest) for name, _, digest in pairs))
 
 
 def layout_platforms(layout: Layout) -> tuple[PlatformReport, ...]:

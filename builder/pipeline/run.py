@@ -24,7 +24,7 @@ from builder.pipeline.preflight import check_output
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.release_at_hub import AtHub, publish_at_hub
 from builder.pipeline.report import Report
-from builder.pipeline.reporting import report_layout
+from builder.pipeline.reporting import patches_of, report_layout
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication, Release
@@ -129,6 +129,7 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
         traffic=None,
         stages=build_context.progress.stage_seconds(),
         seconds=time.monotonic() - started,
+        patches=patches_of(dict(image.annotations) for image in plan.images),
     )
 
 

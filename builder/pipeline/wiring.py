@@ -177,7 +177,7 @@ class Adapters:
     def git(self) -> Git | OfflineReleases:
         """Version control."""
         git = Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
-        return git if self._offline is None else OfflineReleases(git.checkout_release, git.describe)
+        return git if self._offline is None else OfflineReleases(git.checkout_release, git.describe, git.patch)
 
     @cached_property
     def go(self) -> GoToolchains:

@@ -30,7 +30,9 @@ def identify_platform(
     inputs = {
         "tool": __version__,
         "compression": FORMATS[compression],
-        "source": lock.source.state.content,
+        "source": lock.source.content,
+        # Only where there are some: other images keep their sum.
+        **({"patches": [patch.sha256 for patch in lock.source.patches]} if lock.source.patches else {}),
         "go": lock.go.version if used else "",
         # Without the packages: which other programs are compiled beside ours does not change ours.
         "compiles": [

@@ -1,5 +1,6 @@
 """The lock: everything a plan depends on that had to be looked up, frozen."""
 
+import hashlib
 from dataclasses import dataclass
 
 from builder.oci.manifest import Descriptor, ImageConfig
@@ -9,10 +10,23 @@ from builder.recipe.istio_release import IstioRelease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedPatch:
+    """A patch that is on the source: the name of its file, and its sha256 (64 hex digits)."""
+
+    name: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=sha256:{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFacts:
     """What Istio's own tree says: its state in git, and what stands in its files.
 
     `release` decides which shape of the recipes holds. `pins` are digests by the image whose Dockerfile pins its base.
+    Where `patches` are applied, in their order, `state` is that of the tree without them, `patched_content` the git tree id
+    with them, and what stands in files is what they made of it.
     """
 
     state: TreeState
@@ -22,6 +36,33 @@ class SourceFacts:
     go_directive: str
     dependencies: tuple[tuple[str, str], ...]
     pins: tuple[tuple[str, str], ...] = ()
+    patches: tuple[AppliedPatch, ...] = ()
+    patched_content: str = ""
+
+    @property
+    def content(self) -> str:
+        """The git tree id of what is built."""
+        return self.patched_content or self.state.content
+
+    @property
+    def series(self) -> str:
+        """What tells these patches, whatever they are called, from others: 12 hex digits, "" where there are none."""
+        sums = "".join(patch.sha256 for patch in self.patches)
+        return hashlib.sha256(sums.encode()).hexdigest()[:12] if sums else ""
+
+    @property
+    def revision(self) -> str:
+        """The commit, and behind it what makes the tree another: `-patched-<series>`, and Istio's own `-dirty`."""
+        return f"{self.state.commit}{self._patched}{'-dirty' if self.state.dirty else ''}"
+
+    @property
+    def release_tag(self) -> str:
+        """The commit's git tag, "" where it has none or the tree is not what the tag names."""
+        return "" if self.state.dirty or self.patches else self.state.tag
+
+    @property
+    def _patched(self) -> str:
+        return f"-patched-{self.series}" if self.patches else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,12 @@ def what_it_is_made_with(
 
     What only some images or platforms need (a base, an Envoy) is there where one of these images needs it.
     """
-    state, go = lock.source.state, request.go
+    source, go = lock.source, request.go
     common = {
         "istio-build": __version__,
-        "commit": f"{state.commit}{'-dirty' if state.dirty else ''}",
-        "source tree": state.content,
+        "commit": f"{source.state.commit}{'-dirty' if source.state.dirty else ''}",
+        "source tree": source.content,
+        **({"patches": " ".join(map(str, source.patches))} if source.patches else {}),
         "recipes": book.digest.text,
         "Go": lock.go.version,
         "image to compile in": str(lock.go.image.digest) if lock.go.image else "",

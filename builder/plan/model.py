@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from builder.oci.reference import Digest, ImageReference, Platform
-from builder.plan.lock import LockedArtifact, LockedBase
+from builder.plan.lock import AppliedPatch, LockedArtifact, LockedBase
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
 from builder.ports import GoCommand
@@ -42,6 +42,8 @@ FINGERPRINT_ANNOTATION = "dev.istio-build.inputs"
 NOTES_ANNOTATION = "dev.istio-build.made-from"
 # Only there, and "true", where an image is for a debugger: others keep their digests.
 DEBUG_ANNOTATION = "dev.istio-build.debug"
+# Only there where the source is patched: `NAME=sha256:SUM` of each patch, in their order.
+PATCHES_ANNOTATION = "dev.istio-build.patches"
 REVISION_ANNOTATION = "org.opencontainers.image.revision"
 VERSION_ANNOTATION = "org.opencontainers.image.version"
 
@@ -243,7 +245,8 @@ class Plan:
     """One release: all images of a run.
 
     `made` is what parts of one release that are built apart must have in common, by name: see `plan.made`. `shard` is the
-    part that this plan is of a greater one. `source_tag` is the commit's git tag, "" where it has none or there are changes.
+    part that this plan is of a greater one. `source_tag` is the commit's git tag, "" where it has none or there are changes,
+    `patches` among them.
     """
 
     version: str
@@ -262,6 +265,7 @@ class Plan:
     made: tuple[tuple[str, str], ...] = ()
     shard: Shard | None = None
     source_tag: str = ""
+    patches: tuple[AppliedPatch, ...] = ()
 
     @property
     def everything(self) -> tuple[ImagePlan | MirrorPlan, ...]:

@@ -60,6 +60,7 @@ def note_image(
         TREE: state.content[:_SHORT],
         **{f"{SOURCE}{path}": content[:_SHORT] for path, content in state.parts},
         f"{BASE}{base.name}": str(base.digest),
+        **{f"patch {patch.name}": f"sha256:{patch.sha256}" for patch in lock.source.patches},
         **{f"{ARTIFACT}{artifact.name}": _artifact(artifact) for artifact in fetched},
         **(_note_compiling([step for step in compiles if step.key in used], lock) if used else {}),
     }

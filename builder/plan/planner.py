@@ -15,6 +15,7 @@ from builder.plan.lock import Lock, LockedBase
 from builder.plan.made import what_it_is_made_with
 from builder.plan.model import (
     DEBUG_ANNOTATION,
+    PATCHES_ANNOTATION,
     REVISION_ANNOTATION,
     VERSION_ANNOTATION,
     AccountsLayer,
@@ -86,7 +87,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         version=values["version"],
         hub=values["hub"],
         commit=lock.source.state.commit,
-        source_tag="" if lock.source.state.dirty else lock.source.state.tag,
+        source_tag=lock.source.release_tag,
         go_version=lock.go.version,
         go_reason=lock.go.reason,
         compile_image=str(lock.go.image or ""),
@@ -98,6 +99,7 @@ def make_plan(request: Request, book: RecipeBook, lock: Lock) -> Plan:
         images=images,
         mirrors=mirrors,
         made=what_it_is_made_with(request, book, lock, (*images, *mirrors)),
+        patches=lock.source.patches,
     )
 
 
@@ -316,6 +318,7 @@ def _annotations(
     created = datetime.fromtimestamp(lock.source.state.committed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
         *(((DEBUG_ANNOTATION, "true"),) if debug else ()),
+        *(((PATCHES_ANNOTATION, " ".join(map(str, lock.source.patches))),) if lock.source.patches else ()),
         ("org.opencontainers.image.base.digest", str(base.digest)),
         ("org.opencontainers.image.created", created),
         (REVISION_ANNOTATION, values["revision"]),

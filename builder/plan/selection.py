@@ -34,12 +34,16 @@ def select_images(request: Request, book: RecipeBook) -> tuple[tuple[ImageRecipe
 
 
 def choose_version(request: Request, source: SourceFacts) -> str:
-    """The version stamped into the programs: the first tag asked for, else the release tag at a clean HEAD."""
+    """The version stamped into the programs: the first tag asked for, else the release tag at a clean HEAD.
+
+    With patches it is another: what is patched is not that release.
+    """
     if request.tags:
         return request.tags[0]
+    patched = f"-patched-{source.series}" if source.patches else ""
     if source.state.tag and not source.state.dirty:
-        return _as_tag(source.state.tag)
-    return f"{source.version}-dev-{source.state.commit[:10]}{'-dirty' if source.state.dirty else ''}"
+        return _as_tag(f"{source.state.tag}{patched}")
+    return f"{source.version}-dev-{source.state.commit[:10]}{patched}{'-dirty' if source.state.dirty else ''}"
 
 
 def _as_tag(git_tag: str) -> str:
@@ -62,8 +66,8 @@ def recipe_values(request: Request, release: ReleaseRecipe, source: SourceFacts)
         "hub": str(request.hubs[0]),
         "release": state.tag if IstioRelease.parse(state.tag) else str(source.release),
         "commit": state.commit,
-        "revision": f"{state.commit}-dirty" if state.dirty else state.commit,
-        "status": "Modified" if state.modified else "Clean",
+        "revision": source.revision,
+        "status": "Modified" if state.modified or source.patches else "Clean",
         "description": state.description,
         "base_registry": request.base_registry or release.base_registry,
         "base_version": source.base_version,

@@ -79,13 +79,15 @@ class Build:
     @property
     def commit(self) -> str:
         """The commit it was built from, with or without changes."""
-        return self.revision.removesuffix("-dirty")
+        return self.revision.partition("-")[0]
 
     @property
     def unclean(self) -> str:
         """Why this is not what a release's own commit gives, "" where it is."""
         if self.is_ours and self.revision.endswith("-dirty"):
             return "has changes that are not committed"
+        if self.is_ours and "-patched-" in self.revision:
+            return f"has patches on its source ({self.revision.partition('-patched-')[2][:12]})"
         return "is a debug build" if self.is_ours and self.debug else ""
 
     def __str__(self) -> str:

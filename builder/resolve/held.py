@@ -9,6 +9,7 @@ from builder import __version__
 from builder.errors import LockError, RequestError
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.plan.lock import (
+    AppliedPatch,
     ImageArtifact,
     LockedArtifact,
     LockedBase,
@@ -74,8 +75,19 @@ class LockInUse:
                 f"{self.where(('source', key))}: source.{key}: the lock has {has}, and {tree} is at {asked}{why}",
                 hint=_mend(SOURCE),
             )
+        self._check_patches(found)
         state = replace(found.state, tag=bound.tag, description=bound.description, committed_at=bound.committed_at)
         return bind_state(found, state, tree)
+
+    def _check_patches(self, found: SourceFacts) -> None:
+        """Like recipes, they decide as much as what is bound; their names do not."""
+        bound = [AppliedPatch(name=patch.name, sha256=patch.sha256) for patch in self.file.patches]
+        if self.strict and [patch.sha256 for patch in bound] != [patch.sha256 for patch in found.patches]:
+            raise LockError(
+                f"{self.where(('patches',))}: patches: the lock has {_text(tuple(map(str, bound)))}, and "
+                f"{_text(tuple(map(str, found.patches)))} is asked for",
+                hint="Is --patch another? `istio-build lock`, with the same settings, binds those of now and keeps the rest.",
+            )
 
     def go(self, asked: str) -> LockedGo | None:
         """The Go, None where it is to be looked up. Raises LockError."""

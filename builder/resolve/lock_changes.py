@@ -12,6 +12,7 @@ from builder.resolve.lock_file import (
     LockFile,
     MirrorEntry,
     PackagesEntry,
+    PatchEntry,
     PlatformText,
     SourceEntry,
 )
@@ -39,6 +40,7 @@ def compare_locks(before: LockFile | None, after: LockFile, chosen: Chosen) -> t
     if before and before.recipes != after.recipes:
         why = "what images hold, and how it comes there, may be another"
         changes.append(LockChange(name="recipes", what="recipes", before=before.recipes, after=after.recipes, why=why))
+    changes += _patches(before.patches if before else (), after.patches)
     changes += _go(before.go if before else None, after.go)
     changes += _each(
         "base", before.bases if before else {}, after.bases, lambda name, old, new: _base(old, new, _on_base(chosen, name))
@@ -84,6 +86,14 @@ def _source(before: SourceEntry | None, after: SourceEntry) -> Iterator[LockChan
     told = f"{before.tag or before.description}", f"{after.tag or after.description}"
     why = "the version that is stamped into programs comes from it" if before.tag != after.tag else "the commit is the same"
     yield LockChange(name="source", what="source", before=told[0], after=told[1], why=why)
+
+
+def _patches(before: tuple[PatchEntry, ...], after: tuple[PatchEntry, ...]) -> Iterator[LockChange]:
+    if before != after:
+        same = [patch.sha256 for patch in before] == [patch.sha256 for patch in after]
+        why = "their sums are the same" if same else "everything is compiled anew"
+        old, new = (", ".join(f"{patch.name} sha256:{patch.sha256[:12]}" for patch in patches) for patches in (before, after))
+        yield LockChange(name="source", what="patches", before=old, after=new, why=why)
 
 
 def _go(before: GoEntry | None, after: GoEntry | None) -> Iterator[LockChange]:

@@ -35,6 +35,13 @@ class SourceEntry(Schema):
     committed_at: int
 
 
+class PatchEntry(Schema):
+    """A patch that is applied to the source."""
+
+    name: str
+    sha256: Sha256
+
+
 class GoEntry(Schema):
     """The Go that compiles, or the image that it is taken from."""
 
@@ -87,12 +94,14 @@ class PackagesEntry(Schema):
 
 
 class LockFile(Schema):
-    """The whole file. `recipes` is the sum over the recipes and templates that it was made with."""
+    """The whole file. `recipes` is the sum over the recipes and templates that it was made with, `patches` those that are
+    applied to the source, in their order."""
 
     version: Literal[1]
     istio_build: str
     recipes: DigestText
     source: SourceEntry
+    patches: tuple[PatchEntry, ...] = ()
     go: GoEntry | None = None
     bases: Mapping[str, BaseEntry] = Field(default={})
     artifacts: Mapping[str, Mapping[PlatformText, ArtifactEntry]] = Field(default={})

@@ -58,6 +58,7 @@ def record_lock(lock: Lock, asked: Asked, source: SourceRequest, book: RecipeBoo
             "istio_build": __version__,
             "recipes": book.digest.text,
             "source": _source(lock.source, source),
+            "patches": tuple({"name": patch.name, "sha256": patch.sha256} for patch in lock.source.patches),
             "go": {"asked": asked.go(), "version": go.version, "reason": go.reason, "image": str(go.image or "")}
             if go.version or go.image
             else None,

@@ -86,6 +86,7 @@ SPOKESMEN = {
         "cli.push_command",
         "cli.release_commands",
         "cli.result",
+        "cli.schedule_command",
         "cli.verify_command",
         "cli.voice",
     },
@@ -107,7 +108,7 @@ SPOKESMEN = {
     },
     # Files are read by the one, and the lock is written by the other.
     "yaml": {"recipe.yaml_file", "resolve.lock_file"},
-    "jinja2": {"recipe.template", "recipe.bounded_template"},
+    "jinja2": {"recipe.template", "recipe.bounded_template", "schedule.schedule_files"},
     "elftools": {"oci.elf"},
 }
 WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading", "requests", "docker", "fcntl", "random", "glob"}

@@ -127,9 +127,10 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-@pytest.mark.parametrize(
-    ("page", "count"), [("shards.md", 7), ("releases.md", 7), ("why.md", 2), ("cache.md", 3), ("doctor.md", 2)]
-)
+PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5}
+
+
+@pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])
 def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
     text = (ROOT / "docs" / page).read_text()
     scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)

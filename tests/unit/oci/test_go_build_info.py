@@ -81,4 +81,7 @@ def test_a_cut_program_is_no_error() -> None:
 def test_knows_a_commit() -> None:
     assert is_revision(COMMIT)
     assert is_revision(f"{COMMIT}-dirty")
+    assert is_revision(f"{COMMIT}-patched-0123456789ab")
+    assert is_revision(f"{COMMIT}-patched-0123456789ab-dirty")
+    assert not is_revision(f"{COMMIT}-patched")
     assert not is_revision("1.29.0")

@@ -20,6 +20,7 @@ from builder.pipeline.preflight import check_output
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
 from builder.pipeline.run import build_plan, publish_release, push_plan
+from builder.plan.lock import AppliedPatch
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Completed, GoToolchain
@@ -41,6 +42,7 @@ PILOT = HUB.repository("pilot")
 ANOTHER = "f" * 40
 REPLACE, MERGE = Permissions(replace=True), Permissions(merge_platforms=True)
 NO_CLOBBER = Permissions(no_clobber=True)
+PATCHED = {"patches": (AppliedPatch(name="a.patch", sha256="a" * 64),)}
 
 
 @dataclass
@@ -55,7 +57,9 @@ class Site:
 
     def plan(self, tree: dict[str, Any] | None = None, **request: Any) -> Plan:  # noqa: ANN401 - fields of values
         """Pilot of a tree."""
-        lock = make_lock(source=make_source(make_state(**(tree or {}))))
+        state = dict(tree or {})
+        patches = state.pop("patches", ())
+        lock = make_lock(source=make_source(make_state(**state), patches=patches, patched_content="b" * 40 if patches else ""))
         wanted = make_request(**{"images": ("pilot",), "variants": ("distroless",), **request})
         return make_plan(wanted, load_book(), lock)
 
@@ -159,6 +163,18 @@ class TestTakingOver:
         assert "--tag" in error.hint
         assert "--replace" in error.hint
         assert error.exit_code == 26
+
+    def test_nor_does_a_patched_one_which_is_told(self, site: Site) -> None:
+        told = "this one has patches on its source"
+        error = site.refuses(TakeOver, told, lambda: site.push(tree=PATCHED, **AS_RELEASE))
+        assert error.exit_code == 26
+        directory = site.build(PATCHED, **AS_RELEASE)
+        site.refuses(TakeOver, told, lambda: site.push_from(directory))
+        before = site.tags()
+        site.push(REPLACE, tree=PATCHED, **AS_RELEASE)
+        assert site.tags() != before
+        site.push()
+        assert site.tags() == before
 
     def test_nor_does_a_debug_build(self, site: Site) -> None:
         site.refuses(TakeOver, "this one is a debug build", lambda: site.push(**DEBUG))
@@ -283,9 +299,10 @@ class TestMerging:
         [
             (FOREIGN, {"tags": ("dev",)}, f"it is dev of commit {COMMIT[:12]}, and this is dev of commit {ANOTHER[:12]}"),
             (DIRTY, {"tags": ("dev",)}, "nothing says that they are the same"),
+            (PATCHED, {"tags": ("dev",)}, "this is dev of commit .*, which has patches on its source"),
             ({}, {"tags": ("dev",), **DEBUG}, "this is dev of commit .*, which is a debug build"),
         ],
-        ids=["commit", "dirty", "debug"],
+        ids=["commit", "dirty", "patched", "debug"],
     )
     def test_what_does_not_belong_together_is_never_in_one_index(
         self, site: Site, tree: dict[str, Any], request_: dict[str, Any], told: str
@@ -294,6 +311,13 @@ class TestMerging:
         site.refuses(PlatformLoss, told, lambda: site.push(MERGE, tree, platforms=(ARM64,), **request_))
         site.push(Permissions(merge_platforms=True, replace=True), tree, platforms=(ARM64,), **request_)
         assert site.index("dev-distroless").platforms() == (ARM64,)
+
+    def test_builds_with_the_same_patches_belong_together_and_others_do_not(self, site: Site) -> None:
+        site.push(tree=PATCHED, tags=("dev",), platforms=(AMD64,))
+        site.push(MERGE, PATCHED, tags=("dev",), platforms=(ARM64,))
+        assert set(site.index("dev-distroless").platforms()) == {AMD64, ARM64}
+        other = {"patches": (AppliedPatch(name="a.patch", sha256="c" * 64),)}
+        site.refuses(PlatformLoss, "it is dev of", lambda: site.push(MERGE, other, tags=("dev",), platforms=(ARM64,)))
 
     def test_what_is_not_whole_is_not_kept(self, site: Site) -> None:
         child = site.index("1.29.0-distroless").child_for(AMD64)

@@ -1,7 +1,7 @@
 """With --offline nobody but hubs is asked: what is cached is answered from there, all else is an error that names it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +179,11 @@ class TestPrograms:
         def describe(tree: Path) -> TreeState:
             return make_state()
 
+        def patch(tree: Path, patches: Sequence[tuple[str, bytes]], into: Path) -> tuple[Path, str]:
+            return tree, "0" * 40
+
         with pytest.raises(SourceError, match="no space"):
-            OfflineReleases(fail, describe).checkout_release("https://git.example/istio", "1.29.0")
+            OfflineReleases(fail, describe, patch).checkout_release("https://git.example/istio", "1.29.0")
 
     def test_packages_are_not_looked_for(self, machine: Machine) -> None:
         sources = PackageSources(architecture="arm64", lines=("deb http://a.example x main",), keyring="k", keyring_package="p")

@@ -14,7 +14,7 @@ from builder.config.request import Request
 from builder.config.settings import Setting
 from builder.errors import RecipeError, RequestError, ToolchainError
 from builder.oci.reference import Hub, ImageReference, Platform
-from builder.plan.lock import Lock, LockedGo
+from builder.plan.lock import AppliedPatch, Lock, LockedGo, SourceFacts
 from builder.plan.model import CompiledFile, FilesLayer, Plan
 from builder.plan.planner import make_plan
 from builder.plan.selection import choose_version
@@ -279,6 +279,41 @@ class TestVersion:
             stamp = " ".join(step.command.ldflags)
             assert f"buildGitRevision={COMMIT}-dirty" in stamp
             assert "buildStatus=Modified" in stamp
+
+
+class TestPatches:
+    ONE, TWO = AppliedPatch(name="1.patch", sha256="1" * 64), AppliedPatch(name="2.patch", sha256="2" * 64)
+
+    def patched(self, *patches: AppliedPatch, **state: object) -> SourceFacts:
+        return make_source(make_state(**state), patches=patches, patched_content="d" * 40)
+
+    def test_the_stamp_and_annotations_tell_them_and_the_release_is_not_taken(self) -> None:
+        source = self.patched(self.ONE, self.TWO)
+        plan = make_sample_plan(lock=make_lock(source))
+        assert (plan.version, plan.source_tag) == (f"1.29.0-patched-{source.series}", "")
+        for step in plan.compiles:
+            stamp = " ".join(step.command.ldflags)
+            assert f"buildGitRevision={COMMIT}-patched-{source.series}" in stamp
+            assert "buildStatus=Modified" in stamp
+        for image in plan.images:
+            assert dict(image.annotations)["dev.istio-build.patches"] == (f"1.patch=sha256:{'1' * 64} 2.patch=sha256:{'2' * 64}")
+        assert dict(plan.made)["patches"] == dict(plan.images[0].annotations)["dev.istio-build.patches"]
+        assert "1.patch  sha256:111111111111" in plan_table(plan, ())
+
+    def test_which_and_in_which_order_they_are_decides_what_an_image_is_and_names_the_revision(self) -> None:
+        sources = [make_source(), *(self.patched(*some) for some in ((self.ONE,), (self.ONE, self.TWO), (self.TWO, self.ONE)))]
+        plans = [make_sample_plan(lock=make_lock(source), tags=("x",)) for source in sources]
+        assert len({image.fingerprint for plan in plans for image in plan.images if image.key == "pilot-debug"}) == 4
+        assert len({source.revision for source in sources}) == 4
+
+    def test_what_their_files_are_called_does_not_name_it(self) -> None:
+        renamed = replace(self.ONE, name="other.patch")
+        assert self.patched(renamed).revision == self.patched(self.ONE).revision
+
+    def test_changes_that_are_not_committed_are_told_besides(self) -> None:
+        source = self.patched(self.ONE, dirty=True, modified=True)
+        assert source.revision == f"{COMMIT}-patched-{source.series}-dirty"
+        assert choose_version(make_request(), source) == f"1.29-dev-{COMMIT[:10]}-patched-{source.series}-dirty"
 
 
 class TestStamp:

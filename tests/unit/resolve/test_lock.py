@@ -462,6 +462,7 @@ locks = st.fixed_dictionaries(
                 "committed_at": st.integers(0, 1 << 40),
             }
         ),
+        "patches": st.lists(st.fixed_dictionaries({"name": texts, "sha256": sums}), max_size=3),
         "go": st.none() | st.fixed_dictionaries(dict.fromkeys(("asked", "version", "reason", "image"), texts)),
         "bases": st.dictionaries(
             texts,
