@@ -13,6 +13,7 @@ import click
 
 from builder import __version__
 from builder.cli.lock_command import lock_command
+from builder.cli.nightly_command import nightly
 from builder.cli.options import (
     go,
     how,
@@ -20,6 +21,7 @@ from builder.cli.options import (
     output,
     read_job,
     setting,
+    setting_for,
     source,
     what,
     where,
@@ -45,6 +47,7 @@ def cli() -> None:
 
 
 cli.add_command(push)
+cli.add_command(nightly)
 
 
 @cli.command()
@@ -60,6 +63,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
     started = time.monotonic()
     from builder.oci.reference import Platform
+    from builder.pipeline.find_releases import find_one_release
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import build_plan
 
@@ -71,6 +75,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
+        job = find_one_release(job, adapters)
         resolved = resolve_job(job, adapters)
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
@@ -106,6 +111,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
 def plan(context: click.Context, /, view: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Show everything that a push would do, and where each setting comes from; does nothing."""
     from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix, plan_table
+    from builder.pipeline.find_releases import find_one_release, find_releases
     from builder.pipeline.prepare import resolve_job
 
     if shards and view != "matrix":
@@ -117,9 +123,12 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     cut = _parse_shard(shard)
     job = read_job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        decided = _part_of(resolve_job(job, adapters).plan, *cut)
+        # People can read one plan after the other; programs expect one.
+        jobs = find_releases(job, adapters) if view == "table" else (find_one_release(job, adapters),)
+        plans = [_part_of(resolve_job(each, adapters).plan, *cut) for each in jobs]
+    decided = plans[0]
     show = {
-        "table": lambda: plan_table(decided, job.settings),
+        "table": lambda: "\n\n".join(plan_table(each, job.settings) for each in plans),
         "json": lambda: plan_json(decided, job.settings),
         "dockerfiles": lambda: plan_dockerfiles(decided),
         "bake": lambda: plan_bake(decided),
@@ -140,11 +149,12 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
 @click.pass_context
 def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
     """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
+    from builder.pipeline.find_releases import find_one_release
     from builder.pipeline.prepare import make_archives, resolve_archives
 
     job = read_job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        resolved = resolve_archives(job, target, adapters)
+        resolved = resolve_archives(find_one_release(job, adapters), target, adapters)
         plan = resolved.plan
         with adapters.workspace.job(resolved.tree, plan.hub, waiting(adapters), adapters.pause) as work:
             written = make_archives(resolved, Path(output), work, adapters)
@@ -156,7 +166,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
 
 
 @cli.command("list")
-@setting(dataclasses.replace(find_option("istio"), help="Only what this release has, such as 1.29.0."))
+@setting_for("istio", "Only what this release has: 1.29.0, or 1.29.")
 @setting(find_option("recipes"))
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
 def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:

@@ -10,7 +10,7 @@ import click
 from builder.errors import BuilderError
 
 if TYPE_CHECKING:
-    from builder.pipeline.report import Report
+    from builder.pipeline.report import ReleaseOutcome, Report, RunReport
 
 
 class Voice:
@@ -22,7 +22,9 @@ class Voice:
     def __init__(self, argv: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
         words = " ".join(argv).replace("--progress=", "--progress ").split()
         chosen = [word for before, word in pairwise(words) if before == "--progress"]
-        self.json = (chosen or [(environment or {}).get("ISTIO_BUILD_PROGRESS", "")])[-1] == "json"
+        progress = (chosen or [(environment or {}).get("ISTIO_BUILD_PROGRESS", "")])[-1]
+        self.json = progress == "json"
+        self._quiet = progress == "quiet" or "--quiet" in argv
 
     def error(self, error: BuilderError) -> None:
         """Tell what went wrong, and what to do next."""
@@ -36,6 +38,32 @@ class Voice:
         if error.hint:
             click.echo(error.hint, err=True)
 
+    def release(self, outcome: "ReleaseOutcome") -> None:
+        """Tell what became of one release of several."""
+        from builder.cli.run_view import describe, outcome_json
+
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+
+            JsonLines(sys.stderr).write("release", outcome_json(outcome))
+            return
+        self._say(f"Istio {outcome.release}: {describe(outcome)}.")
+        if outcome.report and outcome.report.changed:
+            from builder.cli.report_view import report_text
+
+            self._say(report_text(outcome.report, installable=False))
+
+    def run(self, run: "RunReport") -> None:
+        """Tell how a run of several releases went, that went well."""
+        from builder.cli.run_view import run_json, run_summary
+
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+
+            JsonLines(sys.stderr).result(run_json(run))
+        else:
+            self._say(run_summary(run))
+
     def report(self, report: "Report", *, installable: bool) -> None:
         """Tell what a run achieved."""
         from builder.cli.report_view import report_json, report_text
@@ -45,4 +73,8 @@ class Voice:
 
             JsonLines(sys.stderr).result(report_json(report))
         else:
-            click.echo(report_text(report, installable=installable), err=True)
+            self._say(report_text(report, installable=installable))
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(text, err=True)

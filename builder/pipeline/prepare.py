@@ -6,7 +6,9 @@ from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
 from builder.build.context import BuildContext, CompileContext
+from builder.config.request import Request
 from builder.config.settings import Job
+from builder.config.tag_template import TagValues, fill_in_all
 from builder.pipeline.wiring import Adapters
 from builder.plan.archives import ArchivePlan, make_archive_plan
 from builder.plan.assembly import assembly_target
@@ -16,6 +18,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Engine
 from builder.recipe.book import RecipeBook, Recipes
+from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
 from builder.resolve.asked import go_asked
 from builder.resolve.held import LockInUse
@@ -30,8 +33,12 @@ from builder.runtime.tree_links import find_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan."""
+    """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan.
 
+    `request` is the one that was planned: its tags are filled in.
+    """
+
+    request: Request
     tree: Path
     book: RecipeBook
     lock: Lock
@@ -56,13 +63,27 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
         tree, source = read_source_tree(job, adapters)
         source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        job = fill_in_tags(job, source, adapters)
         lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
         task.outcome = f"commit {source.state.commit[:12]}"
     warn_of(tree, source, recipes, adapters)
     outside = reaches_outside(tree)
     if outside:
         adapters.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
-    return Resolved(tree=tree, book=book, lock=lock, plan=make_plan(job.request, book, lock), always_build=outside)
+    plan = make_plan(job.request, book, lock)
+    return Resolved(request=job.request, tree=tree, book=book, lock=lock, plan=plan, always_build=outside)
+
+
+def fill_in_tags(job: Job, source: SourceFacts, adapters: Adapters) -> Job:
+    """The job with the placeholders of its tags filled in. Raises RequestError where that makes no tag."""
+    state = source.state
+    values = TagValues(
+        release=state.tag if IstioRelease.parse(state.tag) else str(source.release),
+        line=source.release.line,
+        commit=f"{state.commit[:10]}{'-dirty' if state.dirty else ''}",
+        date=adapters.started.strftime("%Y%m%d"),
+    )
+    return replace(job, request=replace(job.request, tags=fill_in_all(job.request.tags, values)))
 
 
 def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, adapters: Adapters) -> Lookups:
@@ -102,6 +123,7 @@ def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> 
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
         tree, source = read_source_tree(job, adapters)
         source, book = _bind(lock_in_use, tree, source, recipes, adapters)
+        job = fill_in_tags(job, source, adapters)
         held = lock_in_use.go(go_asked(job.request.go, source)) if lock_in_use else None
         go = held or _find_go(job, book, source, adapters)
         task.outcome = f"commit {source.state.commit[:12]}"

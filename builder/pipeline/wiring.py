@@ -4,7 +4,8 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 
 from builder import __version__
@@ -32,6 +33,7 @@ from builder.pipeline.offline import (
     OfflinePackages,
     OfflineRegistry,
     OfflineReleases,
+    Releases,
     offline_environment,
 )
 from builder.pipeline.run import PublishContext
@@ -75,12 +77,15 @@ class Adapters:
         insecure_registries: tuple[str, ...] = (),
         patience: float = DEFAULT_PATIENCE,
     ) -> None:
+        self._make = partial(Adapters, environment, cancellation, observer)
         self._environment = environment
         self._offline: frozenset[str] | None = None
         self.cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
         self.progress = Progress(observer)
+        # One moment for all that a run says of the time, though it goes on past midnight.
+        self.started = datetime.now(UTC)
         self.workspace = Workspace(find_cache(environment))
         self.run = SubprocessRunner(self.cancellation)
         self.sums = FileSums()
@@ -94,6 +99,16 @@ class Adapters:
         """Ask nobody but the registries at these hosts, the hubs'. Before any adapter is used."""
         self._offline = hosts
         self._environment = offline_environment(self._environment)
+
+    def for_next(self) -> "Adapters":
+        """The adapters for another release of the run: these, or others where a failed task has ended all that these wait for."""
+        if not self.cancellation.is_set():
+            return self
+        made = self._make(builder=self._builder, insecure_registries=self._insecure, patience=self._patience.seconds)
+        made.progress, made.started = self.progress, self.started
+        if self._offline is not None:
+            made.go_offline(self._offline)
+        return made
 
     @cached_property
     def registry(self) -> Registry:
@@ -164,10 +179,10 @@ class Adapters:
         return KnownContent(self.registry, self.workspace.documents)
 
     @cached_property
-    def git(self) -> Git | OfflineReleases:
+    def git(self) -> Releases:
         """Version control."""
         git = Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
-        return git if self._offline is None else OfflineReleases(git.checkout_release, git.describe)
+        return git if self._offline is None else OfflineReleases(git)
 
     @cached_property
     def go(self) -> GoToolchains:
