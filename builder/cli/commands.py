@@ -112,6 +112,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     """Show everything that a push would do, and where each setting comes from; does nothing."""
     from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix, plan_table
     from builder.pipeline.find_releases import find_one_release, find_releases
+    from builder.pipeline.moving_tags import share_tags
     from builder.pipeline.prepare import resolve_job
 
     if shards and view != "matrix":
@@ -125,7 +126,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     with open_adapters(job, options["progress"]) as adapters:
         # People can read one plan after the other; programs expect one.
         jobs = find_releases(job, adapters) if view == "table" else (find_one_release(job, adapters),)
-        plans = [_part_of(resolve_job(each, adapters).plan, *cut) for each in jobs]
+        plans = [_part_of(resolve_job(each, adapters).plan, *cut) for each in share_tags(jobs)]
     decided = plans[0]
     show = {
         "table": lambda: "\n\n".join(plan_table(each, job.settings) for each in plans),

@@ -132,6 +132,11 @@ def test_one_night_after_the_other(site: Site) -> None:
         assert blobs <= configs
         assert len(site.seen) < 60
 
+    # No engine is looked for, as nothing is to be assembled.
+    told = site.run("nightly", "--engine", "auto")
+    assert told.stdout.startswith("nothing changed: 1.31.0, 1.30.0, 1.29.0; ")
+    assert "assembled" not in told.stderr
+
     # A patch comes out: it is built alone, and its line's tag goes on. `latest` is that of a newer line.
     site.release("1.30.1")
     third = site.run("nightly", "--changed-exit-code", "5", "--output-format", "json")
@@ -210,7 +215,8 @@ def test_what_other_commands_make_of_rules(site: Site) -> None:
     assert "istioctl:1.29.0-distroless" in plan.stdout
     several = site.run("plan")
     assert several.code == 0, several.stderr
-    assert [f"istioctl:{tag}-distroless" in several.stdout for tag in ("1.31.0", "1.30.0", "1.29.0")] == [True] * 3
+    shown = [tag for tag in ("1.31.0", "1.31", "latest", "1.30.0", "1.30") if f"istioctl:{tag}-distroless" in several.stdout]
+    assert shown == ["1.31.0", "1.31", "latest", "1.30.0", "1.30"]
     for command in (("build",), ("archives",), ("lock",), ("plan", "--format", "json")):
         refused = site.run(*command)
         assert refused.code == 2, refused.stderr
