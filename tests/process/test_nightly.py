@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,8 @@ from builder.oci.reference import ImageReference
 from builder.registry.client import HttpRegistry
 from builder.runtime.retry import RetryPolicy
 from tests import ROOT
-from tests.fakes.fault_server import FaultServer, Received, TinyRegistry
-from tests.real.program import Ended, istio_build
+from tests.fakes.fault_server import FaultServer, Received, Stall, TinyRegistry
+from tests.real.program import Ended, command, environment, istio_build
 from tests.samples.images import AMD64, ARM64, BASE_LAYER, add_image, make_config, write_image_index
 from tests.samples.seeding import seed
 
@@ -45,16 +47,17 @@ class Site:
     machine: str = "one"
     seen: list[Received] = field(default_factory=list)
 
+    @property
+    def env(self) -> dict[str, str]:
+        """That of a run on this machine."""
+        path = f"{self.directory / 'bin'}:{os.environ['PATH']}"
+        return {"ISTIO_BUILD_CACHE": str(self.directory / self.machine), "PATH": path}
+
     def run(self, *words: str) -> Ended:
         """A run of the program on this machine; `seen` are the requests to the registry, `compiled` what Go compiled."""
         (self.directory / "go.log").write_text("")
         self.server.received.clear()
-        env = {
-            "ISTIO_BUILD_CACHE": str(self.directory / self.machine),
-            "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
-            "ISTIO_BUILD_PROGRESS": "plain",
-        }
-        ended = istio_build(*words, cwd=self.directory, env=env)
+        ended = istio_build(*words, cwd=self.directory, env=self.env)
         self.seen = list(self.server.received)
         return ended
 
@@ -209,6 +212,25 @@ def test_the_first_that_fails_may_end_the_run(site: Site) -> None:
     assert site.run("push", "--istio", "latest").code == 7
 
 
+def test_an_interruption_ends_all_and_says_what_is_out(site: Site) -> None:
+    second = r"/istio/istioctl/manifests/1\.30\.0"
+    site.server.inject("GET", second, Stall())
+    words = command("nightly", "--metadata-file", "pushed.json")
+    env, pipe = environment(site.env), subprocess.PIPE
+    with subprocess.Popen(words, cwd=site.directory, env=env, text=True, stdout=pipe, stderr=pipe) as process:
+        deadline = time.monotonic() + 120
+        while not site.server.requests("GET", second):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout) == (130, "")
+    assert "error: 1.30.0: interrupted; no tag has moved\nbefore it: 1.31.0 pushed\n" in stderr
+    assert (site.tag("latest-distroless"), site.tag("1.30-distroless"), site.tag("1.29-distroless")) == ("1.31.0", "", "")
+    assert list(json.loads((site.directory / "pushed.json").read_text())) == ["1.31.0"]
+
+
 def test_what_other_commands_make_of_rules(site: Site) -> None:
     plan = site.run("plan", "--istio", "1.29")
     assert plan.code == 0, plan.stderr
@@ -217,8 +239,8 @@ def test_what_other_commands_make_of_rules(site: Site) -> None:
     assert several.code == 0, several.stderr
     shown = [tag for tag in ("1.31.0", "1.31", "latest", "1.30.0", "1.30") if f"istioctl:{tag}-distroless" in several.stdout]
     assert shown == ["1.31.0", "1.31", "latest", "1.30.0", "1.30"]
-    for command in (("build",), ("archives",), ("lock",), ("plan", "--format", "json")):
-        refused = site.run(*command)
+    for words in (("build",), ("archives",), ("lock",), ("plan", "--format", "json")):
+        refused = site.run(*words)
         assert refused.code == 2, refused.stderr
         assert "this is of one release, and 3 are asked for: 1.31.0, 1.30.0, 1.29.0" in refused.stderr
     unknown = site.run("plan", "--istio", "1.28")
