@@ -27,6 +27,7 @@
     ├── LockError                  24   the lock lacks what is asked for, contradicts it, or cannot be read
     ├── NotReady                   30   `doctor` found that a run would fail
     ├── OfflineError               25   something is not in the cache, and --offline fetches nothing
+    ├── ReleasesFailed             28   of several releases some failed, each for a reason of its own; the others are done
     └── Interrupted               130   Ctrl-C, or a signal
 
 Errors are raised where they happen and printed in one place, `builder.cli.commands`.
@@ -50,8 +51,23 @@ class Outcome:
     hub: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseEnd:
+    """What became of one release of several: `state` is `pushed`, `unchanged`, `failed`, or `skipped` where it was not begun.
+
+    `exit_code`, `error` and `hint` are those of its own error, 0 and "" where it has none.
+    """
+
+    release: str
+    state: str
+    exit_code: int = 0
+    error: str = ""
+    hint: str = ""
+
+
 class BuilderError(Exception):
-    """What happened and where; `hint` says what to do next, `ledger` what became of each image, where some were made.
+    """What happened and where; `hint` says what to do next, `ledger` what became of each image, where some were made, and
+    `releases` of each release, where there were several.
 
     Neither text may hold a credential: URLs are passed through `redact_url` by whoever builds the message.
     """
@@ -63,6 +79,7 @@ class BuilderError(Exception):
         self.message = message
         self.hint = hint
         self.ledger: tuple[Outcome, ...] = ()
+        self.releases: tuple[ReleaseEnd, ...] = ()
 
 
 class RequestError(BuilderError):
@@ -234,6 +251,12 @@ class TagKept(BuilderError):
     """A tag that exists, and must not move (`--no-clobber`, `--immutable`), is not at what was to be pushed there."""
 
     exit_code = 27
+
+
+class ReleasesFailed(BuilderError):
+    """Of several releases some failed; `releases` tells of each, with the code of its own error."""
+
+    exit_code = 28
 
 
 class Interrupted(BuilderError):

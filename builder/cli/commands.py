@@ -15,6 +15,7 @@ from builder import __version__
 from builder.cli.cache_command import cache_command
 from builder.cli.doctor_command import doctor
 from builder.cli.lock_command import lock_command
+from builder.cli.nightly_command import nightly
 from builder.cli.options import (
     go,
     how,
@@ -22,6 +23,7 @@ from builder.cli.options import (
     output,
     read_job,
     setting,
+    setting_for,
     source,
     what,
     where,
@@ -51,6 +53,7 @@ def cli() -> None:
 
 
 cli.add_command(push)
+cli.add_command(nightly)
 
 
 @cli.command()
@@ -67,6 +70,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     started = time.monotonic()
     from builder.oci.reference import Platform
     from builder.pipeline.cache_care import warn_of_little_room
+    from builder.pipeline.find_releases import find_one_release
     from builder.pipeline.prepare import build_context, choose_engine, resolve_job
     from builder.pipeline.run import build_plan
 
@@ -78,6 +82,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
     with open_adapters(job, options["progress"]) as adapters:
+        job = find_one_release(job, adapters)
         resolved = resolve_job(job, adapters)
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
@@ -118,20 +123,25 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
 @click.pass_context
 def plan(context: click.Context, /, view: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Show everything that a push would do, and where each setting comes from; does nothing."""
-    from builder.cli.comparison_view import comparison_json, comparison_table
-    from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix, plan_table
+    from builder.cli.comparison_view import comparison_json
+    from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix
+    from builder.pipeline.find_releases import find_one_release, find_releases
+    from builder.pipeline.moving_tags import share_tags
     from builder.pipeline.prepare import resolve_job
 
     _check_view(view, shards, shard, against_hub=options["against_hub"])
     cut = _parse_shard(shard)
     job = read_job(context)
     with open_adapters(job, options["progress"], pushes=options["against_hub"]) as adapters:
-        resolved = resolve_job(job, adapters)
-        compared = _compare(resolved, job, adapters) if options["against_hub"] else None
-    decided = _part_of(resolved.plan, *cut)
+        # People can read one plan after the other; programs expect one.
+        jobs = find_releases(job, adapters) if view == "table" else (find_one_release(job, adapters),)
+        found = [resolve_job(each, adapters) for each in share_tags(jobs)]
+        compared = [_compare(each, job, adapters) if options["against_hub"] else None for each in found]
+    plans = [_part_of(each.plan, *cut) for each in found]
+    decided = plans[0]
     show = {
-        "table": lambda: plan_table(decided, job.settings) + (f"\n\n{comparison_table(compared)}" if compared else ""),
-        "json": lambda: plan_json(decided, job.settings, comparison_json(compared) if compared else None),
+        "table": lambda: "\n\n".join(_told(*pair, job) for pair in zip(plans, compared, strict=True)),
+        "json": lambda: plan_json(decided, job.settings, comparison_json(compared[0]) if compared[0] else None),
         "dockerfiles": lambda: plan_dockerfiles(decided),
         "bake": lambda: plan_bake(decided),
         "matrix": lambda: plan_matrix(decided, shards or (len(decided.platforms) if decided.images else 1)),
@@ -151,11 +161,12 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
 @click.pass_context
 def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
     """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
+    from builder.pipeline.find_releases import find_one_release
     from builder.pipeline.prepare import make_archives, resolve_archives
 
     job = read_job(context)
     with open_adapters(job, options["progress"]) as adapters:
-        resolved = resolve_archives(job, target, adapters)
+        resolved = resolve_archives(find_one_release(job, adapters), target, adapters)
         plan = resolved.plan
         with adapters.workspace.job(resolved.origin, plan.hub, waiting(adapters), adapters.pause) as work:
             written = make_archives(resolved, Path(output), work, adapters)
@@ -167,7 +178,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
 
 
 @cli.command("list")
-@setting(dataclasses.replace(find_option("istio"), help="Only what this release has, such as 1.29.0."))
+@setting_for("istio", "Only what this release has: 1.29.0, or 1.29.")
 @setting(find_option("recipes"))
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
 def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
@@ -223,6 +234,13 @@ def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub
         raise RequestError(
             "--against-hub is of a whole push: --shard cannot be used with it", hint="Unset ISTIO_BUILD_SHARD, too."
         )
+
+
+def _told(plan: "Plan", compared: "Comparison | None", job: "Job") -> str:
+    from builder.cli.comparison_view import comparison_table
+    from builder.cli.plan_view import plan_table
+
+    return plan_table(plan, job.settings) + (f"\n\n{comparison_table(compared)}" if compared else "")
 
 
 def _compare(resolved: "Resolved", job: "Job", adapters: "Adapters") -> "Comparison":

@@ -76,9 +76,13 @@ def json_line(name: str, fields: dict[str, Any]) -> str:
 
 
 def error_fields(error: BuilderError) -> dict[str, Any]:
-    """What an `error` says; `images` tells what became of each, where a run has made some of them."""
+    """What an `error` says; `images` and `releases` tell what became of each, where some were made."""
     fields: dict[str, Any] = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-    return fields | ({"images": [asdict(outcome) for outcome in error.ledger]} if error.ledger else {})
+    if error.ledger:
+        fields["images"] = [asdict(outcome) for outcome in error.ledger]
+    if error.releases:
+        fields["releases"] = [asdict(end) for end in error.releases]
+    return fields
 
 
 def describe(event: Event) -> tuple[str, dict[str, Any]]:

@@ -41,13 +41,14 @@ def lock_command(
     """
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
+    from builder.pipeline.find_releases import find_one_release
     from builder.pipeline.locking import fetch_locked, make_lock
 
     if names and not update:
         raise RequestError(f"{names[0]}: a name is for --update", hint=f"istio-build lock --update {names[0]}")
     job = make_job(collect_given(context), find_project(options["project_file"] or ""), needs_hub=False)
     with open_adapters(job, options["progress"]) as adapters:
-        made = make_lock(job, adapters, update=update, names=names)
+        made = make_lock(find_one_release(job, adapters), adapters, update=update, names=names)
         if not check and made.stale:
             made.write()
         if fetch:

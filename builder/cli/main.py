@@ -10,11 +10,10 @@ from builder.cli.commands import cli
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
 from builder.errors import BuilderError, Interrupted, RequestError
-from builder.runtime.disk_space import NO_ROOM, full_disk
+from builder.runtime.disk_space import system_error
 
 _SHOWN = 200
 _TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
-_OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
 
 
 def main() -> NoReturn:
@@ -22,7 +21,7 @@ def main() -> NoReturn:
     prepare_streams()
     voice = Voice(sys.argv[1:], os.environ)
     try:
-        cli.main(standalone_mode=False, obj=voice)
+        code = cli.main(standalone_mode=False, obj=voice)
     except BuilderError as error:
         _fail(voice, error)
     except click.exceptions.Abort:
@@ -36,10 +35,9 @@ def main() -> NoReturn:
     except UnicodeEncodeError as error:
         _fail(voice, RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
     except OSError as error:
-        if error.errno in NO_ROOM:
-            _fail(voice, full_disk(error))
-        _fail(voice, BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
-    sys.exit(0)
+        _fail(voice, system_error(error))
+    # A command that ends with a code of its own gives it; others give nothing.
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _refuse(voice: Voice, error: click.ClickException) -> NoReturn:

@@ -1,12 +1,13 @@
 """The options of commands, made of the settings of `config.options`, and what of them was given."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option
+from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option, find_option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def setting(option: Option) -> Callable[[Command], Command]:
 
 def _settings(*groups: Sequence[Option]) -> Callable[[Command], Command]:
     return all_of(*(setting(option) for group in groups for option in group))
+
+
+def setting_for(name: str, meaning: str) -> Callable[[Command], Command]:
+    """A setting as it is meant for a command that builds nothing, and so is about one release at most."""
+    option = dataclasses.replace(find_option(name), help=meaning)
+    return setting(dataclasses.replace(option, kind="word") if name == "istio" else option)
 
 
 def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -89,8 +96,26 @@ tags = all_of(
 cache = _settings(CACHE)
 
 
+pushing = all_of(
+    click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs."),
+    click.option(
+        "--metadata-file",
+        metavar="FILE",
+        default="",
+        help="Write what was pushed, with digests, to a file of JSON; also where one of several releases failed.",
+    ),
+)
+
+
+fail_fast = click.option(
+    "--fail-fast",
+    is_flag=True,
+    help="End with the first image, hub, or release of several, that fails; else the others go on.",
+)
+
+
 output = all_of(
-    click.option("--fail-fast", is_flag=True, help="End with the first image or hub that fails; else the others go on."),
+    fail_fast,
     click.option(
         "--output-format",
         type=click.Choice(["references", "json"]),

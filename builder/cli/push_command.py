@@ -3,19 +3,16 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from builder.cli.options import cache, collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
+from builder.cli.options import cache, collect_given, how, is_flag, no_source, output, pushing, read_job, tags, what, where, words
+from builder.cli.releases_run import permissions, print_pushed, push_all
 from builder.cli.result import has_istioctl, print_report, released
-from builder.cli.session import open_adapters, waiting
+from builder.cli.session import open_adapters
 from builder.config.options import OPTIONS, find_option
 from builder.errors import RequestError
-
-if TYPE_CHECKING:
-    from builder.config.settings import Job
-    from builder.publish.guards import Permissions
 
 
 @click.command()
@@ -30,40 +27,23 @@ if TYPE_CHECKING:
     multiple=True,
     help="Publish layouts that `build` wrote; builds nothing. Several machines' are joined. Repeatable.",
 )
-@click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
 @cache
 @tags
+@pushing
 @click.pass_context
-def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
-    """Build the images and push them: content first, then at each hub all tags, or none."""
+def push(context: click.Context, /, from_directories: tuple[str, ...], **_: Any) -> None:  # noqa: ANN401
+    """Build the images and push them: content first, then at each hub all tags, or none. Several releases one after the other."""
     started = time.monotonic()
     if from_directories:
         _push_from(context, tuple(map(Path, from_directories)), started)
         return
-    from builder.pipeline.cache_care import keep_limits, warn_of_little_room
-    from builder.pipeline.prepare import build_context, choose_engine, resolve_job
-    from builder.pipeline.run import push_plan
-
     job = read_job(context)
-    with open_adapters(job, options["progress"], pushes=True) as adapters:
-        resolved = resolve_job(job, adapters)
-        engine = choose_engine(job, resolved, adapters)
-        warn_of_little_room(resolved.tree, resolved.plan, adapters)
-        with adapters.workspace.job(resolved.origin, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
-            report = push_plan(
-                resolved.plan,
-                work / "layouts",
-                build_context(resolved, work, engine, adapters, whole=False, fail_fast=options["fail_fast"]),
-                adapters.publish_context(_permissions(context, job)),
-                rebuild=rebuild or resolved.always_build,
-                started=started,
-            )
-        keep_limits(job, adapters)
-    with released(report):
-        print_report(context, report, installable=has_istioctl(report))
+    several = job.source.may_be_several
+    print_pushed(context, push_all(context, job, started, several=several), several=several)
 
 
 def _push_from(context: click.Context, directories: tuple[Path, ...], started: float) -> None:
+    from builder.cli.metadata_file import MetadataFile
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
     from builder.pipeline.cache_care import keep_limits
@@ -71,20 +51,16 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     from builder.publish.release_directory import ReleasePart
     from builder.publish.release_parts import read_release
 
-    used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
-    used |= {"cache_keep", "cache_max_size"}
-    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
-    if unused:
-        flag = "--rebuild" if unused[0] == "rebuild" else find_option(unused[0]).flag
-        raise RequestError(f"--from builds nothing, so {flag} cannot be used with it")
+    _refuse_building(context)
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
     given = collect_given(context)
     job = make_job({**given, **no_source()}, find_project(context.params["project_file"] or ""), needs_hub=False)
     # It speaks to hubs alone anyway, and which they are stands in the layouts.
     job = dataclasses.replace(job, offline=False)
     hubs = job.request.hubs if "hub" in given else ()
-    tags = job.request.tags if "tag" in given else ()
+    tags = _written_out(job.request.tags) if "tag" in given else ()
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
+    metadata = MetadataFile(context.params["metadata_file"])
     part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
     with open_adapters(job, context.params["progress"]) as adapters:
         with adapters.progress.task("check", ", ".join(map(str, directories))):
@@ -97,16 +73,28 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        publishing = adapters.publish_context(_permissions(context, job))
+        publishing = adapters.publish_context(permissions(context, job))
         publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"])
         report = publish_release(release, states, publishing, started)
         keep_limits(job, adapters)
     with released(report):
+        metadata.write((report,))
         print_report(context, report, installable=has_istioctl(report))
 
 
-def _permissions(context: click.Context, job: "Job") -> "Permissions":
-    from builder.publish.guards import Permissions
+def _refuse_building(context: click.Context) -> None:
+    """Raises RequestError for a flag that has no meaning where nothing is built."""
+    used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
+    used |= {"cache_keep", "cache_max_size"}
+    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
+    if unused:
+        flag = "--rebuild" if unused[0] == "rebuild" else find_option(unused[0]).flag
+        raise RequestError(f"--from builds nothing, so {flag} cannot be used with it")
 
-    replace, merge = context.params["replace"], context.params["merge_platforms"]
-    return Permissions(replace=replace, merge_platforms=merge, no_clobber=job.no_clobber, immutable=job.immutable)
+
+def _written_out(tags: tuple[str, ...]) -> tuple[str, ...]:
+    from builder.config.tag_template import is_template
+
+    if any(map(is_template, tags)):
+        raise RequestError("the source of layouts is not known, so a --tag for them has no placeholders", hint="Write it out.")
+    return tags

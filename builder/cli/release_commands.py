@@ -1,6 +1,5 @@
 """The commands for releases that are at a hub already: what it remembers of them, going back, and promoting."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting
+from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting, setting_for
 from builder.cli.result import print_report, released
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
@@ -20,9 +19,7 @@ if TYPE_CHECKING:
 
 def _settings(**meanings: str) -> Callable[[Command], Command]:
     more = (setting(find_option("recipes")), setting(find_option("insecure_registry")), project_file)
-    return all_of(
-        *(setting(dataclasses.replace(find_option(name), help=meaning)) for name, meaning in meanings.items()), *more, how
-    )
+    return all_of(*(setting_for(name, meaning) for name, meaning in meanings.items()), *more, how)
 
 
 _replace = click.option("--replace", is_flag=True, help="Let tags lose platforms that they have there and this release lacks.")
@@ -122,9 +119,15 @@ def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True) -> 
     """Nothing is built, so no source is needed."""
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
+    from builder.config.tag_template import is_template
 
     given, project = collect_given(context), find_project(context.params["project_file"] or "")
     job = make_job(given if "istio" in given else {**given, **no_source()}, project, needs_hub=needs_hub)
+    if job.source.wishes:
+        raise RequestError("--istio is one release here, and no rule", hint="Name it exactly: --istio 1.29.0.")
+    templates = [tag for tag in job.request.tags if is_template(tag)]
+    if templates:
+        raise RequestError(f"the tag {templates[0]} is of no release that is there yet", hint="Write it out: --tag 1.29.0.")
     if needs_tag and not job.request.tags:
         raise RequestError("which tag is meant?", hint="Give it as --tag 1.29.0.")
     return job

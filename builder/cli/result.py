@@ -21,9 +21,13 @@ def has_istioctl(report: "Report") -> bool:
 
 
 @contextmanager
-def released(report: "Report") -> Iterator[None]:
+def released(report: "Report | None" = None) -> Iterator[None]:
     """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
-    told = report.failure.message if report.failure else "the release is at the hub, all tags are at it and were read back"
+    told = (
+        report.failure.message
+        if report and report.failure
+        else "the release is at the hub, all tags are at it and were read back"
+    )
     try:
         yield
     except (KeyboardInterrupt, click.exceptions.Abort) as error:

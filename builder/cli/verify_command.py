@@ -1,12 +1,11 @@
 """The command that verifies hubs, in a module of its own for its many options."""
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import all_of, collect_given, how, no_source, project_file, setting
+from builder.cli.options import all_of, collect_given, how, no_source, project_file, setting, setting_for
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
 from builder.errors import VerifyError
@@ -23,7 +22,7 @@ _MEANINGS = {
     "platform": "A wanted platform; linux/amd64 and linux/arm64 by default.",
 }
 _what = all_of(
-    *(setting(dataclasses.replace(find_option(name), help=meaning)) for name, meaning in _MEANINGS.items()),
+    *(setting_for(name, meaning) for name, meaning in _MEANINGS.items()),
     setting(find_option("recipes")),
     setting(find_option("insecure_registry")),
     project_file,

@@ -11,7 +11,7 @@ from builder.cli.text import printable_lines
 from builder.errors import BuilderError
 
 if TYPE_CHECKING:
-    from builder.pipeline.report import Report
+    from builder.pipeline.report import ReleaseOutcome, Report, RunReport
 
 
 class Voice:
@@ -23,7 +23,9 @@ class Voice:
     def __init__(self, argv: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
         words = " ".join(argv).replace("--progress=", "--progress ").split()
         chosen = [word for before, word in pairwise(words) if before == "--progress"]
-        self.json = (chosen or [(environment or {}).get("ISTIO_BUILD_PROGRESS", "")])[-1] == "json"
+        progress = (chosen or [(environment or {}).get("ISTIO_BUILD_PROGRESS", "")])[-1]
+        self.json = progress == "json"
+        self._quiet = progress == "quiet" or "--quiet" in argv
 
     def error(self, error: BuilderError) -> None:
         """Tell what went wrong, and what to do next."""
@@ -38,6 +40,32 @@ class Voice:
         if error.hint:
             click.echo(printable_lines(error.hint), err=True)
 
+    def release(self, outcome: "ReleaseOutcome") -> None:
+        """Tell what became of one release of several."""
+        from builder.cli.run_view import describe, outcome_json
+
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+
+            JsonLines(sys.stderr).write("release", outcome_json(outcome))
+            return
+        self._say(f"Istio {outcome.release}: {describe(outcome)}.")
+        if outcome.report and outcome.report.changed:
+            from builder.cli.report_view import report_text
+
+            self._say(report_text(outcome.report, installable=False))
+
+    def run(self, run: "RunReport") -> None:
+        """Tell how a run of several releases went, that went well."""
+        from builder.cli.run_view import run_json, run_summary
+
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+
+            JsonLines(sys.stderr).result(run_json(run))
+        else:
+            self._say(run_summary(run))
+
     def report(self, report: "Report", *, installable: bool) -> None:
         """Tell what a run achieved. Of one in which hubs failed, JSON lines have the error alone, which says all of it."""
         from builder.cli.report_view import report_json, report_text
@@ -48,4 +76,8 @@ class Voice:
             if report.failure is None:
                 JsonLines(sys.stderr).result(report_json(report))
         else:
-            click.echo(printable_lines(report_text(report, installable=installable)), err=True)
+            self._say(report_text(report, installable=installable))
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            click.echo(printable_lines(text), err=True)

@@ -62,7 +62,12 @@ WHERE = (
         "Where images go: a registry and a path, such as docker.io/me.",
         "The first of several is stamped into the programs.",
     ),
-    _words("tag", "TAG", "The tag; by default the version of the source.", "The first of several is stamped into the programs."),
+    _words(
+        "tag",
+        "TAG",
+        "The tag; by default the version of the source. It may hold {{ release }}, {{ line }}, {{ commit }}, {{ date }}.",
+        "The first of several is stamped into the programs. See [Tags by rule](nightly.md#tags-by-rule).",
+    ),
     _words(
         "insecure_registry",
         "HOST",
@@ -72,7 +77,12 @@ WHERE = (
 )
 
 SOURCE = (
-    _word("istio", "VERSION", "The release of Istio to fetch and build, such as 1.29.0."),
+    _words(
+        "istio",
+        "RELEASE",
+        "The release of Istio to fetch and build: 1.29.0, 1.29 (its newest patch), latest, 1.27+, '1.26 to 1.28' or supported.",
+        "See [Releases by rule](nightly.md#releases-by-rule).",
+    ),
     _word("source", "DIR", "A checkout of Istio to build instead.", "Relative to this file."),
     _word("git_url", "URL", "Where --istio fetches from.", "`https://github.com/istio/istio` by default."),
     Option(
@@ -216,6 +226,12 @@ TAGS = (
         "PATTERN",
         "Move no tag that exists and that this pattern is for, such as '1.*'.",
         "As a shell has them, over the whole tag: `1.*` is for `1.29.0-distroless`, too. See [Tags](tags.md).",
+    ),
+    _words(
+        "moving_tags",
+        "TAG",
+        "A tag besides, at the newest of the releases: '{{ line }}' at that of each line, latest at that of all.",
+        "It never goes back to an older release: see [Moving tags](nightly.md#moving-tags).",
     ),
 )
 

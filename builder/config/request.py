@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.oci.reference import Hub, Platform
+from builder.recipe.release_wish import ReleaseWish
 
 # What --go may be besides a version; the first is the default.
 GO_WISHES = ("release", "machine", "newest")
@@ -38,8 +39,9 @@ class GoRequest:
 class Request:
     """One run's wishes; nothing in it has been looked up yet.
 
-    Empty `tags` means: the version of the source. Empty `images` and `variants`: all that the recipes know. The first
-    hub and the first tag are stamped into the programs.
+    Empty `tags` means: the version of the source; they may have placeholders until that is known. `moving_tags` are set
+    besides. Empty `images` and `variants`: all that the recipes know. The first hub and the first tag are stamped into the
+    programs.
     """
 
     hubs: tuple[Hub, ...]
@@ -60,15 +62,25 @@ class Request:
     debug_artifacts: tuple[str, ...] = ()
     mirror_sources: tuple[tuple[str, str], ...] = ()
     go: GoRequest = GoRequest()
+    moving_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRequest:
-    """Where Istio's source is to come from: a directory, or a release of a repository."""
+    """Where Istio's source is to come from: a directory, or a release of a repository.
+
+    `release` is its tag, "" where `wishes` have to be held against the tags of the repository first.
+    """
 
     directory: Path | None = None
     release: str = ""
     url: str = ""
+    wishes: tuple[ReleaseWish, ...] = ()
+
+    @property
+    def may_be_several(self) -> bool:
+        """Whether it can mean more than one release, now or another day."""
+        return len(self.wishes) > 1 or any(wish.may_be_several for wish in self.wishes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from builder.config.request import (
     Request,
     SourceRequest,
 )
+from builder.config.tag_template import parse_moving_tags, parse_tags
 from builder.errors import RequestError
-from builder.oci.reference import SUPPORTED_PLATFORMS, Hub, Platform, parse_tag, redact_url
+from builder.oci.reference import SUPPORTED_PLATFORMS, Hub, Platform, redact_url
+from builder.recipe.release_wish import WishKind, parse_wishes
 from builder.recipe.yaml_file import YamlDocument
 
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
@@ -64,6 +66,7 @@ class Job:
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
     cache: CacheLimits = field(default_factory=CacheLimits)
+    moving_tags: tuple[str, ...] = ()
 
     @property
     def exposed_hubs(self) -> tuple[str, ...]:
@@ -85,10 +88,31 @@ def _is_typed(origin: str) -> bool:
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
     """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""
     merged = _Merged(given, project)
+    return Job(
+        request=_request(merged, needs_hub=needs_hub),
+        source=_source(merged),
+        recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
+        patches=tuple(merged.path(word, "patches") for word in merged.words("patches")),
+        engine=merged.word("engine", "auto"),
+        builder=merged.word("builder"),
+        insecure_registries=merged.words("insecure_registry"),
+        timeout=_timeout(merged),
+        lock=_lock(merged, project),
+        locked=merged.word("locked") == "true",
+        offline=merged.word("offline") == "true",
+        no_clobber=merged.word("no_clobber") == "true",
+        immutable=merged.words("immutable"),
+        cache=_cache(merged),
+        moving_tags=parse_moving_tags(merged.words("moving_tags")),
+        settings=tuple(merged.used.values()),
+    )
+
+
+def _request(merged: "_Merged", *, needs_hub: bool) -> Request:
     platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
-    request = Request(
+    return Request(
         hubs=_hubs(merged, needs_hub=needs_hub),
-        tags=tuple(dict.fromkeys(parse_tag(word) for word in merged.words("tag"))),
+        tags=parse_tags(merged.words("tag")),
         platforms=platforms,
         images=tuple(dict.fromkeys(merged.words("image"))),
         variants=tuple(dict.fromkeys(merged.words("variant"))),
@@ -105,23 +129,6 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         compression=merged.word("compression", "gzip"),
         mirror_sources=_pairs("mirror-from", merged.words("mirror_from"), "agentgateway=docker.io/me/agentgateway:1"),
         go=_go(merged),
-    )
-    return Job(
-        request=request,
-        source=_source(merged),
-        recipes=tuple(merged.path(word, "recipes") for word in merged.words("recipes")),
-        patches=tuple(merged.path(word, "patches") for word in merged.words("patches")),
-        engine=merged.word("engine", "auto"),
-        builder=merged.word("builder"),
-        insecure_registries=merged.words("insecure_registry"),
-        timeout=_timeout(merged),
-        lock=_lock(merged, project),
-        locked=merged.word("locked") == "true",
-        offline=merged.word("offline") == "true",
-        no_clobber=merged.word("no_clobber") == "true",
-        immutable=merged.words("immutable"),
-        cache=_cache(merged),
-        settings=tuple(merged.used.values()),
     )
 
 
@@ -277,17 +284,17 @@ def _artifact_sources(merged: _Merged) -> tuple[tuple[str, tuple[str, ...]], ...
 
 def _source(merged: _Merged) -> SourceRequest:
     """A flag for one of the two beats a variable for the other one, and either beats the project file's."""
-    directory, release = merged.word("source"), merged.word("istio")
-    if directory and release:
+    directory, releases = merged.word("source"), merged.words("istio")
+    if directory and releases:
         ranks = merged.rank("source"), merged.rank("istio")
         if ranks[0] == ranks[1]:
             raise RequestError("both a source directory and a release are given", hint="Give --source or --istio, not both.")
-        directory, release = (directory, "") if ranks[0] > ranks[1] else ("", release)
+        directory, releases = (directory, ()) if ranks[0] > ranks[1] else ("", releases)
         merged.used.pop("istio" if directory else "source")
     if directory:
         return SourceRequest(directory=merged.path(directory, "source"))
-    if release:
-        return SourceRequest(release=parse_tag(release), url=merged.word("git_url", DEFAULT_GIT_URL))
+    if releases:
+        return _releases(releases, _git_url(merged))
     if Path("istio.deps").is_file():
         merged.used["source"] = Setting(name="source", value=".", origin="the working directory is Istio's source")
         return SourceRequest(directory=Path())
@@ -295,3 +302,17 @@ def _source(merged: _Merged) -> SourceRequest:
         "no source: which Istio should be built?",
         hint="Give --istio 1.29.0 to fetch a release, or --source DIR for a checkout.",
     )
+
+
+def _git_url(merged: _Merged) -> str:
+    """A directory is made absolute, as git runs in another one. What git takes for one has no colon before its first slash."""
+    url = merged.word("git_url", DEFAULT_GIT_URL)
+    return url if ":" in url.partition("/")[0] else str(merged.path(url, "git_url").absolute())
+
+
+def _releases(words: Sequence[str], url: str) -> SourceRequest:
+    """Of one release that is named exactly, nothing has to be looked up."""
+    wishes = parse_wishes(words)
+    if len(wishes) == 1 and wishes[0].kind is WishKind.EXACT:
+        return SourceRequest(release=wishes[0].text, url=url)
+    return SourceRequest(wishes=wishes, url=url)

@@ -36,6 +36,10 @@ class GitProbe(Protocol):
         """Whether a server has this tag. Raises SourceError where it does not say."""
         ...
 
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        """The names of all tags of a repository. Raises SourceError where its server does not say."""
+        ...
+
 
 class HostProbe(Protocol):
     """How other machines are reached."""

@@ -89,20 +89,16 @@ class Git:
         Raises SourceError where the tag or the repository cannot be had.
         """
         home = self._home(url)
-        home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
         with locked(home / "lock", self._retry.sleep):
             mark_used(tree)
             if complete.exists() and tree.is_dir():
                 return tree
-            mirror = home / "mirror.git"
-            # What is done here needs nothing that anybody has set, and a checkout runs filters and hooks.
-            alone = {**self._environment, **private_environment(), "GIT_DIR": str(mirror)}
-            if not (mirror / "HEAD").exists():
-                self._git(home, alone, "init", "--quiet", "--bare", "--template=")
+            mirror = self._open_mirror(home)
             self._fetch_tag(mirror, url, tag)
             # What a cut-off checkout left is no work tree anybody has edited: it has no completion mark.
             shutil.rmtree(tree, ignore_errors=True)
+            alone = self._alone(mirror)
             self._git(home, alone, "worktree", "prune")
             self._git(home, alone, "worktree", "add", "--quiet", "--force", "--detach", str(tree), f"refs/tags/{tag}")
             complete.touch()
@@ -123,6 +119,11 @@ class Git:
             environment = {**self._environment, **remote_environment(url), "GIT_CEILING_DIRECTORIES": str(Path(nowhere).parent)}
             words = ("-c", f"core.hooksPath={os.devnull}", "ls-remote", "--tags", "--refs", REMOTE, f"refs/tags/{tag}")
             return bool(self._git(Path(nowhere), environment, *words, idle_timeout=self._silence))
+
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        """The names of all tags of a repository, asked of its server; nothing is fetched, or kept. Raises SourceError."""
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
+            return self._ask_for_tags(self._open_mirror(Path(scratch)), url)
 
     def describe(self, tree: Path) -> TreeState:
         """What git says of a work tree. Nothing is run that its configuration, attributes or hooks name.
@@ -166,7 +167,19 @@ class Git:
         return copy, content
 
     def _home(self, url: str) -> Path:
-        return self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+        home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
+        home.mkdir(parents=True, exist_ok=True)
+        return home
+
+    def _open_mirror(self, home: Path) -> Path:
+        mirror = home / "mirror.git"
+        if not (mirror / "HEAD").exists():
+            self._git(home, self._alone(mirror), "init", "--quiet", "--bare", "--template=")
+        return mirror
+
+    def _alone(self, mirror: Path) -> dict[str, str]:
+        """What is done there needs nothing that anybody has set, and a checkout runs filters and hooks."""
+        return {**self._environment, **private_environment(), "GIT_DIR": str(mirror)}
 
     def _ask_outside(self, directory: Path, *words: str) -> str:
         return self._git(directory, {**self._environment, "GIT_CEILING_DIRECTORIES": str(directory.parent.resolve())}, *words)
@@ -174,10 +187,22 @@ class Git:
     def _fetch_tag(self, mirror: Path, url: str, tag: str) -> None:
         refspec = f"+refs/tags/{tag}:refs/tags/{tag}"
 
-        def attempt() -> None:
+        try:
+            # With --progress, so that only one that hangs is silent.
+            self._ask_patiently(mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
+        except SourceError as error:
+            if "couldn't find remote ref" not in error.message:
+                raise
+            raise SourceError(
+                f"there is no release {tag} at {redact_url(url)}", hint=self._suggest_tag(mirror, url, tag)
+            ) from error
+
+    def _ask_patiently(self, mirror: Path, url: str, *words: str) -> str:
+        """Ask again where that may help. Raises SourceError, which says what else there is."""
+
+        def attempt() -> str:
             try:
-                # With --progress, so that only one that hangs is silent.
-                self._ask_server(mirror, url, "fetch", "--progress", "--depth=1", "--no-tags", REMOTE, refspec)
+                return self._ask_server(mirror, url, *words)
             except SourceError as error:
                 silent, said = isinstance(error.__cause__, ProcessSilent), error.message.lower()
                 error.hint = error.hint or f"Is {redact_url(url)} right, and does this machine reach it? {_OTHER_SOURCES}"
@@ -186,19 +211,14 @@ class Git:
                     raise RetryableError(error, silent=silent, brief=brief) from error.__cause__
                 raise
 
-        try:
-            self._retry.run(attempt)
-        except SourceError as error:
-            if "couldn't find remote ref" not in error.message:
-                raise
-            raise SourceError(
-                f"there is no release {tag} at {redact_url(url)}", hint=self._suggest_tag(mirror, url, tag)
-            ) from error
+        return self._retry.run(attempt)
+
+    def _ask_for_tags(self, mirror: Path, url: str) -> tuple[str, ...]:
+        listing = self._ask_patiently(mirror, url, "ls-remote", "--tags", "--refs", REMOTE)
+        return tuple(line.rpartition("refs/tags/")[2] for line in listing.splitlines())
 
     def _suggest_tag(self, mirror: Path, url: str, tag: str) -> str:
-        listing = self._ask_server(mirror, url, "ls-remote", "--tags", "--refs", REMOTE)
-        known = [line.rpartition("refs/tags/")[2] for line in listing.splitlines()]
-        close = get_close_matches(tag, known, n=3)
+        close = get_close_matches(tag, self._ask_for_tags(mirror, url), n=3)
         return f"Nearest tags: {', '.join(close)}." if close else "See the repository's tags for what there is."
 
     def _ask_server(self, mirror: Path, url: str, *words: str) -> str:

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from builder.cache.workspace import Workspace, find_cache
@@ -14,8 +15,10 @@ from builder.doctor.examine import examine
 from builder.doctor.finding import Checked
 from builder.doctor.hubs import hub_checks
 from builder.doctor.machine import machine_checks
+from builder.doctor.probes import GitProbe
 from builder.doctor.source import source_checks
-from builder.errors import LockError, SourceError
+from builder.errors import LockError, RequestError, SourceError
+from builder.pipeline.find_releases import at_release, choose_tags, find_locked
 from builder.pipeline.probing import BoundedProbes
 from builder.plan.lock import SourceFacts
 from builder.plan.selection import select_images
@@ -72,11 +75,15 @@ def examine_job(
 def _learn(job: Job, request: DoctorRequest, workspace: Workspace, bounded: BoundedProbes) -> Case:
     """What the job would need, as far as that can be told without fetching its source."""
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
-    directory, release, git = job.source.directory, job.source.release, bounded.git()
+    git, trouble = bounded.git(), SourceError("")
+    try:
+        job = _at_newest(job, git)
+    except (RequestError, SourceError, LockError) as error:
+        trouble.message, trouble.hint = error.message, error.hint
+    directory, release = job.source.directory, job.source.release
     tree = directory.resolve() if directory else git.known_release(job.source.url, release) if release else None
     source: SourceFacts | None = None
     lock: LockInUse | None = None
-    trouble = SourceError("")
     try:
         lock = read_lock(job.lock, strict=True) if job.locked else None
         source = read_source(tree, git.describe) if tree else None
@@ -99,6 +106,18 @@ def _learn(job: Job, request: DoctorRequest, workspace: Workspace, bounded: Boun
         lock=lock,
         starts=request.starts,
     )
+
+
+def _at_newest(job: Job, git: GitProbe) -> Job:
+    """The job of the newest release that is asked for: what that one needs, the others do, too, but for the last bit.
+
+    Raises SourceError, RequestError and LockError as `find_releases`.
+    """
+    if not job.source.wishes:
+        return job
+    if job.locked:
+        return at_release(job, find_locked(job))
+    return at_release(job, choose_tags(job.source, git.list_tags, datetime.now(UTC).date())[0])
 
 
 def _release(text: str, recipes: Recipes) -> IstioRelease:

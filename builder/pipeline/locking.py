@@ -7,7 +7,7 @@ from pathlib import Path
 from builder.config.settings import Job
 from builder.errors import LockError, RequestError, ToolchainError
 from builder.oci.reference import Hub, redact_url
-from builder.pipeline.prepare import find_lookups, warn_of
+from builder.pipeline.prepare import fill_in_tags, find_lookups, warn_of
 from builder.pipeline.source_tree import read_source_tree
 from builder.pipeline.wiring import Adapters
 from builder.plan.lock import Lock
@@ -82,6 +82,7 @@ def make_lock(job: Job, adapters: Adapters, *, update: bool, names: tuple[str, .
         refuse_dirty(source.state, found.origin)
         source = in_use.bind_source(source, found.origin) if in_use else source
         book = recipes.at(source.release)
+        job = fill_in_tags(job, source, adapters)
         lookups = find_lookups(job, tree, source, book, adapters)
         lock = resolve(job.request, book, source, lookups, in_use)
         _check_names(names, lock)

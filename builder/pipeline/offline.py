@@ -6,6 +6,7 @@ variables that `offline_environment` sets.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from builder.errors import OfflineError, SourceError
 from builder.images.known_content import KnownContent
@@ -202,24 +203,49 @@ class OfflinePackages:
         )
 
 
-class OfflineReleases:
-    """Fetched releases of Istio; `checkout` is that of git, in `offline_environment`."""
+class Releases(Protocol):
+    """Knows the releases of repositories: `host.git.Git`."""
 
-    def __init__(
-        self,
-        checkout: Callable[[str, str], Path],
-        describe: Callable[[Path], TreeState],
-        patch: Callable[[Path, Sequence[tuple[str, bytes]], Path], tuple[Path, str]],
-    ) -> None:
-        self._checkout = checkout
-        self.describe = describe
-        self.patch = patch
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        """The names of all tags. Raises SourceError."""
+
+    def checkout_release(self, url: str, tag: str) -> Path:
+        """A work tree of this tag. Raises SourceError."""
+
+    def describe(self, tree: Path) -> TreeState:
+        """What git says of a work tree. Raises SourceError."""
+
+    def patch(self, tree: Path, patches: Sequence[tuple[str, bytes]], into: Path) -> tuple[Path, str]:
+        """A copy of a work tree with patches applied, and its git tree id. Raises PatchError, SourceError."""
+
+
+class OfflineReleases:
+    """Fetched releases of Istio; `git` is in `offline_environment`."""
+
+    def __init__(self, git: Releases) -> None:
+        self._git = git
+        self.describe = git.describe
+        self.patch = git.patch
+
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        """All tags of a repository on this machine. Raises OfflineError for any other."""
+        try:
+            return self._git.list_tags(url)
+        except SourceError as error:
+            if _is_cut_off(error):
+                hint = "Name a release exactly, such as 1.29.0, or --locked for the one that istio-build.lock binds."
+                raise _refusal(f"which releases {redact_url(url)} has", hint) from error
+            raise
 
     def checkout_release(self, url: str, tag: str) -> Path:
         """A work tree of this tag. Raises OfflineError where it was not fetched before."""
         try:
-            return self._checkout(url, tag)
+            return self._git.checkout_release(url, tag)
         except SourceError as error:
-            if "transport" in error.message and "not allowed" in error.message:
+            if _is_cut_off(error):
                 raise _refusal(f"release {tag} of {redact_url(url)}") from error
             raise
+
+
+def _is_cut_off(error: SourceError) -> bool:
+    return "transport" in error.message and "not allowed" in error.message

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from builder.build.archives import WrittenArchive, write_archives
 from builder.build.context import BuildContext, CompileContext
+from builder.config.request import Request
 from builder.config.settings import Job
+from builder.config.tag_template import TagValues, fill_in_all
 from builder.pipeline.source_tree import SourceTree, read_source_tree
 from builder.pipeline.wiring import Adapters
 from builder.plan.archives import ArchivePlan, make_archive_plan
@@ -17,6 +19,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Engine
 from builder.recipe.book import RecipeBook, Recipes
+from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
 from builder.resolve.asked import go_asked
 from builder.resolve.held import LockInUse
@@ -34,8 +37,11 @@ class Resolved:
     """A job with everything looked up: the source tree, the recipes of its release, the lock, the plan.
 
     `origin` is what the tree was made of where patches are applied, else the same: see `source_tree`.
+
+    `request` is the one that was planned: its tags are filled in.
     """
 
+    request: Request
     tree: Path
     origin: Path
     book: RecipeBook
@@ -62,7 +68,7 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
         found = read_source_tree(job, adapters)
         source, book = _bind(lock_in_use, found, recipes, adapters)
-        tree = found.tree
+        tree, job = found.tree, fill_in_tags(job, source, adapters)
         lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
         task.outcome = _outcome(source)
     warn_of(found.origin, source, recipes, adapters)
@@ -70,7 +76,19 @@ def resolve_job(job: Job, adapters: Adapters) -> Resolved:
     if outside:
         adapters.progress.warn(f"{tree}/go.mod replaces a module by a directory, so every push builds anew.")
     plan = make_plan(job.request, book, lock)
-    return Resolved(tree=tree, origin=found.origin, book=book, lock=lock, plan=plan, always_build=outside)
+    return Resolved(request=job.request, tree=tree, origin=found.origin, book=book, lock=lock, plan=plan, always_build=outside)
+
+
+def fill_in_tags(job: Job, source: SourceFacts, adapters: Adapters) -> Job:
+    """The job with the placeholders of its tags filled in. Raises RequestError where that makes no tag."""
+    state = source.state
+    values = TagValues(
+        release=state.tag if IstioRelease.parse(state.tag) else str(source.release),
+        line=source.release.line,
+        commit=f"{state.commit[:10]}{'-dirty' if state.dirty else ''}",
+        date=adapters.started.strftime("%Y%m%d"),
+    )
+    return replace(job, request=replace(job.request, tags=fill_in_all(job.request.tags, values)))
 
 
 def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, adapters: Adapters) -> Lookups:
@@ -108,6 +126,7 @@ def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> 
         lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
         found = read_source_tree(job, adapters)
         source, book = _bind(lock_in_use, found, recipes, adapters)
+        job = fill_in_tags(job, source, adapters)
         held = lock_in_use.go(go_asked(job.request.go, source)) if lock_in_use else None
         go = held or _find_go(job, book, source, adapters)
         task.outcome = _outcome(source)

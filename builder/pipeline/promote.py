@@ -11,7 +11,7 @@ from builder.oci.reference import Digest, Hub, ImageReference, Platform, is_tag,
 from builder.pipeline.history import image_names, read_timeline
 from builder.pipeline.report import Report
 from builder.pipeline.run import publish_release
-from builder.pipeline.verify import VerifyPlan, VerifyRequest, run_verification
+from builder.pipeline.verify import VerifyPlan, VerifyRequest, run_verification, tell_faults
 from builder.pipeline.wiring import Adapters
 from builder.plan.tags import is_of_tag
 from builder.publish.guards import Permissions
@@ -28,7 +28,6 @@ from builder.verify.expectation import ExpectedImage, Selection, expect_release
 from builder.verify.verification import Verification, Wanted
 
 _PARALLEL = 6
-_SHOWN = 12
 _VERSION_ANNOTATION = "org.opencontainers.image.version"
 
 
@@ -246,14 +245,9 @@ def _want(
 def _refuse_faults(verification: Verification, source: Source) -> None:
     if verification.failures:
         raise verification.failures[0]
-    faults = verification.faults
-    if faults:
-        shown = [
-            f"  {fault.kind}: {fault.reference} {fault.platform}: {fault.message}".replace(" :", ":") for fault in faults[:_SHOWN]
-        ]
-        more = [f"  … and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    if verification.faults:
         raise VerifyError(
-            f"{source} is not right, so nothing was promoted:\n" + "\n".join((*shown, *more)),
+            f"{source} is not right, so nothing was promoted:\n{tell_faults(verification)}",
             hint=f"`istio-build verify --hub {source.hub} --tag {source.tag} --fix-hint` says how each is mended. "
             "--image says which images are meant, --platform which platforms have to be there.",
         )

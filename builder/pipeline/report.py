@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, ReleaseEnd
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
@@ -62,3 +62,56 @@ class Report:
     hubs: tuple[HubReport, ...] = ()
     failure: BuilderError | None = None
     patches: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the hubs are not as they were: something was made or copied, or a tag has moved."""
+        made = any(image.state in ("built", "mirrored") for image in self.images)
+        return made or bool(self.traffic and self.traffic.tags_moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOutcome:
+    """What became of one release of a run: its report where it is at the hubs, its error where something went wrong.
+
+    There may be both, where it was pushed and then found wanting; and neither, where it was not begun.
+    """
+
+    release: str
+    report: Report | None = None
+    error: BuilderError | None = None
+
+    @property
+    def state(self) -> str:
+        """`pushed`, `unchanged`, `failed`, or `skipped`."""
+        if self.error:
+            return "failed"
+        if self.report is None:
+            return "skipped"
+        return "pushed" if self.report.changed else "unchanged"
+
+    @property
+    def end(self) -> ReleaseEnd:
+        """The same without the report, for an error to tell."""
+        if self.error is None:
+            return ReleaseEnd(release=self.release, state=self.state)
+        code, error, hint = self.error.exit_code, self.error.message, self.error.hint
+        return ReleaseEnd(release=self.release, state=self.state, exit_code=code, error=error, hint=hint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """A run of several releases, the newest first. Seconds are wall time."""
+
+    releases: tuple[ReleaseOutcome, ...]
+    seconds: float
+
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """Those of releases that are at the hubs."""
+        return tuple(outcome.report for outcome in self.releases if outcome.report)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the hubs are not as they were."""
+        return any(report.changed for report in self.reports)

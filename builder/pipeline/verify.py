@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.config.settings import Job
+from builder.config.tag_template import fill_in
 from builder.errors import RequestError
 from builder.oci.reference import RESERVED_TAGS, Hub, ImageReference, Platform
 from builder.pipeline.start_programs import DockerStarter, ExtractedStarter
@@ -20,6 +21,7 @@ from builder.verify.verification import Verification, VerifyContext, Wanted, ver
 # How long a registry is waited for with which images are only compared.
 _BRIEF_SECONDS = 15.0
 NOTHING = "none"
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ def plan_verification(job: Job, request: VerifyRequest) -> VerifyPlan:
         return VerifyPlan(wanted=tuple(wanted), release="", notes=tuple(notes))
     release = _release(job)
     book = load_recipes(job.recipes, build_bases=job.request.build_bases).at(release)
-    tags = job.request.tags or (str(release),)
+    tags = tuple(fill_in(tag, {"release": str(release), "line": release.line}) for tag in job.request.tags) or (str(release),)
     selection = Selection(images=job.request.images, variants=job.request.variants, tags=tags)
     expected, unknown = expect_release(book, selection)
     notes += [f"{image}: its tags depend on Istio's source; name them to have them verified" for image in unknown]
@@ -93,6 +95,15 @@ def run_verification(plan: VerifyPlan, request: VerifyRequest, adapters: Adapter
     return verify(plan.wanted, context)
 
 
+def tell_faults(verification: Verification) -> str:
+    """What is wrong, a line each, for the message of an error."""
+    faults = verification.faults
+    lines = [
+        f"  {fault.kind}: {fault.reference} {fault.platform}: {fault.message}".replace(" :", ":") for fault in faults[:_SHOWN]
+    ]
+    return "\n".join([*lines, f"  … and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else lines)
+
+
 def _starter(adapters: Adapters) -> Starter:
     docker = DockerStarter(adapters.docker)
     extracted = ExtractedStarter(adapters.registry, adapters.run, adapters.workspace.downloads, adapters.progress)
@@ -123,6 +134,11 @@ def _release(job: Job) -> IstioRelease:
         found = IstioRelease.parse(text) if text else None
         if found:
             return found
+    if job.source.wishes:
+        raise RequestError(
+            f"--istio {', '.join(wish.text for wish in job.source.wishes)}: which release should the hub hold?",
+            hint="Verifying asks hubs alone, so the release is named exactly: --istio 1.29.0.",
+        )
     raise RequestError(
         "which release should the hub hold?",
         hint="Give it as --istio 1.29.0: recipes tell which images, tags and files it has.",

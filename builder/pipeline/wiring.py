@@ -4,7 +4,8 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 
 from builder import __version__
@@ -33,6 +34,7 @@ from builder.pipeline.offline import (
     OfflinePackages,
     OfflineRegistry,
     OfflineReleases,
+    Releases,
     offline_environment,
 )
 from builder.pipeline.publish_context import PublishContext
@@ -75,12 +77,15 @@ class Adapters:
         insecure_registries: tuple[str, ...] = (),
         patience: float = DEFAULT_PATIENCE,
     ) -> None:
+        self._make = partial(Adapters, environment, cancellation, observer)
         self._environment = environment
         self._offline: frozenset[str] | None = None
         self.cancellation = cancellation.group()
         self._builder = builder
         self._insecure = insecure_registries
         self.progress = Progress(observer)
+        # One moment for all that a run says of the time, though it goes on past midnight.
+        self.started = datetime.now(UTC)
         self._runs = Workspace(find_cache(environment)).runs
         self.run = SubprocessRunner(self.cancellation)
         self.sums = FileSums()
@@ -94,6 +99,16 @@ class Adapters:
         """Ask nobody but the registries at these hosts, the hubs'. Before any adapter is used."""
         self._offline = hosts
         self._environment = offline_environment(self._environment)
+
+    def for_next(self) -> "Adapters":
+        """The adapters for another release of the run: these, or others where a failed task has ended all that these wait for."""
+        if not self.cancellation.is_set():
+            return self
+        made = self._make(builder=self._builder, insecure_registries=self._insecure, patience=self._patience.seconds)
+        made.progress, made.started, made._runs = self.progress, self.started, self._runs
+        if self._offline is not None:
+            made.go_offline(self._offline)
+        return made
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -114,12 +129,8 @@ class Adapters:
 
     @cached_property
     def _http_registry(self) -> HttpRegistry:
-        registry = HttpRegistry(
-            credentials=docker_credentials(self._environment, self.run),
-            retry=self._retry,
-            insecure=self._insecure,
-            waiting=replace(_waiting(self._patience, self.cancellation.check_unprotected), warn=self.progress.warn),
-        )
+        waiting = replace(_waiting(self._patience, self.cancellation.check_unprotected), warn=self.progress.warn)
+        registry = self._client(self._retry, waiting)
         # A tag that is being moved is better moved and put back than left to a request that may still arrive.
         self.cancellation.on_set_or_late(registry.abort, _LAST_ANSWER_SECONDS)
         return registry
@@ -127,14 +138,13 @@ class Adapters:
     def brief_registry(self, seconds: float) -> HttpRegistry:
         """A client for what is not needed: it gives a host up after so many seconds."""
         patience = Patience(min(self._patience.seconds, seconds))
-        registry = HttpRegistry(
-            credentials=docker_credentials(self._environment, self.run),
-            retry=replace(self._retry, total_wait=patience.seconds),
-            insecure=self._insecure,
-            waiting=_waiting(patience, self.cancellation.check),
-        )
+        registry = self._client(replace(self._retry, total_wait=patience.seconds), _waiting(patience, self.cancellation.check))
         self.cancellation.on_set(registry.abort)
         return registry
+
+    def _client(self, retry: RetryPolicy, waiting: Waiting) -> HttpRegistry:
+        credentials = docker_credentials(self._environment, self.run)
+        return HttpRegistry(credentials=credentials, retry=retry, insecure=self._insecure, waiting=waiting)
 
     @cached_property
     def docker(self) -> DockerEngine:
@@ -174,10 +184,10 @@ class Adapters:
         return KnownContent(self.registry, self.workspace.documents)
 
     @cached_property
-    def git(self) -> Git | OfflineReleases:
+    def git(self) -> Releases:
         """Version control."""
         git = Git(self.run, self._environment, self.workspace.releases, retry=self._retry_program)
-        return git if self._offline is None else OfflineReleases(git.checkout_release, git.describe, git.patch)
+        return git if self._offline is None else OfflineReleases(git)
 
     @cached_property
     def go(self) -> GoToolchains:

@@ -138,9 +138,7 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
         workdir=recipe.workdir,
         platforms=platforms,
         annotations=_annotations(recipe, values, lock, base, debug=_is_debug(request, recipe)),
-        references=image_references(
-            request.hubs, request.tags or (values["version"],), recipe.image, variant, is_default=is_default
-        ),
+        references=image_references(request.hubs, _all_tags(inputs), recipe.image, variant, is_default=is_default),
         is_default=is_default,
     )
     settings = note_settings(request.compression)
@@ -153,18 +151,21 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
 
 
 def _plan_mirror(inputs: _Inputs, recipe: Mirror, variants: tuple[str, ...]) -> MirrorPlan:
-    request, book, values = inputs.request, inputs.book, inputs.values
+    request, book = inputs.request, inputs.book
     fixed = _fixed_tags(inputs, recipe)
     named = tuple((variant, variant == book.release.default_variant) for variant in variants)
-    tags = request.tags or (values["version"],)
     return MirrorPlan(
         image=recipe.image,
         source=inputs.lock.mirror(recipe.image).source,
         platforms=request.platforms,
         variants=named,
         fixed_tags=fixed,
-        references=mirror_references(request.hubs, tags, recipe.image, named, fixed),
+        references=mirror_references(request.hubs, _all_tags(inputs), recipe.image, named, fixed),
     )
+
+
+def _all_tags(inputs: _Inputs) -> tuple[str, ...]:
+    return (*(inputs.request.tags or (inputs.values["version"],)), *inputs.request.moving_tags)
 
 
 def _fixed_tags(inputs: _Inputs, recipe: Mirror | RootfsImage) -> tuple[str, ...]:

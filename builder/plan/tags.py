@@ -41,6 +41,15 @@ def is_release_tag(tag: str) -> bool:
     return IstioRelease.parse(tag) is not None and _MOVING_WORDS.isdisjoint(words)
 
 
+def is_later_release(version: str, than: str) -> bool:
+    """Whether one version that is stamped into programs (`1.29.0`, `corp-1.29.0`) is of a later release than the other.
+
+    Not where one of the two names no release.
+    """
+    one, other = IstioRelease.find(version), IstioRelease.find(than)
+    return bool(one and other and one.version > other.version)
+
+
 def is_tag_of(tag: str, plain: str, key: str) -> bool:
     """Whether a tag of this image (`pilot-distroless`) is that plain one (`1.29.0`), its variant behind it or not."""
     suffix = tag.removeprefix(plain)

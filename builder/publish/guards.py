@@ -20,7 +20,7 @@ from builder.plan.model import (
     ImagePlan,
     MirrorPlan,
 )
-from builder.plan.tags import is_release_tag, is_tag_of
+from builder.plan.tags import is_later_release, is_release_tag, is_tag_of
 from builder.ports import ImageReader
 from builder.publish.platform_loss import refuse_fewer_platforms
 from builder.publish.publication import Publication
@@ -33,13 +33,15 @@ class Permissions:
     """What a push was told that it may do to tags, and must not.
 
     `replace` allows all losses. `merge_platforms` keeps the platforms that are there. `no_clobber` lets no tag move that exists,
-    `immutable` none that one of these patterns (as of a shell) is for; nothing lifts these two.
+    `immutable` none that one of these patterns (as of a shell) is for; nothing lifts these two. `moving` are tags that go on
+    with releases, and never back to an older one.
     """
 
     replace: bool = False
     merge_platforms: bool = False
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
+    moving: tuple[str, ...] = ()
 
     def keeping(self, tag: str) -> str:
         """Which setting forbids this tag to move, "" where none does."""
@@ -80,6 +82,10 @@ class Build:
     def commit(self) -> str:
         """The commit it was built from, with or without changes."""
         return self.revision.partition("-")[0]
+
+    def is_newer_than(self, other: "Build") -> bool:
+        """Whether it is of a later release of Istio; not where one of the two tells none."""
+        return is_later_release(self.version, other.version)
 
     @property
     def unclean(self) -> str:
@@ -156,6 +162,7 @@ def check_moves(moves: Moves, permissions: Permissions, source_tag: str, registr
     """
     real = {reference: move for reference, move in moves.items() if move[1] and not move[0].is_at(move[1])}
     refuse_kept_tags(real, permissions)
+    _refuse_steps_back(real, permissions.moving)
     _refuse_lost_keeps(real)
     if permissions.replace:
         return
@@ -176,6 +183,17 @@ def refuse_kept_tags(moves: Moves, permissions: Permissions) -> None:
             f"this push would move tags that must not move; it has moved none:\n{_shown(told)}",
             hint="Choose another --tag. What is there stays what it is; delete a tag at the registry to give it away.",
         )
+
+
+def _refuse_steps_back(moves: Moves, moving: Sequence[str]) -> None:
+    """That such a tag is at a newer release is looked at before it is planned, so another run has moved it since."""
+    for reference, (wanted, found) in moves.items():
+        is_moving = any(is_tag_of(reference.tag, tag, wanted.key) for tag in moving)
+        if is_moving and found and Build.of(found).is_newer_than(wanted.build):
+            raise PublishError(
+                f"another run has moved {reference} on to {Build.of(found)} meanwhile; no tag has moved",
+                hint="Run the same again: it leaves that tag where it is now.",
+            )
 
 
 def refuse_take_over(moves: Moves, source_tag: str) -> None:

@@ -11,6 +11,7 @@ from builder.errors import RecipeError
 _UNKNOWN_PATCH = 1_000_000
 
 _RELEASE = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:[-+].*)?")
+_ANYWHERE = re.compile(r"(?<![0-9.])([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?![0-9])")
 _BOUND = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?")
 _RANGE_KEY = re.compile(r"\d+\.\d+(?:\.\d+)?(?: *[+,]| +to +\d| *$)")
 
@@ -29,6 +30,12 @@ class IstioRelease:
     def parse(cls, text: str) -> Self | None:
         """`1.29.0`, `1.31.0-rc.0` or `1.29.0-corp.1` (both count as the release they begin with), else None."""
         found = _RELEASE.fullmatch(text)
+        return cls(int(found[1]), int(found[2]), int(found[3])) if found else None
+
+    @classmethod
+    def find(cls, text: str) -> Self | None:
+        """The first release that is named anywhere in a text, such as that in `corp-1.29.0`."""
+        found = _ANYWHERE.search(text)
         return cls(int(found[1]), int(found[2]), int(found[3])) if found else None
 
     @classmethod

@@ -74,10 +74,10 @@ def _known_releases(document: YamlDocument) -> ReleaseRange:
 
 
 def _built_in(build_bases: bool) -> tuple[Path, ...]:
-    return tuple(_shipped(folder) for folder in (("recipes", BUILT_BASES) if build_bases else ("recipes",)))
+    return tuple(shipped(folder) for folder in (("recipes", BUILT_BASES) if build_bases else ("recipes",)))
 
 
-def _shipped(folder: str) -> Path:
+def shipped(folder: str) -> Path:
     """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
     package = Path(str(resources.files("builder")))
     inside = package / folder

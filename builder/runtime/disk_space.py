@@ -1,4 +1,4 @@
-"""What to say where a disk is full: which, and how much room there is."""
+"""What to say where the system fails us: of a full disk which, and how much room there is."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from builder.errors import DiskFull
+from builder.errors import BuilderError, DiskFull
 
 # What writing fails with on a full disk, with a full quota, and at a limit on the size of files (ulimit -f).
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -14,6 +14,14 @@ _HINT = (
     "Free some space there, then run the same again. ISTIO_BUILD_CACHE names another place for the cache, TMPDIR for what is "
     "temporary."
 )
+_OTHER_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
+
+
+def system_error(error: OSError) -> BuilderError:
+    """What to tell of a failure of the system's that nobody has expected: a full disk, or what it says itself."""
+    if error.errno in NO_ROOM:
+        return full_disk(error)
+    return BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OTHER_HINT)
 
 
 def full_disk(error: OSError, path: Path | None = None, hint: str = _HINT) -> DiskFull:

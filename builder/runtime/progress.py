@@ -165,6 +165,11 @@ class Progress:
             spans = {stage: sorted(found) for stage, found in self._spans.items()}
         return tuple((stage, _covered(found)) for stage, found in sorted(spans.items(), key=lambda item: item[1]))
 
+    def begin_anew(self) -> None:
+        """Forget how long stages were at work: what comes next is another release of the same run."""
+        with self._lock:
+            self._spans.clear()
+
     def _add_span(self, stage: str, started: float, ended: float) -> None:
         with self._lock:
             self._spans.setdefault(stage, []).append((started, ended))

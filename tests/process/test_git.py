@@ -516,6 +516,37 @@ class TestCheckout:
             git.checkout_release(tree.as_uri(), "1.29.0")
 
 
+class TestTags:
+    def test_all_tags_of_a_repository_are_listed_without_fetching_any(self, git: Git, tree: Path, tmp_path: Path) -> None:
+        _git(tree, "tag", "--annotate", "--message", "two", "v1.30.0-rc.0")
+        assert git.list_tags(tree.as_uri()) == ("1.29.0", "v1.30.0-rc.0")
+        assert git.list_tags(str(tree)) == ("1.29.0", "v1.30.0-rc.0")
+        assert list(tmp_path.rglob("*.complete")) == []
+        # A release that was fetched before has no part in it, nor does what is asked next.
+        git.checkout_release(tree.as_uri(), "1.29.0")
+        _git(tree, "tag", "1.30.0")
+        assert git.list_tags(tree.as_uri()) == ("1.29.0", "1.30.0", "v1.30.0-rc.0")
+
+    def test_what_may_pass_is_tried_again(self, tmp_path: Path) -> None:
+        failures = [ProcessFailed(("git",), 128, "", "fatal: early EOF")]
+
+        def answer(call: Call) -> Completed:
+            if "ls-remote" not in call.argv:
+                return Completed(stdout="", stderr="")
+            if failures:
+                raise failures.pop()
+            return Completed(stdout="c\trefs/tags/1.29.0\n", stderr="")
+
+        git = Git(FakeRunner(answer), {}, tmp_path, retry=RetryPolicy(attempts=4, sleep=lambda _: None))
+        assert git.list_tags("https://example.org/istio") == ("1.29.0",)
+
+    def test_a_repository_that_is_not_there_is_told_without_its_password(self, git: Git, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="git ls-remote failed") as raised:
+            git.list_tags(f"file://user:secret@localhost{tmp_path}/none")
+        assert "--git-url names a mirror" in raised.value.hint
+        assert "secret" not in raised.value.message + raised.value.hint
+
+
 SILENT = "remote: Counting objects:  50% (1/2)\nended: it printed nothing for 120 s"
 
 

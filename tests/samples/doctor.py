@@ -73,6 +73,9 @@ class World:
     def has_tag(self, url: str, tag: str) -> bool:
         return tag in _given(self.tags)
 
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        return tuple(_given(self.tags))
+
     def look(self) -> Assembler:
         return _given(self.engine)
 

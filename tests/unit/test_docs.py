@@ -4,6 +4,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,8 +14,10 @@ import yaml
 from builder import errors
 from builder.cli.commands import cli
 from builder.config.options import OPTIONS, Option
-from builder.config.project_file import ProjectFile
+from builder.config.project_file import ProjectFile, read_project
+from builder.config.settings import make_job
 from builder.errors import BuilderError
+from builder.publish.guards import Permissions
 from tests import ROOT
 from tests.samples.golden import check_golden
 
@@ -127,7 +130,7 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5}
+PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5, "nightly": 4}
 
 
 @pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])
@@ -142,6 +145,17 @@ def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int
             name, *arguments = arguments
             command = command.commands[name]
         command.make_context(name, arguments)
+
+
+def test_the_project_file_of_the_page_on_nights_is_one_and_does_not_hold_its_own_tags_back(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n# istio-build\.yaml\n(.*?)```", (ROOT / "docs" / "nightly.md").read_text(), re.DOTALL)
+    (tmp_path / "istio-build.yaml").write_text(text)
+    job = make_job({}, read_project(tmp_path / "istio-build.yaml"))
+    assert job.source.may_be_several
+    kept = Permissions(immutable=job.immutable)
+    assert [bool(kept.keeping(tag)) for tag in ("1.29.3", "1.29.3-distroless", "1.29", "1.29-distroless", "latest")] == [
+        *[True, True, False, False, False]
+    ]
 
 
 def test_the_commands_of_the_page_on_the_lock_are_what_the_program_takes() -> None:

@@ -14,7 +14,7 @@ import pytest
 from builder.cli.display import DISPLAYS, open_display
 from builder.cli.json_lines import JsonLines
 from builder.cli.voice import Voice
-from builder.errors import EngineError, Outcome, RegistryError
+from builder.errors import EngineError, Outcome, RegistryError, ReleaseEnd
 from builder.runtime.progress import Event, Message, Progress, TaskAdvanced, TaskFinished, TaskStarted
 from tests import ROOT
 
@@ -385,6 +385,7 @@ def test_the_page_has_each_event_with_its_fields() -> None:
     lines.result({})
     error = EngineError("broken", hint="mend it")
     error.ledger = (Outcome(image="pilot-debug", platform="linux/arm64", state="failed", error="broken"),)
+    error.releases = (ReleaseEnd(release="1.29.0", state="failed", exit_code=6, error="broken"),)
     lines.error(error)
     told = [json.loads(line) for line in (shown("json") + stream.getvalue()).splitlines()]
     common = {"v", "time", "event"}

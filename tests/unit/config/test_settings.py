@@ -402,3 +402,50 @@ class TestCredentialsOverPlainHttp:
         assert job(typed).exposed_hubs == ()
         assert job({}, project(tmp_path, f"hub: {self.HOST}/istio\ninsecure_registry: '{self.HOST}'\n")).exposed_hubs == ()
         assert job(flag("hub", f"{self.HOST}/istio")).exposed_hubs == ()
+
+
+class TestReleasesByRule:
+    def test_a_rule_is_held_against_the_tags_later(self) -> None:
+        found = job(flag("istio", "1.28", "latest"))
+        assert found.source.release == ""
+        assert [wish.text for wish in found.source.wishes] == ["1.28", "latest"]
+        assert found.source.may_be_several
+        assert origins(found)["istio"] == ("1.28, latest", "--istio")
+
+    @pytest.mark.parametrize(("word", "several"), [("1.28", False), ("latest", False), ("1.28+", True), ("supported", True)])
+    def test_whether_it_can_be_several_is_known_before(self, word: str, several: bool) -> None:
+        assert job(flag("istio", word)).source.may_be_several is several
+
+    def test_the_project_file_has_one_or_a_list(self, tmp_path: Path) -> None:
+        assert job({}, project(tmp_path, "istio: 1.29.0\n")).source.release == "1.29.0"
+        found = job({}, project(tmp_path, "istio: [supported, 1.24.6]\n"))
+        assert [wish.text for wish in found.source.wishes] == ["supported", "1.24.6"]
+
+    def test_a_line_without_quotes_is_a_number_and_told_so(self, tmp_path: Path) -> None:
+        with pytest.raises(RecipeError, match=r"istio-build\.yaml:2: .*write it in quotes"):
+            project(tmp_path, "hub: a.example/b\nistio: 1.30\n")
+
+
+class TestTagsByRule:
+    def test_placeholders_stay_until_the_source_is_known(self) -> None:
+        tags = ("{{ release }}", "{{ line }}-{{ date }}", "corp-{{commit}}")
+        assert job(flag("tag", *tags)).request.tags == tags
+
+    def test_a_variable_comes_in_words(self) -> None:
+        found = job(variable("tag", "{{", "release", "}}-corp", "1.29", "x-{{", "date", "}}"))
+        assert found.request.tags == ("{{ release }}-corp", "1.29", "x-{{ date }}")
+
+    @pytest.mark.parametrize(
+        ("tag", "message", "hint"),
+        [
+            ("{{ relase }}", "'relase' is undefined", "{{ release }}, {{ line }}, {{ commit }}, {{ date }}"),
+            ("{{ release", "unexpected", "Placeholders are"),
+            ("{{ release }}/x", "malformed", ""),
+            ("{{ release * 100 }}", "malformed", ""),
+        ],
+    )
+    def test_what_makes_no_tag_is_told_at_once(self, tag: str, message: str, hint: str) -> None:
+        with pytest.raises(RequestError) as raised:
+            job(flag("tag", tag))
+        assert message in raised.value.message
+        assert hint in raised.value.hint

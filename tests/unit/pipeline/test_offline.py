@@ -126,6 +126,22 @@ def answer_nothing(_: Received) -> Reply:
     return Reply(200, CONTENT)
 
 
+class FullDisk:
+    """Git where nothing can be written any more."""
+
+    def list_tags(self, url: str) -> tuple[str, ...]:
+        raise SourceError("git init failed: no space")
+
+    def checkout_release(self, url: str, tag: str) -> Path:
+        raise SourceError("git worktree failed: no space")
+
+    def describe(self, tree: Path) -> TreeState:
+        return make_state()
+
+    def patch(self, tree: Path, patches: Sequence[tuple[str, bytes]], into: Path) -> tuple[Path, str]:
+        return tree, "0" * 40
+
+
 class Machine:
     """Adapters that went offline, on a machine with Go 1.26.0 and 1.25.3 in its module cache."""
 
@@ -173,17 +189,15 @@ class TestPrograms:
         assert {call.env["GIT_ALLOW_PROTOCOL"] for call in machine.runner.calls} == {"file"}
 
     def test_what_else_git_says_stays(self) -> None:
-        def fail(url: str, tag: str) -> Path:
-            raise SourceError("git worktree failed: no space")
-
-        def describe(tree: Path) -> TreeState:
-            return make_state()
-
-        def patch(tree: Path, patches: Sequence[tuple[str, bytes]], into: Path) -> tuple[Path, str]:
-            return tree, "0" * 40
-
         with pytest.raises(SourceError, match="no space"):
-            OfflineReleases(fail, describe, patch).checkout_release("https://git.example/istio", "1.29.0")
+            OfflineReleases(FullDisk()).checkout_release("https://git.example/istio", "1.29.0")
+        with pytest.raises(SourceError, match="no space"):
+            OfflineReleases(FullDisk()).list_tags("https://git.example/istio")
+
+    def test_which_releases_there_are_is_not_asked(self, machine: Machine) -> None:
+        with pytest.raises(OfflineError, match=r"which releases https://git\.example/istio has is not") as raised:
+            machine.adapters.git.list_tags("https://me:secret@git.example/istio")
+        assert "Name a release exactly" in raised.value.hint
 
     def test_packages_are_not_looked_for(self, machine: Machine) -> None:
         sources = PackageSources(architecture="arm64", lines=("deb http://a.example x main",), keyring="k", keyring_package="p")

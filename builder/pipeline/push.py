@@ -1,0 +1,53 @@
+"""Pushes one release: from a job to a report, everything looked up, built where the hubs lack it, published, verified."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from builder.config.request import Request
+from builder.config.settings import Job
+from builder.pipeline.cache_care import warn_of_little_room
+from builder.pipeline.moving_tags import leave_newer
+from builder.pipeline.prepare import build_context, choose_engine, resolve_job
+from builder.pipeline.report import Report
+from builder.pipeline.run import push_plan
+from builder.pipeline.wiring import Adapters
+from builder.publish.guards import Permissions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushWishes:
+    """How to push. `rebuild` builds also what the hubs have; `fail_fast` ends with the first image, or release, that fails.
+
+    `on_wait` is called where another run of the same job has to be waited for.
+    """
+
+    permissions: Permissions
+    rebuild: bool = False
+    fail_fast: bool = False
+    on_wait: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """A release at the hubs, and the request that it was made for, its tags filled in."""
+
+    request: Request
+    report: Report
+
+
+def push_release(job: Job, adapters: Adapters, wishes: PushWishes, started: float) -> Pushed:
+    """Push the release, or the checkout, of this job. `started`: time.monotonic() of its begin."""
+    resolved = leave_newer(resolve_job(job, adapters), adapters)
+    engine = choose_engine(job, resolved, adapters)
+    warn_of_little_room(resolved.tree, resolved.plan, adapters)
+    permissions = replace(wishes.permissions, moving=resolved.request.moving_tags)
+    with adapters.workspace.job(resolved.origin, resolved.plan.hub, wishes.on_wait, adapters.pause) as work:
+        report = push_plan(
+            resolved.plan,
+            work / "layouts",
+            build_context(resolved, work, engine, adapters, whole=False, fail_fast=wishes.fail_fast),
+            adapters.publish_context(permissions),
+            rebuild=wishes.rebuild or resolved.always_build,
+            started=started,
+        )
+    return Pushed(request=resolved.request, report=report)
