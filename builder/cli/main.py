@@ -7,14 +7,10 @@ from typing import NoReturn
 import click
 
 from builder.cli.commands import cli
+from builder.cli.failure import FORESEEN, error_of
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
-from builder.errors import BuilderError, Interrupted, RequestError
-from builder.runtime.disk_space import NO_ROOM, full_disk
-
-_SHOWN = 200
-_TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
-_OS_HINT = "Can this user write there? ISTIO_BUILD_CACHE names another place for the cache."
+from builder.errors import BuilderError, RequestError
 
 
 def main() -> NoReturn:
@@ -23,22 +19,14 @@ def main() -> NoReturn:
     voice = Voice(sys.argv[1:], os.environ)
     try:
         cli.main(standalone_mode=False, obj=voice)
-    except BuilderError as error:
-        _fail(voice, error)
-    except click.exceptions.Abort:
-        _fail(voice, Interrupted("interrupted"))
     except click.ClickException as error:
         _refuse(voice, error)
     except BrokenPipeError:
         # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except UnicodeEncodeError as error:
-        _fail(voice, RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            _fail(voice, full_disk(error))
-        _fail(voice, BuilderError(f"{error.filename or 'the system'}: {error.strerror or error}", hint=_OS_HINT))
+    except FORESEEN as error:
+        _fail(voice, error_of(error))
     sys.exit(0)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option
+from builder.config.options import GO, HOW, LOCK, OPTIONS, OUTPUTS, SOURCE, TAGS, WHAT, WHERE, Option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ output = all_of(
         help="What is printed on stdout at the end.",
     ),
 )
+
+
+outputs = _settings(OUTPUTS)
 
 
 only_shard = click.option(

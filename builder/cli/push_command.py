@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import collect_given, how, is_flag, no_source, output, read_job, tags, what, where, words
+from builder.cli.options import collect_given, how, is_flag, no_source, output, outputs, read_job, tags, what, where, words
+from builder.cli.recording import recorded
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
-from builder.config.options import OPTIONS
+from builder.config.options import OPTIONS, OUTPUTS
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--rebuild", is_flag=True, help="Build even what the hub already holds from the same inputs.")
 @tags
+@outputs
 @click.pass_context
 def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then all tags, or none."""
@@ -43,8 +45,12 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
     from builder.pipeline.run import push_plan
 
     job = read_job(context)
-    with open_adapters(job, options["progress"], pushes=True) as adapters:
+    with (
+        recorded(context, job) as recording,
+        open_adapters(job, options["progress"], pushes=True, recording=recording) as adapters,
+    ):
         resolved = resolve_job(job, adapters)
+        recording.planned(resolved.plan)
         engine = choose_engine(job, resolved, adapters)
         with adapters.workspace.job(resolved.tree, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
             report = push_plan(
@@ -55,6 +61,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
+        recording.achieved(report)
     with released():
         print_report(context, report, installable=has_istioctl(report))
 
@@ -67,8 +74,8 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     from builder.publish.release_parts import read_release
 
     used = ("hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable")
-    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
-
+    known = (*used, *(option.name for option in OUTPUTS))
+    unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in known and is_flag(context, name)]
     if unused:
         raise RequestError(f"--from builds nothing, so --{unused[0].replace('_', '-')} cannot be used with it")
     # The layouts say where they were meant to go, so the project file is asked only for how registries are spoken to.
@@ -80,7 +87,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     tags = job.request.tags if "tag" in given else ()
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
     part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
-    with open_adapters(job, context.params["progress"]) as adapters:
+    with recorded(context, job) as recording, open_adapters(job, context.params["progress"], recording=recording) as adapters:
         with adapters.progress.task("check", ", ".join(map(str, directories))):
             release = read_release(directories, hubs, tags, adapters.layer_cache, part)
         for note in release.notes:
@@ -92,6 +99,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
             )
         states = {publication.key: "given" for publication in release.publications}
         report = publish_release(release, states, adapters.publish_context(_permissions(context, job)), started)
+        recording.achieved(report)
     with released():
         print_report(context, report, installable=has_istioctl(report))
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting
+from builder.cli.options import Command, all_of, collect_given, how, no_source, outputs, project_file, setting
+from builder.cli.recording import recorded
 from builder.cli.result import print_report, released
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
+from builder.config.outputs import NOTHING_MORE
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
 @click.option("--dry-run", is_flag=True, help="Show which tags would go where, and move none.")
 @_replace
 @_printed
+@outputs
 @click.pass_context
 def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
     """Have tags point at the release before again, all of them or none. Builds and sends nothing."""
@@ -77,7 +80,9 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
     from builder.pipeline.history import plan_rollback, roll_back
 
     job = _job(context, needs_tag=True)
-    with open_adapters(job, options["progress"]) as adapters:
+    # What is only shown is no run.
+    job = dataclasses.replace(job, outputs=NOTHING_MORE) if dry_run else job
+    with recorded(context, job) as recording, open_adapters(job, options["progress"], recording=recording) as adapters:
         planned = plan_rollback(job, to, adapters)
         if dry_run:
             as_json = options["output_format"] == "json"
@@ -86,6 +91,7 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
         for line in rollback_table(planned.way).splitlines():
             adapters.progress.note(line)
         report = roll_back(planned, adapters, started, replace=replace)
+        recording.achieved(report)
     with released():
         print_report(context, report, installable=False)
 
@@ -104,6 +110,7 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
 )
 @_replace
 @_printed
+@outputs
 @click.pass_context
 def promote(context: click.Context, /, source: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
     """Verify a release at one hub as a puller does, and have it at other hubs or tags, the same to the digest."""
@@ -112,8 +119,12 @@ def promote(context: click.Context, /, source: str, replace: bool, **options: An
 
     job = _job(context, needs_hub=False, needs_tag=False)
     where, destination = parse_source(source, job)
-    with open_adapters(job, options["progress"]) as adapters:
+    with (
+        recorded(context, job, destination.hubs) as recording,
+        open_adapters(job, options["progress"], recording=recording) as adapters,
+    ):
         report = promote_release(job, where, destination, adapters, started, replace=replace)
+        recording.achieved(report)
     with released():
         print_report(context, report, installable=False)
 

@@ -36,6 +36,16 @@ class Voice:
         if error.hint:
             click.echo(error.hint, err=True)
 
+    def warn(self, text: str) -> None:
+        """Tell what somebody should look at, when the display of the run has ended."""
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+            from builder.runtime.progress import Message
+
+            JsonLines(sys.stderr)(Message(level="warning", text=text))
+        else:
+            click.echo(f"warning: {text}", err=True)
+
     def report(self, report: "Report", *, installable: bool) -> None:
         """Tell what a run achieved."""
         from builder.cli.report_view import report_json, report_text

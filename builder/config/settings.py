@@ -9,6 +9,7 @@ from typing import Any
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
 from builder.config.options import DEFAULT_TIMEOUT
+from builder.config.outputs import NOTHING_MORE, Outputs, check_addresses
 from builder.config.request import (
     ARTIFACT_SOURCES,
     ARTIFACTS_WITH_FLAGS,
@@ -60,6 +61,7 @@ class Job:
     offline: bool = False
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
+    outputs: Outputs = NOTHING_MORE
 
     @property
     def exposed_hubs(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         offline=merged.word("offline") == "true",
         no_clobber=merged.word("no_clobber") == "true",
         immutable=merged.words("immutable"),
+        outputs=_outputs(merged),
         settings=tuple(merged.used.values()),
     )
 
@@ -198,6 +201,25 @@ def _lock(merged: _Merged, project: YamlDocument | None) -> Path:
     if named:
         return merged.path(named, "lock")
     return project.path.parent / LOCK_FILE if project else Path(LOCK_FILE)
+
+
+def _outputs(merged: _Merged) -> Outputs:
+    report, trace, metrics = (
+        merged.path(word, name) if (word := merged.word(name)) else None for name in ("report", "trace", "metrics")
+    )
+    addresses = merged.words("notify")
+    if addresses:
+        origin = merged.used["notify"].origin
+        check_addresses(addresses, "" if _is_typed(origin) else origin)
+        merged.used["notify"] = Setting(name="notify", value="not shown", origin=origin)
+    return Outputs(
+        report=report,
+        report_url=merged.word("report_url"),
+        trace=trace,
+        metrics=metrics,
+        notify=addresses,
+        notify_on=merged.word("notify_on", "change") if addresses else "",
+    )
 
 
 def _timeout(merged: _Merged) -> float:

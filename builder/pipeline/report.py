@@ -18,7 +18,7 @@ class PlatformReport:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport:
     """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
-    (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it."""
+    (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it. `reasons` are sentences that say why."""
 
     key: str
     references: tuple[ImageReference, ...]
@@ -26,6 +26,7 @@ class ImageReport:
     platforms: tuple[PlatformReport, ...]
     state: str
     layout: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,8 @@ PICKS_ADAPTERS = {"pipeline.wiring", "cli.plan_view"}
 PURE = {
     "cli.availability_view",
     "cli.plan_view",
+    "cli.record_view",
     "cli.report_view",
-    "cli.text",
     "cli.verify_view",
     "config.go_options",
     "config.go_version",
@@ -54,7 +54,14 @@ PURE = {
     "recipe.availability",
     "recipe.istio_release",
     "recipe.template",
+    "report.lanes",
+    "report.message",
+    "report.metrics",
+    "report.page",
+    "report.record",
+    "report.trace",
     "rootfs.passwd",
+    "runtime.text",
     "verify.expectation",
     "verify.files",
     "verify.findings",
@@ -63,12 +70,15 @@ PURE = {
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
+    "apprise": {"cli.notify"},
     "click": {
         "cli.commands",
+        "cli.failure",
         "cli.lock_command",
         "cli.main",
         "cli.options",
         "cli.push_command",
+        "cli.recording",
         "cli.release_commands",
         "cli.result",
         "cli.verify_command",
@@ -92,7 +102,7 @@ SPOKESMEN = {
     },
     # Files are read by the one, and the lock is written by the other.
     "yaml": {"recipe.yaml_file", "resolve.lock_file"},
-    "jinja2": {"recipe.template", "recipe.bounded_template"},
+    "jinja2": {"recipe.template", "recipe.bounded_template", "report.page"},
     "elftools": {"oci.elf"},
 }
 WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading", "requests", "docker", "fcntl", "random", "glob"}

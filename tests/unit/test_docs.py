@@ -119,7 +119,7 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7)])
+@pytest.mark.parametrize(("page", "count"), [("shards.md", 7), ("releases.md", 7), ("report.md", 3)])
 def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
     text = (ROOT / "docs" / page).read_text()
     scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)

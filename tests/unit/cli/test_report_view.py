@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from builder.cli.report_view import report_json, report_references, report_text
-from builder.cli.text import format_size, format_table
 from builder.oci.reference import Hub, ImageReference
 from builder.pipeline.report import ImageReport, PlatformReport, Report
 from builder.publish.publication import Traffic
+from builder.runtime.text import format_size, format_table
 from tests import ROOT
 from tests.samples.images import AMD64, ARM64, make_digest
 
@@ -60,7 +60,7 @@ class TestForMachines:
 
     def test_json_has_everything(self) -> None:
         document = json.loads(json.dumps(report_json(REPORT)))
-        assert set(document) == {"version", "builder_version", "hub", "seconds", "stages", "traffic", "images"}
+        assert set(document) == {"schema_version", "version", "builder_version", "hub", "seconds", "stages", "traffic", "images"}
         assert document["version"] == "1.29.0"
         assert document["builder_version"] == "0.9.1"
         assert document["seconds"] == 13.0
@@ -88,7 +88,7 @@ class TestForMachines:
 
     def test_the_page_has_every_field_and_no_other(self) -> None:
         """docs/progress.md: the first cell has the fields; the second those of what is within them."""
-        image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
+        image = replace(make_image("pilot", "1.29.0", layout="out/pilot-debug"), reasons=("new",))
         document = report_json(replace(REPORT, images=(image,)))
         table = (ROOT / "docs" / "progress.md").read_text().partition("## The report")[2]
         rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", table, re.MULTILINE)

@@ -1,0 +1,110 @@
+"""What is kept of a run while it goes on, for what is told of it when it has ended."""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from builder import __version__
+from builder.cli.failure import error_of
+from builder.cli.voice import Voice
+from builder.errors import BuilderError
+from builder.runtime.progress import Observer
+
+if TYPE_CHECKING:
+    from builder.config.settings import Job
+    from builder.oci.reference import Hub
+    from builder.pipeline.report import Report
+    from builder.plan.model import Plan
+    from builder.report.record import ReleaseRecord, RunRecord
+    from builder.verify.verification import Verification
+
+
+class Recording:
+    """What a command tells of its run. One release after the other: each begins with `planned`, where there is a plan."""
+
+    def __init__(self, command: str, hubs: Sequence["Hub"]) -> None:
+        from builder.report.record import RunRecord
+        from builder.report.recorder import Recorder
+
+        self._recorder = Recorder()
+        self._releases: list[ReleaseRecord] = []
+        self._run = RunRecord(
+            id=uuid.uuid4().hex[:8],
+            command=command,
+            tool=f"istio-build {__version__}",
+            began=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=0.0,
+            hubs=tuple(map(str, hubs)),
+        )
+
+    def over(self, observer: Observer) -> Observer:
+        """An observer that keeps what it is told, and passes it on."""
+        return self._recorder.over(observer)
+
+    def planned(self, plan: "Plan") -> None:
+        """A release begins: this is what it is made of."""
+        from builder.report.record import ReleaseRecord, inputs_of
+
+        self._releases.append(ReleaseRecord(version=plan.version, hub=plan.hub, inputs=inputs_of(plan)))
+
+    def achieved(self, report: "Report") -> None:
+        """The release that was planned last is done; or one that needed no plan."""
+        from builder.report.record import ReleaseRecord
+
+        if self._releases and self._releases[-1].report is None and self._releases[-1].error is None:
+            self._releases[-1] = replace(self._releases[-1], report=report)
+        else:
+            self._releases.append(ReleaseRecord(version=report.version, hub=report.hub, report=report))
+
+    def failed(self, error: BuilderError) -> None:
+        """The release that was planned last has failed, and the run goes on with others."""
+        from builder.report.record import RecordedError
+
+        self._releases[-1] = replace(self._releases[-1], error=RecordedError.of(error))
+
+    def verified(self, verification: "Verification", release: str) -> None:
+        """This was found at hubs. `release` is the one that they were held against."""
+        self._run = replace(self._run, verification=verification, verified_release=release)
+
+    def record(self, error: BuilderError | None) -> "RunRecord":
+        """The run as it is now: it has ended, with this error or with none."""
+        from builder.report.record import RecordedError
+
+        return replace(
+            self._run,
+            seconds=self._recorder.seconds(),
+            releases=tuple(self._releases),
+            tasks=self._recorder.tasks(),
+            messages=self._recorder.messages(),
+            error=RecordedError.of(error) if error else None,
+        )
+
+
+@contextmanager
+def recorded(context: click.Context, job: "Job", hubs: Sequence["Hub"] = ()) -> Iterator[Recording]:
+    """Keep what the run within tells, and have all that the job wants told of it when it has ended, well or not.
+
+    Whether that can be written is looked at first: raises RequestError. What fails at the end is a warning, and changes nothing
+    about how the run ended. `hubs` are those of the job by default.
+    """
+    from builder.cli.telling import open_outlets, tell
+
+    voice = context.ensure_object(Voice)
+    outlets = open_outlets(job.outputs, os.environ)
+    recording = Recording(context.info_name or "", hubs or job.request.hubs)
+    try:
+        yield recording
+    except BrokenPipeError:
+        # Whoever read what is printed has stopped reading: nothing is wrong.
+        tell(outlets, recording.record(None), voice.warn)
+        raise
+    except BaseException as error:
+        tell(outlets, recording.record(error_of(error)), voice.warn)
+        raise
+    tell(outlets, recording.record(None), voice.warn)
