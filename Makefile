@@ -30,6 +30,7 @@ demo: venv ## the main job on the sample tree, without root or Docker: build, pu
 	tools/with-engine --if-up $(BIN)/python -m tools.demo
 
 test: venv ## all tests; as root on Debian, with a Docker engine that it starts (ARGS='-k push' for some of them)
+	tools/engine browser
 	tools/with-engine --if-possible $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-fast: venv ## the unit tests, on all cores: some 50 s on two
