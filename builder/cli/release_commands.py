@@ -97,8 +97,9 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
 
 
 @click.command()
+# Not `source`: what has the name of a setting is taken for what that one was given.
 @click.option(
-    "--from", "source", metavar="HUB[:TAG]", required=True, help="Where the release is; without TAG it has the first --tag."
+    "--from", "held", metavar="HUB[:TAG]", required=True, help="Where the release is; without TAG it has the first --tag."
 )
 @_settings(
     hub="Where it goes; by default to another tag of its own hub. Its programs keep the hub that they were built for.",
@@ -112,13 +113,13 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
 @_printed
 @outputs
 @click.pass_context
-def promote(context: click.Context, /, source: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
+def promote(context: click.Context, /, held: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
     """Verify a release at one hub as a puller does, and have it at other hubs or tags, the same to the digest."""
     started = time.monotonic()
     from builder.pipeline.promote import parse_source, promote_release
 
     job = _job(context, needs_hub=False, needs_tag=False)
-    where, destination = parse_source(source, job)
+    where, destination = parse_source(held, job)
     with (
         recorded(context, job, destination.hubs) as recording,
         open_adapters(job, options["progress"], recording=recording) as adapters,

@@ -36,8 +36,14 @@ class Job:
         self.env = {"ISTIO_BUILD_CACHE": str(work / "cache"), "DOCKER_CONFIG": str(work)}
 
     def push(self, *more: str, hub: str = "", **env: str) -> Ended:
-        words = ("--source", self.source, "--base-registry", f"{self.host}/istio-base", "--hub", hub or f"{self.host}/istio")
-        return istio_build("push", *words, *more, env={**self.env, **env}, cwd=self.work)
+        return self.run("push", *self.made_of, "--hub", hub or f"{self.host}/istio", *more, **env)
+
+    def run(self, *words: str, **env: str) -> Ended:
+        return istio_build(*words, env={**self.env, **env}, cwd=self.work)
+
+    @property
+    def made_of(self) -> tuple[str, ...]:
+        return ("--source", str(self.source), "--base-registry", f"{self.host}/istio-base")
 
     def report(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.work / "reports" / "report.json").read_text())
@@ -85,6 +91,30 @@ def test_every_run_leaves_a_page_a_trace_and_metrics_and_the_newest_leads_to_the
         again["id"],
         told["id"],
     ]
+
+
+def test_each_command_that_does_something_tells_of_it(job: Job) -> None:
+    hub = f"{job.host}/istio"
+    assert job.push().code == 0
+    calls = {
+        ("build", *job.made_of, "--hub", hub): (0, "1 built"),
+        ("promote", "--from", f"{hub}:1.29.0", "--tag", "1.29.0-rc", "--istio", "1.29.0"): (0, "1 promoted"),
+        ("push", "--from", "istio-images", "--tag", "again"): (0, "1 given"),
+        ("verify", "--tag", "1.29.0", "--hub", hub, "--istio", "1.29.0"): (0, "1 image verified, 0 faults"),
+        ("verify", f"{hub}/note:none"): (16, "failed (16): the hub is not right: 1 fault in 1 of 1 image"),
+        ("rollback", "--hub", hub, "--tag", "none"): (2, f"failed (2): {hub} remembers no release with the tag none"),
+    }
+    for words, (code, summary) in calls.items():
+        ended = job.run(*words)
+        told = job.report()
+        assert (ended.code, told["command"], told["summary"]) == (code, words[0], summary), ended.stderr
+        assert told["hubs"] in ([hub], [])
+    reports = sorted((job.work / "reports").iterdir())
+    assert len(reports) == 2 * (len(calls) + 1) + 2
+    # What is only shown is no run.
+    assert job.run("plan", *job.made_of, "--hub", hub).code == 0
+    assert job.run("rollback", "--hub", hub, "--tag", "1.29.0-rc", "--dry-run").code in (0, 2)
+    assert sorted((job.work / "reports").iterdir()) == reports
 
 
 def test_what_cannot_be_written_is_told_before_anything_is_sent(job: Job) -> None:
