@@ -36,6 +36,7 @@ image: venv ## istio-build's own image for both platforms, pushed (HUB=registry.
 	$(BIN)/python -m tools.image '$(HUB)' $(TAG)
 
 test: venv ## all tests; as root on Debian, with a Docker engine that it starts (ARGS='-k push' for some of them)
+	tools/engine browser
 	tools/with-engine --if-possible $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-fast: venv ## the unit tests, on all cores: some 50 s on two

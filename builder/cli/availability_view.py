@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from builder.cli.text import format_table
 from builder.recipe.availability import ImageSupport
+from builder.runtime.text import format_table
 
 _HEADINGS = ("IMAGE", "GROUP", "RELEASES", "VARIANTS")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from builder.cache.entry import Entry, Kind, Survey, total
 from builder.cache.prune import Pruned
-from builder.cli.text import format_size, format_table, printable
 from builder.runtime.progress import counted
+from builder.runtime.text import format_size, format_table, printable
 
 SCHEMA_VERSION = 1
 # Of these each one is worth a line; of the others there are hundreds.

@@ -21,6 +21,7 @@ from builder.cli.options import (
     how,
     only_shard,
     output,
+    outputs,
     read_job,
     setting,
     setting_for,
@@ -29,6 +30,7 @@ from builder.cli.options import (
     where,
 )
 from builder.cli.push_command import push
+from builder.cli.recording import recorded
 from builder.cli.release_commands import history, promote, rollback
 from builder.cli.result import print_report
 from builder.cli.schedule_command import schedule
@@ -64,6 +66,7 @@ cli.add_command(nightly)
 @click.option("--output", metavar="DIR", default="istio-images", show_default=True, help="Where the layouts go.")
 @click.option("--load", metavar="OS/ARCH", help="Also load this platform's images into the local engine.")
 @only_shard
+@outputs
 @click.pass_context
 def build(context: click.Context, /, output: str, load: str | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
     """Build the images into OCI image layouts and stop there; `push --from` takes them up."""
@@ -81,10 +84,11 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
-    with open_adapters(job, options["progress"]) as adapters:
+    with recorded(context, job) as recording, open_adapters(job, options["progress"], recording=recording) as adapters:
         job = find_one_release(job, adapters)
         resolved = resolve_job(job, adapters)
         resolved = dataclasses.replace(resolved, plan=_part_of(resolved.plan, *cut))
+        recording.planned(resolved.plan)
         engine = choose_engine(job, resolved, adapters, loads=load_platform is not None)
         warn_of_little_room(resolved.tree, resolved.plan, adapters)
         with adapters.workspace.job(resolved.origin, resolved.plan.hub, waiting(adapters), adapters.pause) as work:
@@ -96,6 +100,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
             )
             if load_platform:
                 _load(adapters, report, load_platform)
+        recording.achieved(report)
     print_report(context, report, installable=False)
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from builder.cli.report_view import reason_json
-from builder.cli.text import format_table
 from builder.oci.reference import Digest
 from builder.pipeline.comparison import ComparedImage, Comparison
 from builder.publish.reasons import gather
+from builder.runtime.text import format_table
 
 _STATES = {"unchanged": "unchanged", "built": "would be built", "mirrored": "would be copied"}
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from builder.cli.json_lines import JsonLines
-from builder.cli.text import format_size, printable_lines
 from builder.runtime.progress import CauseTold, Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
+from builder.runtime.text import format_size, printable_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -11,7 +11,7 @@ from builder.cli.options import cache, collect_given, how, no_source, what, wher
 from builder.errors import NotReady
 
 if TYPE_CHECKING:
-    from builder.config.settings import Given
+    from builder.config.merged import Given
     from builder.recipe.yaml_file import YamlDocument
 
 

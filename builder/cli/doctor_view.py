@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from builder import __version__
-from builder.cli.text import format_table, printable
 from builder.doctor.finding import Checked, Finding, State
+from builder.runtime.text import format_table, printable
 
 SCHEMA_VERSION = 1
 _INDENT = " " * 9

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from builder.cli.text import format_table, printable
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.history import Past
 from builder.publish.history import HistoryImage
 from builder.publish.timeline import PastRelease, Way
+from builder.runtime.text import format_table, printable
 
 _ID = 12
 

@@ -88,6 +88,8 @@ def error_fields(error: BuilderError) -> dict[str, Any]:
 def describe(event: Event) -> tuple[str, dict[str, Any]]:
     """An event's name and fields, as docs/progress.md has them."""
     match event:
+        case Message(level="note"):
+            return "note", {"text": event.text, "retry": event.retry}
         case Message():
             return event.level, {"text": event.text}
         case CauseTold():

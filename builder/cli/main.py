@@ -7,13 +7,10 @@ from typing import NoReturn
 import click
 
 from builder.cli.commands import cli
+from builder.cli.failure import FORESEEN, error_of
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
-from builder.errors import BuilderError, Interrupted, RequestError
-from builder.runtime.disk_space import system_error
-
-_SHOWN = 200
-_TEXT_HINT = "It goes where only UTF-8 can be written: rename it."
+from builder.errors import BuilderError, RequestError
 
 
 def main() -> NoReturn:
@@ -22,20 +19,14 @@ def main() -> NoReturn:
     voice = Voice(sys.argv[1:], os.environ)
     try:
         code = cli.main(standalone_mode=False, obj=voice)
-    except BuilderError as error:
-        _fail(voice, error)
-    except click.exceptions.Abort:
-        _fail(voice, Interrupted("interrupted"))
     except click.ClickException as error:
         _refuse(voice, error)
     except BrokenPipeError:
         # Whoever read our output has stopped reading: nothing is wrong, and nobody is there to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except UnicodeEncodeError as error:
-        _fail(voice, RequestError(f"a path or name is no text, and has to be: {error.object[:_SHOWN]!a}", hint=_TEXT_HINT))
-    except OSError as error:
-        _fail(voice, system_error(error))
+    except FORESEEN as error:
+        _fail(voice, error_of(error))
     # A command that ends with a code of its own gives it; others give nothing.
     sys.exit(code if isinstance(code, int) else 0)
 

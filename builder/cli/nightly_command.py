@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from builder.cli.options import fail_fast, how, pushing, read_job, tags, what, where
+from builder.cli.options import cache, fail_fast, how, outputs, pushing, read_job, tags, what, where
 from builder.cli.releases_run import push_all
 from builder.cli.result import released
 from builder.cli.voice import Voice
@@ -25,6 +25,8 @@ _VERIFIED = ("changed", "all", "none")
 @tags
 @pushing
 @fail_fast
+@cache
+@outputs
 @click.option(
     "--verify",
     "which",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, SOURCE, TAGS, WHAT, WHERE, Option, find_option
+from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, OUTPUTS, SOURCE, TAGS, WHAT, WHERE, Option, find_option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
-    from builder.config.settings import Given, Job
+    from builder.config.merged import Given
+    from builder.config.settings import Job
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -125,6 +126,9 @@ output = all_of(
 )
 
 
+outputs = _settings(OUTPUTS)
+
+
 only_shard = click.option(
     "--shard",
     metavar="K/N",
@@ -141,7 +145,7 @@ def words(given: "Mapping[str, Given]", name: str) -> tuple[str, ...]:
 
 def collect_given(context: click.Context) -> dict[str, Any]:
     """What stands on the command line or in the environment; defaults are the settings' own business."""
-    from builder.config.settings import Given
+    from builder.config.merged import Given
 
     given = {}
     for option in OPTIONS:
@@ -162,7 +166,7 @@ def collect_given(context: click.Context) -> dict[str, Any]:
 
 def no_source() -> "dict[str, Given]":
     """For commands that build nothing: what the project file says of a source is not asked for."""
-    from builder.config.settings import Given
+    from builder.config.merged import Given
 
     return {"source": Given(words=(".",), origin="no source"), "istio": Given(words=(), origin="no source")}
 

@@ -5,8 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from builder.cli.text import format_table
-from builder.config.settings import Setting
+from builder.config.merged import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
 from builder.plan.assembly import assembly_target
@@ -14,6 +13,7 @@ from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlAr
 from builder.plan.model import CompiledFile, CompileStep, ImagePlan, MirrorPlan, Plan
 from builder.plan.shards import split_plan
 from builder.recipe.rootfs_schema import Rootfs
+from builder.runtime.text import format_table
 
 _KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
 _PAIRS = tuple[tuple[str, str], ...]

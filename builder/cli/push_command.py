@@ -7,11 +7,26 @@ from typing import Any
 
 import click
 
-from builder.cli.options import cache, collect_given, how, is_flag, no_source, output, pushing, read_job, tags, what, where, words
+from builder.cli.options import (
+    cache,
+    collect_given,
+    how,
+    is_flag,
+    no_source,
+    output,
+    outputs,
+    pushing,
+    read_job,
+    tags,
+    what,
+    where,
+    words,
+)
+from builder.cli.recording import recorded
 from builder.cli.releases_run import permissions, print_pushed, push_all
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters
-from builder.config.options import OPTIONS, find_option
+from builder.config.options import OPTIONS, OUTPUTS, find_option
 from builder.errors import RequestError
 
 
@@ -30,6 +45,7 @@ from builder.errors import RequestError
 @cache
 @tags
 @pushing
+@outputs
 @click.pass_context
 def push(context: click.Context, /, from_directories: tuple[str, ...], **_: Any) -> None:  # noqa: ANN401
     """Build the images and push them: content first, then at each hub all tags, or none. Several releases one after the other."""
@@ -62,7 +78,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
     metadata = MetadataFile(context.params["metadata_file"])
     part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
-    with open_adapters(job, context.params["progress"]) as adapters:
+    with recorded(context, job) as recording, open_adapters(job, context.params["progress"], recording=recording) as adapters:
         with adapters.progress.task("check", ", ".join(map(str, directories))):
             release = read_release(directories, hubs, tags, adapters.layer_cache, part)
         for note in release.notes:
@@ -76,6 +92,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
         publishing = adapters.publish_context(permissions(context, job))
         publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"])
         report = publish_release(release, states, publishing, started)
+        recording.achieved(report)
         keep_limits(job, adapters)
     with released(report):
         metadata.write((report,))
@@ -85,7 +102,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
 def _refuse_building(context: click.Context) -> None:
     """Raises RequestError for a flag that has no meaning where nothing is built."""
     used = {"hub", "tag", "insecure_registry", "image", "variant", "platform", "timeout", "no_clobber", "immutable"}
-    used |= {"cache_keep", "cache_max_size"}
+    used |= {"cache_keep", "cache_max_size", *(option.name for option in OUTPUTS)}
     unused = [name for name in (*(option.name for option in OPTIONS), "rebuild") if name not in used and is_flag(context, name)]
     if unused:
         flag = "--rebuild" if unused[0] == "rebuild" else find_option(unused[0]).flag

@@ -1,5 +1,6 @@
 """The commands for releases that are at a hub already: what it remembers of them, going back, and promoting."""
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -7,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import Command, all_of, collect_given, how, no_source, project_file, setting, setting_for
+from builder.cli.options import Command, all_of, collect_given, how, no_source, outputs, project_file, setting, setting_for
+from builder.cli.recording import recorded
 from builder.cli.result import print_report, released
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
+from builder.config.outputs import NOTHING_MORE
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
 @click.option("--dry-run", is_flag=True, help="Show which tags would go where, and move none.")
 @_replace
 @_printed
+@outputs
 @click.pass_context
 def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
     """Have tags point at the release before again, at each hub all of them or none. Builds and sends nothing."""
@@ -74,7 +78,9 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
     from builder.pipeline.history import plan_rollback, roll_back
 
     job = _job(context, needs_tag=True)
-    with open_adapters(job, options["progress"]) as adapters:
+    # What is only shown is no run.
+    job = dataclasses.replace(job, outputs=NOTHING_MORE) if dry_run else job
+    with recorded(context, job) as recording, open_adapters(job, options["progress"], recording=recording) as adapters:
         planned = plan_rollback(job, to, adapters)
         if dry_run:
             as_json = options["output_format"] == "json"
@@ -83,13 +89,15 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
         for line in rollback_table(planned.way).splitlines():
             adapters.progress.note(line)
         report = roll_back(planned, adapters, started, replace=replace)
+        recording.achieved(report)
     with released(report):
         print_report(context, report, installable=False)
 
 
 @click.command()
+# Not `source`: what has the name of a setting is taken for what that one was given.
 @click.option(
-    "--from", "source", metavar="HUB[:TAG]", required=True, help="Where the release is; without TAG it has the first --tag."
+    "--from", "held", metavar="HUB[:TAG]", required=True, help="Where the release is; without TAG it has the first --tag."
 )
 @_settings(
     hub="Where it goes; by default to another tag of its own hub. Its programs keep the hub that they were built for.",
@@ -101,16 +109,21 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
 )
 @_replace
 @_printed
+@outputs
 @click.pass_context
-def promote(context: click.Context, /, source: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
+def promote(context: click.Context, /, held: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
     """Verify a release at one hub as a puller does, and have it at other hubs or tags, the same to the digest."""
     started = time.monotonic()
     from builder.pipeline.promote import parse_source, promote_release
 
     job = _job(context, needs_hub=False, needs_tag=False)
-    where, destination = parse_source(source, job)
-    with open_adapters(job, options["progress"]) as adapters:
+    where, destination = parse_source(held, job)
+    with (
+        recorded(context, job, destination.hubs) as recording,
+        open_adapters(job, options["progress"], recording=recording) as adapters,
+    ):
         report = promote_release(job, where, destination, adapters, started, replace=replace)
+        recording.achieved(report)
     with released(report):
         print_report(context, report, installable=False)
 

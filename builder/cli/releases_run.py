@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder.cli.recording import recorded
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters, waiting
 from builder.cli.voice import Voice
@@ -29,25 +30,31 @@ def push_all(context: click.Context, job: "Job", started: float, *, check: Check
     from builder.cli.metadata_file import MetadataFile
     from builder.pipeline.cache_care import keep_limits
     from builder.pipeline.push import PushWishes
-    from builder.pipeline.releases import ReleaseRun, push_releases
+    from builder.pipeline.releases import ReleaseRun, failure_of, push_releases
 
     options, voice = context.params, context.ensure_object(Voice)
     metadata = MetadataFile(options["metadata_file"])
 
     def tell(outcomes: "Sequence[ReleaseOutcome]") -> None:
+        recording.concluded(outcomes[-1])
         with released():
             metadata.write([outcome.report for outcome in outcomes if outcome.report])
             if several:
                 voice.release(outcomes[-1])
 
-    with open_adapters(job, options["progress"], pushes=True) as adapters:
+    with (
+        recorded(context, job) as recording,
+        open_adapters(job, options["progress"], pushes=True, recording=recording) as adapters,
+    ):
         wishes = PushWishes(
             permissions=permissions(context, job),
             rebuild=options["rebuild"],
             fail_fast=options["fail_fast"],
             on_wait=waiting(adapters),
+            on_planned=recording.planned,
         )
         report = push_releases(job, adapters, ReleaseRun(wishes=wishes, check=check, tell=tell), started)
+        recording.ended(failure_of(report, may_be_several=several))
         keep_limits(job, adapters)
         return report
 

@@ -2,16 +2,20 @@
 
 from typing import Any
 
-from builder.cli.text import format_size, format_table
 from builder.pipeline.report import Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason, gather
 from builder.runtime.progress import counted
+from builder.runtime.text import format_size, format_table
+
+# Of the form of the JSON (docs/schemas/report.json). It changes where a program that reads it has to.
+SCHEMA_VERSION = 1
 
 
 def report_json(report: Report) -> dict[str, Any]:
     """The report as JSON values."""
     return {
+        "schema_version": SCHEMA_VERSION,
         "version": report.version,
         "builder_version": report.builder_version,
         "hub": report.hub,

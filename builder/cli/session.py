@@ -5,14 +5,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from builder.config.options import find_option
+
 if TYPE_CHECKING:
+    from builder.cli.recording import Recording
     from builder.config.settings import Job
     from builder.pipeline.wiring import Adapters
 
 
 @contextmanager
-def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterator[Adapters]":
-    """The adapters of one run, while signals are heard and progress is shown. Only what `pushes` asks hubs with --offline."""
+def open_adapters(
+    job: "Job", progress: str, *, pushes: bool = False, recording: "Recording | None" = None
+) -> "Iterator[Adapters]":
+    """The adapters of one run, while signals are heard and progress is shown, and kept in `recording`.
+
+    Only what `pushes` asks hubs with --offline.
+    """
     from builder.cli.display import open_display
     from builder.cli.signals import heard
     from builder.config.variables import unknown_variables
@@ -23,9 +31,9 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
     hosts = {hub.registry for hub in job.request.hubs} if pushes else set()
     with heard(cancellation, as_json=progress == "json"), open_display(progress) as observer:
         adapters = Adapters(
-            os.environ,
+            _environment(job.outputs.variables),
             cancellation,
-            observer,
+            recording.over(observer) if recording else observer,
             builder=job.builder,
             insecure_registries=job.insecure_registries,
             patience=job.timeout,
@@ -42,6 +50,12 @@ def open_adapters(job: "Job", progress: str, *, pushes: bool = False) -> "Iterat
             yield adapters
         finally:
             adapters.leave_cache()
+
+
+def _environment(secrets: frozenset[str]) -> dict[str, str]:
+    """That of this process, without what no program that we start has to know."""
+    hidden = secrets | {find_option("notify").variable}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def waiting(adapters: "Adapters") -> Callable[[], None]:

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import all_of, collect_given, how, no_source, project_file, setting, setting_for
+from builder.cli.options import all_of, collect_given, how, no_source, outputs, project_file, setting, setting_for
+from builder.cli.recording import recorded
 from builder.cli.session import open_adapters
 from builder.config.options import find_option
 from builder.errors import VerifyError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
+    from builder.verify.verification import Verification
 
 _MEANINGS = {
     "hub": "A hub to verify, such as docker.io/me: all that it should hold.",
@@ -40,21 +42,30 @@ _what = all_of(
 @click.option(
     "--format", "view", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True, help="What is printed."
 )
+@outputs
 @click.pass_context
 def verify(context: click.Context, /, references: tuple[str, ...], view: str, **options: Any) -> None:  # noqa: ANN401 - click
     """Look at images as a puller does, whoever pushed them: platforms, layers, programs, settings. Changes nothing."""
-    from builder.cli.verify_view import verify_json, verify_junit, verify_table, verify_verdict
     from builder.pipeline.verify import VerifyRequest, plan_verification, run_verification
 
     job = _verify_job(context, references)
     request = VerifyRequest(references=references, compare_with=options["compare_with"], deep=options["deep"], run=options["run"])
     plan = plan_verification(job, request)
-    with open_adapters(job, options["progress"]) as adapters:
-        found = run_verification(plan, request, adapters)
+    with recorded(context, job) as recording:
+        with open_adapters(job, options["progress"], recording=recording) as adapters:
+            found = run_verification(plan, request, adapters)
+        recording.verified(found, plan.release)
+        _show(found, plan.release, view, fix=options["fix_hint"])
+
+
+def _show(found: "Verification", release: str, view: str, *, fix: bool) -> None:
+    """Print it. Raises VerifyError where the hub is not right, RegistryError where it could not be read."""
+    from builder.cli.verify_view import verify_json, verify_junit, verify_table, verify_verdict
+
     show = {
-        "table": lambda: verify_table(found, plan.release, fix=options["fix_hint"]),
-        "json": lambda: json.dumps(verify_json(found, plan.release), indent=2),
-        "junit": lambda: verify_junit(found, plan.release),
+        "table": lambda: verify_table(found, release, fix=fix),
+        "json": lambda: json.dumps(verify_json(found, release), indent=2),
+        "junit": lambda: verify_junit(found, release),
     }
     click.echo(show[view]())
     verdict = verify_verdict(found)
@@ -66,8 +77,9 @@ def verify(context: click.Context, /, references: tuple[str, ...], view: str, **
 
 def _verify_job(context: click.Context, references: tuple[str, ...]) -> "Job":
     """Nothing is built, so no source is needed; a hub in the project file is not meant where images are named."""
+    from builder.config.merged import Given
     from builder.config.project_file import find_project
-    from builder.config.settings import Given, make_job
+    from builder.config.settings import make_job
 
     given, project = collect_given(context), find_project(context.params["project_file"] or "")
     if references and "hub" not in given:

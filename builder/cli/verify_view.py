@@ -6,8 +6,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from builder import __version__
-from builder.cli.text import format_size, format_table, printable
 from builder.oci.reference import Platform
+from builder.runtime.text import counted, format_size, format_table, printable
 from builder.verify.compare import Comparison
 from builder.verify.findings import Finding, Remedies, fix_hint
 from builder.verify.look import PlatformLook
@@ -66,7 +66,7 @@ def verify_junit(verification: Verification, release: str) -> str:
 def verify_verdict(verification: Verification) -> str:
     """What is wrong, in a sentence; "" where nothing is."""
     wrong = sum(1 for image in verification.images if any(_is_fault(finding) for finding in image.findings))
-    faults, images = _count(len(verification.faults), "fault"), _count(len(verification.images), "image")
+    faults, images = counted(len(verification.faults), "fault"), counted(len(verification.images), "image")
     return f"{faults} in {wrong} of {images}" if wrong else ""
 
 
@@ -137,14 +137,10 @@ def _counts(verification: Verification) -> dict[str, int]:
 
 def _summary_text(verification: Verification) -> str:
     counts = _counts(verification)
-    parts = [_count(counts["images"], "image"), _count(counts["faults"], "fault"), _count(counts["warnings"], "warning")]
+    parts = [counted(counts["images"], "image"), counted(counts["faults"], "fault"), counted(counts["warnings"], "warning")]
     if counts["unreadable"]:
         parts.append(f"{counts['unreadable']} unreadable")
     return ", ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _cases(image: VerifiedImage) -> Iterator[tuple[str, list[Finding]]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from builder.cli.text import printable_lines
 from builder.errors import BuilderError
+from builder.runtime.text import printable_lines
 
 if TYPE_CHECKING:
     from builder.pipeline.report import ReleaseOutcome, Report, RunReport
@@ -65,6 +65,16 @@ class Voice:
             JsonLines(sys.stderr).result(run_json(run))
         else:
             self._say(run_summary(run))
+
+    def warn(self, text: str) -> None:
+        """Tell what somebody should look at, when the display of the run has ended."""
+        if self.json:
+            from builder.cli.json_lines import JsonLines
+            from builder.runtime.progress import Message
+
+            JsonLines(sys.stderr)(Message(level="warning", text=text))
+        else:
+            click.echo(f"warning: {text}", err=True)
 
     def report(self, report: "Report", *, installable: bool) -> None:
         """Tell what a run achieved. Of one in which hubs failed, JSON lines have the error alone, which says all of it."""

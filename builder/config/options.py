@@ -261,7 +261,41 @@ CACHE = (
     ),
 )
 
-OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE)
+OUTPUTS = (
+    _word(
+        "report",
+        "DIR",
+        "Write a page on this run into this directory (index.html), and report.json beside it.",
+        "Relative to this file; earlier runs stay there: see [Reports](report.md).",
+    ),
+    _word(
+        "report_url",
+        "URL",
+        "Where people find the directory of --report, for notifications.",
+        "The page of the run is linked below it.",
+    ),
+    _word("trace", "FILE", "Write the tasks of this run as a trace, for Perfetto.", "Relative to this file."),
+    _word(
+        "metrics",
+        "FILE",
+        "Write metrics of this run, for Prometheus' node exporter.",
+        "Relative to this file; a file of its own for each job: see [Metrics](report.md#metrics).",
+    ),
+    Option(
+        name="notify",
+        metavar="URL",
+        kind="words",
+        help="Whom to tell how a run ended, as a URL of apprise's, or $NAME of a variable that holds one.",
+        more="Such URLs are secrets, so this file takes only `$NAME`: see [Notifications](report.md#notifications).",
+    ),
+    Option(
+        name="notify_on",
+        choices=("change", "failure", "always"),
+        help="When to tell; change (by default) is also failure.",
+    ),
+)
+
+OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE, *OUTPUTS)
 
 
 def find_option(name: str) -> Option:

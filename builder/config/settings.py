@@ -4,12 +4,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from builder.config.amounts import parse_age, parse_size
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
+from builder.config.merged import Given, Merged, Setting
 from builder.config.options import DEFAULT_TIMEOUT
+from builder.config.outputs import NOTHING_MORE, Outputs, check_addresses
 from builder.config.request import (
     ARTIFACT_SOURCES,
     ARTIFACTS_WITH_FLAGS,
@@ -28,23 +29,6 @@ from builder.recipe.yaml_file import YamlDocument
 
 DEFAULT_GIT_URL = "https://github.com/istio/istio"
 LOCK_FILE = "istio-build.lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """What one flag or variable was given: the words, and whether it was `--hub` or `ISTIO_BUILD_HUB`."""
-
-    words: tuple[str, ...]
-    origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One setting as it came out, and where it came from, for `plan` to show."""
-
-    name: str
-    value: str
-    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +51,7 @@ class Job:
     immutable: tuple[str, ...] = ()
     cache: CacheLimits = field(default_factory=CacheLimits)
     moving_tags: tuple[str, ...] = ()
+    outputs: Outputs = NOTHING_MORE
 
     @property
     def exposed_hubs(self) -> tuple[str, ...]:
@@ -87,7 +72,7 @@ def _is_typed(origin: str) -> bool:
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:
     """Merge and check. Raises RequestError that says what is missing or malformed, and how it is given."""
-    merged = _Merged(given, project)
+    merged = Merged(given, project)
     return Job(
         request=_request(merged, needs_hub=needs_hub),
         source=_source(merged),
@@ -104,11 +89,12 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         immutable=merged.words("immutable"),
         cache=_cache(merged),
         moving_tags=parse_moving_tags(merged.words("moving_tags")),
+        outputs=_outputs(merged),
         settings=tuple(merged.used.values()),
     )
 
 
-def _request(merged: "_Merged", *, needs_hub: bool) -> Request:
+def _request(merged: Merged, *, needs_hub: bool) -> Request:
     platforms = tuple(sorted({Platform.parse(word) for word in merged.words("platform", SUPPORTED_PLATFORMS)}))
     return Request(
         hubs=_hubs(merged, needs_hub=needs_hub),
@@ -132,58 +118,6 @@ def _request(merged: "_Merged", *, needs_hub: bool) -> Request:
     )
 
 
-class _Merged:
-    """Looks a setting up in its three places, and remembers what was found where."""
-
-    def __init__(self, given: Mapping[str, Given], project: YamlDocument | None) -> None:
-        self._given = given
-        self._project = project
-        self.used: dict[str, Setting] = {}
-
-    def words(self, name: str, default: Sequence[str] = ()) -> tuple[str, ...]:
-        words, origin = self._find(name)
-        if not words:
-            words, origin = tuple(default), "default"
-        if words:
-            self.used[name] = Setting(name=name, value=", ".join(words), origin=origin)
-        return words
-
-    def word(self, name: str, default: str = "") -> str:
-        words = self.words(name, (default,) if default else ())
-        return words[-1] if words else ""
-
-    def path(self, word: str, name: str) -> Path:
-        """A path of the project file is relative to that file, one of a flag to the working directory."""
-        beside_project = self._project is not None and name not in self._given
-        return self._project.path.parent / word if beside_project and self._project else Path(word)
-
-    def location(self, word: str, name: str) -> str:
-        """The same for what may also be a URL, or below somebody's home."""
-        return word if "://" in word or word.startswith("~") else str(self.path(word, name))
-
-    def rank(self, name: str) -> int:
-        """How much a setting weighs: 2 for a flag, 1 for a variable, 0 for the project file."""
-        if name not in self._given:
-            return 0
-        return 2 if self._given[name].origin.startswith("--") else 1
-
-    def _find(self, name: str) -> tuple[tuple[str, ...], str]:
-        if name in self._given:
-            return self._given[name].words, self._given[name].origin
-        data: dict[str, Any] = (self._project.data or {}) if self._project else {}
-        if self._project and data.get(name):
-            return _as_words(data[name]), self._project.where((name,))
-        return (), ""
-
-
-def _as_words(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - a value of a checked YAML file
-    if isinstance(value, bool):
-        return (str(value).lower(),)
-    if isinstance(value, Mapping):
-        return tuple(f"{key}={entry}" for key, entry in value.items())
-    return (str(value),) if isinstance(value, str | int | float) else tuple(str(entry) for entry in value)
-
-
 def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, str], ...]:
     pairs: list[tuple[str, str]] = []
     for word in words:
@@ -196,7 +130,7 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> tuple[tuple[str, st
     return tuple(pairs)
 
 
-def _hubs(merged: _Merged, *, needs_hub: bool) -> tuple[Hub, ...]:
+def _hubs(merged: Merged, *, needs_hub: bool) -> tuple[Hub, ...]:
     hubs = tuple(Hub.parse(word) for word in merged.words("hub"))
     if needs_hub and not hubs:
         raise RequestError(
@@ -206,14 +140,33 @@ def _hubs(merged: _Merged, *, needs_hub: bool) -> tuple[Hub, ...]:
     return hubs
 
 
-def _lock(merged: _Merged, project: YamlDocument | None) -> Path:
+def _lock(merged: Merged, project: YamlDocument | None) -> Path:
     named = merged.word("lock")
     if named:
         return merged.path(named, "lock")
     return project.path.parent / LOCK_FILE if project else Path(LOCK_FILE)
 
 
-def _timeout(merged: _Merged) -> float:
+def _outputs(merged: Merged) -> Outputs:
+    report, trace, metrics = (
+        merged.path(word, name) if (word := merged.word(name)) else None for name in ("report", "trace", "metrics")
+    )
+    addresses = merged.words("notify")
+    if addresses:
+        origin = merged.used["notify"].origin
+        check_addresses(addresses, "" if _is_typed(origin) else origin)
+        merged.used["notify"] = Setting(name="notify", value="not shown", origin=origin)
+    return Outputs(
+        report=report,
+        report_url=merged.word("report_url"),
+        trace=trace,
+        metrics=metrics,
+        notify=addresses,
+        notify_on=merged.word("notify_on", "change") if addresses else "",
+    )
+
+
+def _timeout(merged: Merged) -> float:
     word = merged.word("timeout") or DEFAULT_TIMEOUT
     try:
         seconds = float(word)
@@ -226,7 +179,7 @@ def _timeout(merged: _Merged) -> float:
     return seconds
 
 
-def _cache(merged: _Merged) -> CacheLimits:
+def _cache(merged: Merged) -> CacheLimits:
     keep, max_size = merged.word("cache_keep"), merged.word("cache_max_size")
     return CacheLimits(
         keep=parse_age(keep, "--cache-keep") if keep else None,
@@ -234,7 +187,7 @@ def _cache(merged: _Merged) -> CacheLimits:
     )
 
 
-def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
+def _overrides(merged: Merged) -> tuple[ArtifactOverride, ...]:
     return tuple(
         ArtifactOverride(artifact=name, platform=Platform.parse(platform), location=merged.location(location, name))
         for name in ARTIFACTS_WITH_FLAGS
@@ -242,7 +195,7 @@ def _overrides(merged: _Merged) -> tuple[ArtifactOverride, ...]:
     )
 
 
-def _go(merged: _Merged) -> GoRequest:
+def _go(merged: Merged) -> GoRequest:
     version, image = merged.word("go"), merged.word("compile_in")
     if version and image:
         raise RequestError(
@@ -265,12 +218,12 @@ def _go(merged: _Merged) -> GoRequest:
     )
 
 
-def _by_artifact(merged: _Merged, key: str) -> tuple[tuple[str, str], ...]:
+def _by_artifact(merged: Merged, key: str) -> tuple[tuple[str, str], ...]:
     """What --NAME-key says, by artifact."""
     return tuple((name, word) for name in ARTIFACTS_WITH_FLAGS if (word := merged.word(f"{name}_{key}")))
 
 
-def _artifact_sources(merged: _Merged) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _artifact_sources(merged: Merged) -> tuple[tuple[str, tuple[str, ...]], ...]:
     orders = tuple((name, merged.words(f"{name}_from")) for name in ARTIFACTS_WITH_FLAGS)
     for name, order in orders:
         for source in order:
@@ -282,7 +235,7 @@ def _artifact_sources(merged: _Merged) -> tuple[tuple[str, tuple[str, ...]], ...
     return tuple((name, tuple(dict.fromkeys(order))) for name, order in orders if order)
 
 
-def _source(merged: _Merged) -> SourceRequest:
+def _source(merged: Merged) -> SourceRequest:
     """A flag for one of the two beats a variable for the other one, and either beats the project file's."""
     directory, releases = merged.word("source"), merged.words("istio")
     if directory and releases:
@@ -304,7 +257,7 @@ def _source(merged: _Merged) -> SourceRequest:
     )
 
 
-def _git_url(merged: _Merged) -> str:
+def _git_url(merged: Merged) -> str:
     """A directory is made absolute, as git runs in another one. What git takes for one has no colon before its first slash."""
     url = merged.word("git_url", DEFAULT_GIT_URL)
     return url if ":" in url.partition("/")[0] else str(merged.path(url, "git_url").absolute())

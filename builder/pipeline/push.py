@@ -11,6 +11,7 @@ from builder.pipeline.prepare import build_context, choose_engine, resolve_job
 from builder.pipeline.report import Report
 from builder.pipeline.run import push_plan
 from builder.pipeline.wiring import Adapters
+from builder.plan.model import Plan
 from builder.publish.guards import Permissions
 
 
@@ -18,13 +19,14 @@ from builder.publish.guards import Permissions
 class PushWishes:
     """How to push. `rebuild` builds also what the hubs have; `fail_fast` ends with the first image, or release, that fails.
 
-    `on_wait` is called where another run of the same job has to be waited for.
+    `on_wait` is called where another run of the same job has to be waited for, `on_planned` with each plan that is to be pushed.
     """
 
     permissions: Permissions
     rebuild: bool = False
     fail_fast: bool = False
     on_wait: Callable[[], None] = lambda: None
+    on_planned: Callable[[Plan], None] = lambda plan: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Pushed:
 def push_release(job: Job, adapters: Adapters, wishes: PushWishes, started: float) -> Pushed:
     """Push the release, or the checkout, of this job. `started`: time.monotonic() of its begin."""
     resolved = leave_newer(resolve_job(job, adapters), adapters)
+    wishes.on_planned(resolved.plan)
     engine = choose_engine(job, resolved, adapters)
     warn_of_little_room(resolved.tree, resolved.plan, adapters)
     permissions = replace(wishes.permissions, moving=resolved.request.moving_tags)

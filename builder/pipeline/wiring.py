@@ -91,7 +91,7 @@ class Adapters:
         self.sums = FileSums()
         self.pause = self.cancellation.wait
         self._patience = Patience(patience)
-        self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note)
+        self._retry = RetryPolicy(total_wait=patience, sleep=self.pause, announce=self.progress.note_retry)
         # A program that fails has often been at it for minutes, where a request takes seconds.
         self._retry_program = replace(self._retry, attempts=4, first_wait=1.0)
 
@@ -305,7 +305,7 @@ class Adapters:
                 sleep=never.wait,
                 attempts=_ROLLBACK_ATTEMPTS,
                 total_wait=seconds,
-                announce=self.progress.note,
+                announce=self.progress.note_retry,
             ),
             insecure=self._insecure,
             waiting=_waiting(patience, never.check),

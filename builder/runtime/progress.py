@@ -44,10 +44,11 @@ class TaskFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One thing to know: a note, or a warning."""
+    """One thing to know: a note, or a warning. `retry`: that something has failed and is tried again."""
 
     level: Literal["note", "warning"]
     text: str
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,10 @@ class Progress:
         """Tell something worth knowing."""
         self._observer(Message(level="note", text=text))
 
+    def note_retry(self, text: str) -> None:
+        """Tell that something has failed and is tried again."""
+        self._observer(Message(level="note", text=text, retry=True))
+
     def warn(self, text: str) -> None:
         """Tell something the user should look at."""
         self._observer(Message(level="warning", text=text))
@@ -163,7 +168,7 @@ class Progress:
         """
         with self._lock:
             spans = {stage: sorted(found) for stage, found in self._spans.items()}
-        return tuple((stage, _covered(found)) for stage, found in sorted(spans.items(), key=lambda item: item[1]))
+        return tuple((stage, covered(found)) for stage, found in sorted(spans.items(), key=lambda item: item[1]))
 
     def begin_anew(self) -> None:
         """Forget how long stages were at work: what comes next is another release of the same run."""
@@ -175,8 +180,8 @@ class Progress:
             self._spans.setdefault(stage, []).append((started, ended))
 
 
-def _covered(spans: list[tuple[float, float]]) -> float:
-    """The length of the union of these spans, which are in order of their start."""
+def covered(spans: list[tuple[float, float]]) -> float:
+    """The length of the union of these spans (start and end of each, in seconds), which are in order of their start."""
     total, reached = 0.0, float("-inf")
     for start, end in spans:
         total += max(0.0, end - max(start, reached))

@@ -28,9 +28,9 @@ PURE = {
     "cli.comparison_view",
     "cli.doctor_view",
     "cli.plan_view",
+    "cli.record_view",
     "cli.report_view",
     "cli.run_view",
-    "cli.text",
     "cli.verify_view",
     "config.amounts",
     "config.go_options",
@@ -69,7 +69,14 @@ PURE = {
     "recipe.istio_release",
     "recipe.release_wish",
     "recipe.template",
+    "report.lanes",
+    "report.message",
+    "report.metrics",
+    "report.page",
+    "report.record",
+    "report.trace",
     "rootfs.passwd",
+    "runtime.text",
     "verify.expectation",
     "verify.files",
     "verify.findings",
@@ -78,15 +85,18 @@ PURE = {
 
 # Libraries that speak to people or to the world, and who may.
 SPOKESMEN = {
+    "apprise": {"cli.notify"},
     "click": {
         "cli.cache_command",
         "cli.commands",
         "cli.doctor_command",
+        "cli.failure",
         "cli.lock_command",
         "cli.main",
         "cli.nightly_command",
         "cli.options",
         "cli.push_command",
+        "cli.recording",
         "cli.release_commands",
         "cli.releases_run",
         "cli.result",
@@ -112,7 +122,7 @@ SPOKESMEN = {
     },
     # Files are read by the one, and the lock is written by the other.
     "yaml": {"recipe.yaml_file", "resolve.lock_file"},
-    "jinja2": {"recipe.template", "recipe.bounded_template", "schedule.schedule_files"},
+    "jinja2": {"recipe.template", "recipe.bounded_template", "report.page", "schedule.schedule_files"},
     "elftools": {"oci.elf"},
 }
 WORLD = {"os", "shutil", "subprocess", "time", "socket", "tempfile", "threading", "requests", "docker", "fcntl", "random", "glob"}

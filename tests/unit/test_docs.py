@@ -69,6 +69,14 @@ def test_every_setting_is_a_flag_of_some_command_and_a_key_of_the_project_file()
     assert {option.name for option in OPTIONS} == set(ProjectFile.model_fields)
 
 
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_what_has_the_name_of_a_setting_is_that_setting(name: str) -> None:
+    """Settings are collected by the names of parameters: `promote --from` was once taken for --source."""
+    flags = {option.name: option.flag for option in OPTIONS}
+    named = {parameter.name: parameter.opts for parameter in cli.commands[name].params if parameter.name in flags}
+    assert {own: opts for own, opts in named.items() if opts != [flags[own or ""]]} == {}
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
@@ -130,7 +138,7 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5, "nightly": 4}
+PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5, "nightly": 4, "report": 3}
 
 
 @pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from builder.cli.text import format_table
+from builder.runtime.text import format_table
 from tools.bench.results import AIMS, MEGABYTE, Phase, Report
 
 _FIRST = ("builtin", "buildx", "go build", "bake", "docker-builder crane", "docker-builder docker", "imports")

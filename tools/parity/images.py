@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 
-from builder.cli.text import format_table
 from builder.errors import BuilderError
 from builder.oci.reference import ImageReference
 from builder.pipeline.wiring import Adapters
 from builder.ports import RegistryReader
 from builder.recipe.istio_release import IstioRelease
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.text import format_table
 from tools.parity.contents import Base, Pair, compare_pair, pull_platforms, read_pairs
 from tools.parity.intended import INTENDED_FILE, excuse, read_intended
 from tools.parity.model import CouldNotRead, Difference

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from builder.cli.text import format_table
+from builder.runtime.text import format_table
 from tools.parity.model import Difference
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from builder.cli.report_view import report_json, report_references, report_text
-from builder.cli.text import format_size, format_table
 from builder.oci.reference import Hub, ImageReference
 from builder.pipeline.report import HubReport, ImageReport, PlatformReport, Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
+from builder.runtime.text import format_size, format_table
 from tests import ROOT
 from tests.samples.images import AMD64, ARM64, make_digest
 
@@ -63,7 +63,17 @@ class TestForMachines:
 
     def test_json_has_everything(self) -> None:
         document = json.loads(json.dumps(report_json(REPORT)))
-        assert set(document) == {"version", "builder_version", "hub", "seconds", "stages", "traffic", "hubs", "images"}
+        assert set(document) == {
+            "schema_version",
+            "version",
+            "builder_version",
+            "hub",
+            "seconds",
+            "stages",
+            "traffic",
+            "hubs",
+            "images",
+        }
         assert document["version"] == "1.29.0"
         assert document["builder_version"] == "0.9.1"
         assert document["seconds"] == 13.0

@@ -10,13 +10,13 @@ from xml.etree import ElementTree
 import jsonschema_rs
 import pytest
 
-from builder.cli.text import printable
 from builder.cli.verify_view import verify_json, verify_junit, verify_table, verify_verdict
 from builder.errors import RegistryError
 from builder.oci.reference import Hub, ImageReference
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
 from builder.runtime.progress import Progress
+from builder.runtime.text import printable
 from builder.verify.compare import Comparison
 from builder.verify.contents import LayerReader
 from builder.verify.expectation import ExpectedImage, Selection, expect_release

@@ -1,13 +1,15 @@
 """Where each setting comes from, which one wins, and what is said of malformed ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from builder.config.merged import Given, Setting
+from builder.config.outputs import NOTHING_MORE
 from builder.config.project_file import find_project, read_project
 from builder.config.request import ArtifactOverride, GoRequest, SourceRequest
-from builder.config.settings import DEFAULT_GIT_URL, Given, Job, Setting, make_job
+from builder.config.settings import DEFAULT_GIT_URL, Job, make_job
 from builder.errors import RecipeError, RequestError
 from builder.oci.reference import Hub
 from builder.recipe.yaml_file import YamlDocument
@@ -449,3 +451,35 @@ class TestTagsByRule:
             job(flag("tag", tag))
         assert message in raised.value.message
         assert hint in raised.value.hint
+
+
+class TestOutputs:
+    """What is told of a run, and where."""
+
+    def test_paths_of_the_file_are_relative_to_it_and_those_of_flags_to_the_working_directory(self, tmp_path: Path) -> None:
+        file = project(tmp_path, "report: reports\ntrace: trace.json\n")
+        found = job({**flag("trace", "here.json"), **flag("metrics", "job.prom")}, file).outputs
+        assert (found.report, found.trace, found.metrics) == (tmp_path / "reports", Path("here.json"), Path("job.prom"))
+
+    def test_nothing_is_told_where_nothing_is_asked_for(self) -> None:
+        assert job({}).outputs == NOTHING_MORE
+
+    def test_people_are_told_of_changes_unless_something_else_is_asked_for(self) -> None:
+        assert job(variable("notify", "json://a")).outputs.notify_on == "change"
+        assert job({**variable("notify", "json://a"), **flag("notify_on", "always")}).outputs.notify_on == "always"
+
+    def test_an_address_in_the_file_is_refused_and_not_shown(self, tmp_path: Path) -> None:
+        file = project(tmp_path, "notify: [$SLACK_URL, 'slack://s3cr3t']\n")
+        with pytest.raises(RequestError) as caught:
+            job({}, file)
+        assert str(file.path) in caught.value.message
+        assert "s3cr3t" not in caught.value.message + caught.value.hint
+
+    def test_the_file_may_name_a_variable(self, tmp_path: Path) -> None:
+        assert job({}, project(tmp_path, "notify: $SLACK_URL\n")).outputs.variables == {"SLACK_URL"}
+
+    @pytest.mark.parametrize("give", [flag, variable])
+    def test_no_address_is_among_the_settings_that_are_shown(self, give: Callable[..., dict[str, Given]]) -> None:
+        found = job(give("notify", "slack://s3cr3t"))
+        assert "s3cr3t" not in str(origins(found)) + repr(found)
+        assert origins(found)["notify"][0] == "not shown"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.config.settings import DEFAULT_GIT_URL, Given, Job, make_job
+from builder.config.merged import Given
+from builder.config.settings import DEFAULT_GIT_URL, Job, make_job
 from builder.errors import LockError, RequestError, SourceError
 from builder.pipeline.find_releases import find_one_release, find_releases
 from builder.pipeline.wiring import Adapters

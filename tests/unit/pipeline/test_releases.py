@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from builder.config.settings import Given, Job, make_job
+from builder.config.merged import Given
+from builder.config.settings import Job, make_job
 from builder.errors import (
     AccessDenied,
     BuilderError,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.config.settings import Given, Job, make_job
+from builder.config.merged import Given
+from builder.config.settings import Job, make_job
 from builder.errors import BuilderError, CompileError, Interrupted, NotReadBack, ReleaseEnd, RequestError
 from builder.oci.reference import Digest
 from builder.pipeline.moving_tags import share_tags

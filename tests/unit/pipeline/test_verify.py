@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from builder.config.settings import Given, Job, make_job
+from builder.config.merged import Given
+from builder.config.settings import Job, make_job
 from builder.errors import BuilderError, EngineError, RequestError
 from builder.oci.reference import Hub, ImageReference, Platform
 from builder.pipeline.start_programs import DockerStarter, ExtractedStarter, native_platform

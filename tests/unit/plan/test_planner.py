@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_table
+from builder.config.merged import Setting
 from builder.config.request import Request
-from builder.config.settings import Setting
 from builder.errors import RecipeError, RequestError, ToolchainError
 from builder.oci.reference import Hub, ImageReference, Platform
 from builder.plan.lock import AppliedPatch, Lock, LockedGo, SourceFacts

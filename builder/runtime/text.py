@@ -1,4 +1,4 @@
-"""Tables and sizes for people, and texts of others made fit for a terminal."""
+"""Tables and sizes for people, and texts of others made fit to be shown."""
 
 from collections.abc import Sequence
 
@@ -27,3 +27,8 @@ def format_size(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

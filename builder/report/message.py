@@ -1,0 +1,66 @@
+"""A run in a few words, for those who are notified: what changed, what failed, what to do, where to look. Pure."""
+
+from dataclasses import dataclass
+
+from builder.oci.reference import redact_url
+from builder.pipeline.report import Report
+from builder.report.record import RecordedError, RunRecord
+from builder.runtime.text import counted, printable
+
+_MOST_IMAGES = 10
+_MOST_LINES = 6
+_LONGEST_LINE = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortMessage:
+    """A line, and a text of some lines."""
+
+    title: str
+    body: str
+
+
+def is_due(record: RunRecord, when: str) -> bool:
+    """Whether a run is to be told of: `always`, on `failure`, or on `change`, which is also on failure."""
+    return when == "always" or record.error is not None or (when == "change" and record.has_changed)
+
+
+def short_message(record: RunRecord, report_url: str) -> ShortMessage:
+    """What to tell of a run. `report_url` is where its pages are, "" where they are nowhere."""
+    lines = _failure(record.error) if record.error else []
+    lines += [line for release in record.releases if release.report for line in _images(release.report)]
+    if record.warnings:
+        lines.append(f"{counted(len(record.warnings), 'warning')}; the first: {_line(record.warnings[0])}")
+    if report_url:
+        lines.append(f"Report: {redact_url(report_url)}")
+    where = f" ({', '.join(record.hubs)})" if record.hubs else ""
+    return ShortMessage(title=_line(f"istio-build {record.command}{where}: {record.summary}"), body="\n".join(lines))
+
+
+def page_url(record: RunRecord, report_url: str, *, has_page: bool) -> str:
+    """Where the page of this very run is, if there is one."""
+    return f"{report_url.rstrip('/')}/{record.name}.html" if report_url and has_page else report_url
+
+
+def _failure(error: RecordedError) -> list[str]:
+    lines = error.message.splitlines()
+    shown = [_line(line) for line in lines[:_MOST_LINES]]
+    return [*shown, *(["…"] if len(lines) > _MOST_LINES else []), *([f"What to do: {_line(error.hint)}"] if error.hint else [])]
+
+
+def _images(report: Report) -> list[str]:
+    """What of a release is new, and how much is not."""
+    changed = [image for image in report.images if image.state != "unchanged"]
+    shown = [
+        _line(f"- {image.key} {image.state}{': ' if image.reasons else ''}{'; '.join(reason.text for reason in image.reasons)}")
+        for image in changed
+    ]
+    more = [f"… and {len(changed) - _MOST_IMAGES} more"] if len(changed) > _MOST_IMAGES else []
+    same = len(report.images) - len(changed)
+    head = f"{report.version} at {report.hub}, {same} unchanged:" if same else f"{report.version} at {report.hub}:"
+    return [_line(head), *shown[:_MOST_IMAGES], *more]
+
+
+def _line(text: str) -> str:
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…"

@@ -1,0 +1,74 @@
+"""What those are told who are notified."""
+
+from dataclasses import replace
+
+import pytest
+
+from builder.report.message import is_due, page_url, short_message
+from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE_RUN, HUB, REPORT
+
+SAME = replace(
+    GOOD_RUN, releases=(replace(GOOD_RUN.releases[0], report=replace(REPORT, images=(REPORT.images[1],), traffic=None)),)
+)
+
+
+@pytest.mark.parametrize(
+    ("when", "due"),
+    [("change", (True, False, True)), ("failure", (False, False, True)), ("always", (True, True, True))],
+)
+def test_who_is_told_of_what(when: str, due: tuple[bool, ...]) -> None:
+    assert tuple(is_due(run, when) for run in (GOOD_RUN, SAME, FAILED_RUN)) == due
+
+
+def test_what_changed_and_where_the_report_is() -> None:
+    message = short_message(GOOD_RUN, "https://reports.corp.example/x.html")
+    assert message.title == f"istio-build push ({HUB}): 3 built, 1 mirrored, 2 unchanged"
+    lines = message.body.splitlines()
+    assert lines[0] == f"1.29.0 at {HUB}, 2 unchanged:"
+    assert lines[1] == "- istioctl-debug built: Go 1.25.8 → 1.25.9"
+    assert lines[-2:] == [
+        "1 warning; the first: istio has changes that are not committed; the version stamp says so.",
+        "Report: https://reports.corp.example/x.html",
+    ]
+
+
+def test_what_failed_and_what_to_do() -> None:
+    message = short_message(FAILED_RUN, "")
+    assert message.title.startswith(f"istio-build push ({HUB}): failed (7): 1 of 6 images")
+    assert "undefined: app.NewRootCommand" in message.body
+    assert message.body.splitlines()[-1].startswith("What to do: The compiler's own words")
+
+
+def test_it_stays_short_whatever_there_is_to_say() -> None:
+    assert FAILED_RUN.error
+    error = replace(FAILED_RUN.error, message="\n".join(["x" * 5000] * 500), hint="y" * 5000)
+    images = REPORT.images * 50
+    run = replace(GOOD_RUN, error=error, releases=(replace(GOOD_RUN.releases[0], report=replace(REPORT, images=images)),))
+    message = short_message(run, "")
+    assert len(message.title) < 350
+    assert len(message.body) < 6000
+    assert "… and 190 more" in message.body
+
+
+def test_nothing_that_a_terminal_or_a_reader_would_obey_is_in_it() -> None:
+    message = short_message(HOSTILE_RUN, "")
+    assert "\x1b" not in message.title + message.body
+    assert "\u202e" not in message.title + message.body
+    assert "\n" not in message.title
+
+
+@pytest.mark.parametrize(
+    ("url", "has_page", "link"),
+    [
+        ("https://corp.example/r", True, f"https://corp.example/r/{GOOD_RUN.name}.html"),
+        ("https://corp.example/r/", True, f"https://corp.example/r/{GOOD_RUN.name}.html"),
+        ("https://corp.example/r", False, "https://corp.example/r"),
+        ("", True, ""),
+    ],
+)
+def test_the_page_that_is_linked_is_the_run_s_own(url: str, has_page: bool, link: str) -> None:
+    assert page_url(GOOD_RUN, url, has_page=has_page) == link
+
+
+def test_a_password_in_the_address_of_reports_stays_here() -> None:
+    assert "secret" not in short_message(GOOD_RUN, "https://me:secret@corp.example/r").body
