@@ -82,7 +82,7 @@ class TestTheReportOfOneRelease:
 
     def test_reasons_are_told_where_there_are_any(self) -> None:
         first, second, *_ = report_json(REPORT)["images"]
-        assert first["reasons"] == ["Go 1.25.8 → 1.25.9"]
+        assert [reason["text"] for reason in first["reasons"]] == ["Go 1.25.8 → 1.25.9"]
         assert "reasons" not in second
 
 
@@ -94,6 +94,7 @@ def test_a_run_says_what_it_was_made_of_and_how_it_went() -> None:
         "platform": "linux/amd64",
         "state": "failed",
         "error": "go build failed: undefined: app.New",
+        "hub": "",
     }
     assert document["releases"][0]["inputs"]["bases"] == dict(INPUTS.bases)
     assert document["tasks"][-1]["state"] == "cut off"
