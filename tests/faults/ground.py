@@ -1,6 +1,8 @@
 """The releases that schedules push, and a hub that has one of them already."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
-from builder.oci.reference import Digest, Hub, ImageReference, Repository
+from builder.oci.reference import Digest, Hub, ImageReference
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication, Release
 from tests.fakes.registry import FakeRegistry
@@ -30,6 +32,7 @@ class Ground:
     layouts: dict[tuple[str, str], Layout]
     indexes: dict[tuple[str, str], Manifest]
     names: dict[Digest, str]
+    content: dict[tuple[str, str], tuple[dict[str, Manifest], dict[Digest, bytes]]]
 
     def release(self, name: str, tags: Iterable[str], *, sends: bool) -> Release:
         """A release with these tags; without its content where the hub has that."""
@@ -47,23 +50,24 @@ class Ground:
     def hub(self, without: Iterable[str] = (), **settings: bool) -> FakeRegistry:
         """A registry that has the content of all releases but these, and the old one under its tag."""
         registry = FakeRegistry(**settings)  # type: ignore[arg-type]
-        for (name, image), layout in self.layouts.items():
+        for (name, image), (manifests, blobs) in self.content.items():
             if name not in without:
-                _store(registry, HUB.repository(image), layout)
+                registry.manifests[HUB.repository(image)].update(manifests)
+                registry.blobs[HUB.repository(image)].update(blobs)
         for image in IMAGES:
             registry.manifests[HUB.repository(image)][OLD_TAG] = self.indexes[OLD, image]
         return registry
 
 
-def _store(registry: FakeRegistry, repository: Repository, layout: Layout) -> None:
-    index = layout.index()
-    content = LayoutContent(layout)
-    for child in index.children():
-        manifest = content.manifest(child)
-        for blob in (manifest.config(), *manifest.layers()):
-            registry.blobs[repository][blob.digest] = layout.blob(blob.digest).read_bytes()
-        registry.manifests[repository][str(manifest.digest)] = manifest
-    registry.manifests[repository][str(index.digest)] = index
+def _read(layout: Layout) -> tuple[dict[str, Manifest], dict[Digest, bytes]]:
+    """All that a repository has of an image."""
+    index, content = layout.index(), LayoutContent(layout)
+    manifests = [content.manifest(child) for child in index.children()]
+    blobs = {blob.digest for manifest in manifests for blob in (manifest.config(), *manifest.layers())}
+    return (
+        {str(manifest.digest): manifest for manifest in (*manifests, index)},
+        {digest: layout.blob(digest).read_bytes() for digest in blobs},
+    )
 
 
 @functools.cache
@@ -73,19 +77,26 @@ def ground() -> Ground:
     names = (OLD, *RELEASES, FOREIGN, LAST, AGAIN)
     layouts = {(name, image): make_layout(directory / name / image, f"{image} {name}") for name in names for image in IMAGES}
     indexes = {key: layout.index() for key, layout in layouts.items()}
-    return Ground(layouts, indexes, {index.digest: name for (name, _), index in indexes.items()})
+    content = {key: _read(layout) for key, layout in layouts.items()}
+    return Ground(layouts, indexes, {index.digest: name for (name, _), index in indexes.items()}, content)
 
 
-# Kept as long as the process lives, and removed with it.
-_DIRECTORIES: list[tempfile.TemporaryDirectory[str]] = []
+_DIRECTORIES: list[Path] = []
 
 
 def fast_directory() -> Path:
     """A directory of its own, in memory where there is such a thing: journals are written through to the disk."""
     shared = Path("/dev/shm")
     within = shared if shared.is_dir() and _is_writable(shared) else None
-    _DIRECTORIES.append(tempfile.TemporaryDirectory(prefix="istio-build-faults-", dir=within, ignore_cleanup_errors=True))
-    return Path(_DIRECTORIES[-1].name)
+    _DIRECTORIES.append(Path(tempfile.mkdtemp(prefix="istio-build-faults-", dir=within)))
+    return _DIRECTORIES[-1]
+
+
+@atexit.register
+def remove_directories() -> None:
+    """At the end of all tests, or of the process."""
+    while _DIRECTORIES:
+        shutil.rmtree(_DIRECTORIES.pop(), ignore_errors=True)
 
 
 def _is_writable(directory: Path) -> bool:

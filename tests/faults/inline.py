@@ -1,11 +1,18 @@
-"""Pools of threads that do everything at once where they are asked, so that what happens in a schedule is the same each time."""
+"""Pools of threads that do everything at once where they are asked, so that what happens in a schedule is the same each time.
 
+And what reads the same few manifests again and again remembers them, which makes schedules twice as many.
+"""
+
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Self
 from unittest.mock import patch
+
+from builder.oci import manifest
+from builder.runtime.json_document import parse_json
 
 
 class InlinePool:
@@ -38,6 +45,9 @@ class InlinePool:
         """Nothing is on its way."""
 
 
+_parse_json = functools.lru_cache(maxsize=256)(parse_json)
+
+
 @contextmanager
 def in_line() -> Iterator[None]:
     """Within the block no module of ours makes a thread to do something side by side."""
@@ -47,6 +57,7 @@ def in_line() -> Iterator[None]:
         for module in modules
         if getattr(module, "ThreadPoolExecutor", None) is ThreadPoolExecutor
     ]
+    patches.append(patch.object(manifest, "parse_json", _parse_json))
     for each in patches:
         each.start()
     try:

@@ -81,7 +81,8 @@ class Judge:
 
     def _look_as_a_puller(self, effect: TagEffect) -> None:
         if effect.after is None:
-            if effect.by != SOMEBODY and effect.tag in self._first:
+            gone = any(one.tag == effect.tag and one.after is None for one in self.world.effects if one is not effect)
+            if effect.by != SOMEBODY and effect.tag in self._first and not gone:
                 self._say(f"{effect.tag} was there before, and {effect.by} has removed it")
             return
         hub, repository = self.world.hub, effect.tag.repository
@@ -111,7 +112,7 @@ class Judge:
             if seen.call != effect.call - 1:
                 calls = self._courses[effect.by].calls[seen.call + 1 : effect.call]
                 self._say(f"{effect.by} has overwritten {effect.tag} of {others[-1].by}, and had looked at it before {calls}")
-        if effect.after == self._wanted[effect.by].get(effect.tag):
+        if effect.after is not None and effect.after == self._wanted[effect.by].get(effect.tag):
             self._look_at_a_move(effect, seen.found)
         else:
             self._look_at_a_return(effect, seen.found)

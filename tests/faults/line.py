@@ -126,6 +126,7 @@ class Line:
         if kind == "slow":
             world.sleep(seconds)
         result = take_effect()
+        world.note_call(course.name, number)
         if kind == "kill after":
             course.die()
         if kind == "slow answer":

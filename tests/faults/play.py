@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from builder.oci.reference import RECORD_TAG
@@ -77,7 +78,10 @@ class _Stage:
         for number, run in enumerate(self._script.runs):
             self._begin(f"run {number}", run)
         for act in self._script.acts:
-            self._world.at(act.at, lambda act=act: self._act(act))  # type: ignore[misc]
+            if act.run is None:
+                self._world.at(act.at, partial(self._act, act))
+            else:
+                self._world.after_calls.setdefault((f"run {act.run}", act.call), []).append(partial(self._act, act))
         self._world.play()
         self._judge.look_at_the_end()
         self._come_after()

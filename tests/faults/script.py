@@ -50,12 +50,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Somebody who knows of no lease does something: `move` or `delete` a tag, or `sweep` an image's record away."""
+    """Somebody who knows of no lease does something: `move` or `delete` a tag, or `sweep` an image's record away.
 
-    at: float
+    That is at some time, or just after a `call` of a run (from 0) has taken effect.
+    """
+
     what: str
     image: str
     tag: str = "1.29"
+    at: float = 0.0
+    run: int | None = None
+    call: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ class World:
     spread: float
     now: float = 0.0
     effects: list[TagEffect] = field(default_factory=list)
+    # What somebody does just after a run's call has taken effect, by the run's name and the number of the call.
+    after_calls: dict[tuple[str, int], list[Callable[[], object]]] = field(default_factory=dict)
     # Called at each effect, by who looks that what must hold holds.
     watch: Callable[[TagEffect], None] = lambda effect: None
 
@@ -91,6 +93,11 @@ class World:
         while self._queue:
             time, _, action = heapq.heappop(self._queue)
             self.now = max(self.now, time)
+            action()
+
+    def note_call(self, run: str, call: int) -> None:
+        """A call of a run has taken effect."""
+        for action in self.after_calls.pop((run, call), ()):
             action()
 
     def change_tag(self, tag: ImageReference, by: str, change: Callable[[], object], call: int = -1, seen: Look | None = None) -> object:
