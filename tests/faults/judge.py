@@ -107,10 +107,13 @@ class Judge:
             return
         between = [one for one in self.world.effects if one.tag == effect.tag and seen.order < one.order < effect.order]
         others = [one for one in between if one.by != effect.by]
+        request = effect.request
+        assert request
         if others:
-            self.windows.append(effect.at - seen.at)
-            if seen.call != effect.call - 1:
-                calls = self._courses[effect.by].calls[seen.call + 1 : effect.call]
+            if not request.disturbed:
+                self.windows.append(effect.at - seen.at)
+            if seen.call != request.call - 1:
+                calls = self._courses[effect.by].calls[seen.call + 1 : request.call]
                 self._say(f"{effect.by} has overwritten {effect.tag} of {others[-1].by}, and had looked at it before {calls}")
         if effect.after is not None and effect.after == self._wanted[effect.by].get(effect.tag):
             self._look_at_a_move(effect, seen.found)
@@ -213,9 +216,23 @@ class Judge:
     def look_when_settled(self) -> None:
         """Another push has ended well: each release is whole, or not there."""
         for name in (OLD_TAG, NEW_TAG):
-            if not any(act.what != "sweep" and act.tag == name for act in self.script.acts):
+            if not any(act.what != "sweep" and act.tag == name for act in self.script.acts) and not self._was_overtaken(name):
                 self._look_at_group(name)
         self.check()
+
+    def _was_overtaken(self, name: str) -> bool:
+        """Whether a request for such a tag was on its way for so long that another run has moved tags, or settled them,
+        meanwhile: docs/publishing.md, "What remains"."""
+        for effect in self.world.effects:
+            if effect.tag.tag == name and effect.request:
+                sent, at = effect.request.sent, effect.at
+                if at - sent <= LATENCY + self.script.spread:
+                    continue
+                ended = [one for one in self.endings if one.name != effect.by and sent < one.at < at]
+                moved = [one for one in self.world.effects if one.by not in (effect.by, SOMEBODY) and sent < one.at < at]
+                if ended or moved:
+                    return True
+        return False
 
     def _look_at_group(self, name: str) -> None:
         tags = all_references((name,))

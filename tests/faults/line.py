@@ -11,7 +11,7 @@ from builder.oci.reference import RECORD_TAG, ImageReference
 from builder.ports import Registry, UploadOutcome
 from builder.runtime.cancellation import Cancellation
 from tests.faults.script import Fault
-from tests.faults.world import Killed, Look, World
+from tests.faults.world import Killed, Look, Request, World
 
 _READS = ("get_manifest", "get_blob", "pull_blob", "has_blob", "find_blob", "has_manifest", "find_referrers")
 _CONTENT = ("put_manifest", "push_blob")
@@ -103,12 +103,13 @@ class Line:
             self._check_interrupted()
         if kind == "kill":
             course.die()
+        request = Request(call=number, sent=world.now, disturbed=fault is not None)
         world.travel()
         if course.is_dead:
             raise Killed
 
         def take_effect() -> Any:  # noqa: ANN401
-            return self._take_effect(operation, arguments, named, number)
+            return self._take_effect(operation, arguments, named, request)
 
         if operation == "put_tag" and arguments[0].tag == RECORD_TAG and course.asked_for_lease is None:
             course.asked_for_lease = number
@@ -141,18 +142,19 @@ class Line:
         if self._ends_with_run and self._course.is_cut_off:
             raise Interrupted("interrupted")
 
-    def _take_effect(self, operation: str, arguments: tuple[Any, ...], named: dict[str, Any], number: int) -> Any:  # noqa: ANN401
+    def _take_effect(self, operation: str, arguments: tuple[Any, ...], named: dict[str, Any], request: Request) -> Any:  # noqa: ANN401
         course, world = self._course, self._course.world
         method = getattr(world.hub, operation)
         reference = arguments[0]
         if operation in ("put_tag", "delete_tag"):
-            looks = [look for look in course.looks.get(reference, ()) if look.call < number]
-            change = lambda: method(*arguments, **named)  # noqa: E731
-            return world.change_tag(reference, course.name, change, number, looks[-1] if looks else None)
+            looks = [look for look in course.looks.get(reference, ()) if look.call < request.call]
+            return world.change_tag(
+                reference, course.name, lambda: method(*arguments, **named), request, looks[-1] if looks else None
+            )
         result = method(*arguments, **named)
         if operation == "get_manifest" and reference.digest is None and reference.tag != RECORD_TAG:
             found = result.digest if result else None
-            course.looks.setdefault(reference, []).append(Look(order=world.tick(), at=world.now, call=number, found=found))
+            course.looks.setdefault(reference, []).append(Look(order=world.tick(), at=world.now, call=request.call, found=found))
         return result
 
 

@@ -98,7 +98,7 @@ class Tally:
     def __str__(self) -> str:
         faults = ", ".join(f"{count} {kind}" for kind, count in self.injected.most_common())
         endings = ", ".join(f"{count} {kind}" for kind, count in self.endings.most_common())
-        lost = f"{len(self.windows)} tags overwritten that had been moved between the look and the request"
+        lost = f"{len(self.windows)} tags overwritten that had been moved between the look and a request that nothing happened to"
         longest = f"; the longest such moment was {max(self.windows) * 1000:.0f} ms" if self.windows else ""
         return (
             f"  {self.schedules} schedules, {self.calls} calls to the registry\n"

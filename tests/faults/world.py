@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagEffect:
-    """A tag has become another, or nothing: when, by whom, and with the call of which number; `order` counts all that happens.
+    """A tag has become another, or nothing: when, by whom, and with which request; `order` counts all that happens.
 
     `seen` is what its run had last read there, and when.
     """
@@ -37,8 +37,17 @@ class TagEffect:
     before: Digest | None
     after: Digest | None
     by: str
-    call: int = -1
+    request: "Request | None" = None
     seen: "Look | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What changes a tag: by the call of which number, sent when, and whether something went wrong with it."""
+
+    call: int
+    sent: float
+    disturbed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +109,14 @@ class World:
         for action in self.after_calls.pop((run, call), ()):
             action()
 
-    def change_tag(self, tag: ImageReference, by: str, change: Callable[[], object], call: int = -1, seen: Look | None = None) -> object:
+    def change_tag(
+        self,
+        tag: ImageReference,
+        by: str,
+        change: Callable[[], object],
+        request: Request | None = None,
+        seen: Look | None = None,
+    ) -> object:
         """Do something to a tag; whoever watches is told."""
         before = self.tag(tag)
         result = change()
@@ -108,7 +124,8 @@ class World:
         if tag.tag != RECORD_TAG:
             old, new = (one.digest if one else None for one in (before, after))
             effect = TagEffect(
-                order=self.tick(), at=self.now, tag=tag, before=old, after=new, by=by, call=call, seen=seen)
+                order=self.tick(), at=self.now, tag=tag, before=old, after=new, by=by, request=request, seen=seen
+            )
             self.effects.append(effect)
             self.watch(effect)
         return result
