@@ -112,7 +112,7 @@ class SharedJournal:
         """
         carried = self._lease.carried()
         runs = {record.run: record for record in carried.values()}
-        others = {repository for record in runs.values() for repository in record.repositories} - carried.keys()
+        others = sorted({repository for record in runs.values() for repository in record.repositories} - carried.keys())
         known = {**self._lease.look(others), **carried}
         return {run: agreed for run, record in runs.items() if (agreed := _agreed(record, known))}
 

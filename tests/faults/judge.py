@@ -164,7 +164,7 @@ class Judge:
     def _look_at_words(self, ended: Ended, text: str) -> None:
         own = [effect for effect in self._effects_of(ended.name) if effect.before != effect.after]
         wanted = self._wanted[ended.name]
-        if "no tag has moved" in text or "it has moved none" in text:
+        if "no tag has moved" in text:
             for effect in own:
                 self._say(f"{ended.name} has moved {effect.tag}, and says that no tag has: {text!r}")
         if any(words in text for words in ("were at this release", "all tags have moved", "all tags had moved")):
@@ -172,10 +172,10 @@ class Judge:
             return
         stuck = text.partition("not every tag could be put back:")[2]
         for tag in {effect.tag for effect in own}:
-            if f" {tag} " in stuck or f" {tag}:" in stuck:
+            if tag not in wanted or f" {tag} " in stuck or f" {tag}:" in stuck:
                 continue
             last = [effect for effect in self.world.effects if effect.tag == tag][-1]
-            if last.by == ended.name and last.after == wanted.get(tag) and not self._was_there(ended, tag):
+            if last.by == ended.name and last.after == wanted[tag] and not self._was_there(ended, tag):
                 self._say(f"{ended.name} has left {tag} at its release, and says {text!r}")
 
     def _was_there(self, ended: Ended, tag: ImageReference) -> bool:

@@ -19,7 +19,7 @@ MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, int, str]] = {
         *(100, "has overwritten"),
     ),
     "the look at a tag before it is put back": (
-        *(tags, "_restore", "_where(tags.get_manifest(reference), move)", "_Where.AFTER"),
+        *(tags, "restore", "where_is(tags.get_manifest(reference), move)", "Where.AFTER"),
         *(100, "."),
     ),
     "the look at a record once it has stood": (
