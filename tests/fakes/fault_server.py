@@ -156,6 +156,8 @@ class FaultServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Or a body would wait for the client to confirm its head, which takes that 40 ms.
+            disable_nagle_algorithm = True
 
             def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - do_GET and so on
                 if name.startswith("do_"):

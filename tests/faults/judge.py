@@ -177,6 +177,18 @@ class Judge:
             last = [effect for effect in self.world.effects if effect.tag == tag][-1]
             if last.by == ended.name and last.after == wanted[tag] and not self._was_there(ended, tag):
                 self._say(f"{ended.name} has left {tag} at its release, and says {text!r}")
+            if last.by == ended.name and last.after not in self._earlier(tag, ended.name):
+                self._say(f"{ended.name} has left {tag} where it never was before, and says {text!r}")
+
+    def _earlier(self, tag: ImageReference, name: str) -> set[Digest | None]:
+        """All that a tag was before this run first touched it."""
+        found = {self._first.get(tag)}
+        for effect in self.world.effects:
+            if effect.tag == tag:
+                if effect.by == name:
+                    break
+                found.add(effect.after)
+        return found
 
     def _was_there(self, ended: Ended, tag: ImageReference) -> bool:
         """Whether the tag was at this release already when the run began."""

@@ -11,6 +11,7 @@ from builder.oci.reference import RECORD_TAG, ImageReference
 from builder.ports import Registry, UploadOutcome
 from builder.runtime.cancellation import Cancellation
 from tests.faults.script import Fault
+from tests.faults.waiting import VirtualGroup
 from tests.faults.world import Killed, Look, Request, World
 
 _READS = ("get_manifest", "get_blob", "pull_blob", "has_blob", "find_blob", "has_manifest", "find_referrers")
@@ -38,18 +39,15 @@ class Course:
     def __post_init__(self) -> None:
         self._faults = {fault.call: fault for fault in self.faults}
         self.cancellation = Cancellation()
-        self.group = self.cancellation.group()
-        self.group.wait = self.wait  # type: ignore[method-assign]
+        self.group = VirtualGroup(self.cancellation, self._sleep)
         self.registry = cast(Registry, Line(self, ends_with_run=True))
         self.rollback = cast(Registry, Line(self, ends_with_run=False))
 
-    def wait(self, seconds: float) -> None:
-        """Sleep, as `Cancellation.wait` does."""
+    def _sleep(self, seconds: float) -> None:
         if self.is_dead:
             raise Killed
         if seconds:
             self.world.sleep(seconds)
-        self.group.check()
 
     def next_fault(self, operation: str, key: str) -> Fault | None:
         """What goes wrong with the call that is made now."""
@@ -78,7 +76,7 @@ class Course:
         """Whether an interruption ends requests now: at once, or in what is protected after a moment."""
         if self.interrupted_at is None:
             return False
-        return not self.group._process.protected or self.world.now - self.interrupted_at > _LAST_ANSWER_SECONDS
+        return not self.group.is_protected or self.world.now - self.interrupted_at > _LAST_ANSWER_SECONDS
 
 
 class Line:

@@ -44,6 +44,7 @@ from tests.fakes.fault_server import (
 from tests.faults.ground import fast_directory, ground
 from tests.faults.inline import in_line
 from tests.faults.judge import Broken
+from tests.faults.waiting import VirtualGroup
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _BUSY = error_reply(429, "TOOMANYREQUESTS", "slow down")
@@ -194,8 +195,6 @@ def push(here: Site, machine: Path) -> BuilderError | None:
     references = (here.hub.repository("pilot").at(_TAG),)
     publication = Publication(key="pilot", index=index, references=references, content=content)
     release = Release(version="1.29.0", hub=str(here.hub), publications=(publication,))
-    cancellation = Cancellation().group()
-    cancellation.wait = wait  # type: ignore[method-assign]
     registry = HttpRegistry(
         credentials=lambda host: None,
         retry=RetryPolicy(sleep=wait),
@@ -208,7 +207,7 @@ def push(here: Site, machine: Path) -> BuilderError | None:
         rollback_tags=registry,
         journals=machine / "journal",
         progress=Progress(lambda event: None),
-        cancellation=cancellation,
+        cancellation=VirtualGroup(Cancellation(), wait),
         lease_times=times,
     )
     try:
