@@ -1,4 +1,4 @@
-"""`make faults`: many schedules, every request of a push over HTTP with every fault, and every step killed.
+"""`make faults`: every call of a push with every fault, many schedules, the same over HTTP, and processes that are killed.
 
 With `--replay FILE`, plays a script that such a search has printed, or one of `tests/faults/scripts/`.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults import kill, wire
+from tests.faults import every_call, kill, wire
 from tests.faults.judge import Broken
 from tests.faults.play import play
 from tests.faults.schedules import Tally, search
@@ -38,12 +38,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=None, help="what they are made from (default: another one each time)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once (default: %(default)s)")
     parser.add_argument("--replay", type=Path, nargs="+", help="play these scripts, and nothing else")
-    parser.add_argument("--only", choices=("schedules", "wire", "kill"), help="one of the three parts")
+    parser.add_argument("--only", choices=("calls", "schedules", "wire", "kill"), help="one of the four parts")
     chosen = parser.parse_args(words)
     if chosen.replay:
         return _replay(chosen.replay)
     seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
     parts = {
+        "calls": _try_every_call,
         "schedules": partial(_search, chosen.count, seed, chosen.jobs),
         "wire": _try_wire,
         "kill": partial(_kill, chosen.jobs),
@@ -60,6 +61,20 @@ def _replay(paths: Sequence[Path]) -> int:
             print(f"{path}: {broken}")
             return 1
         print(f"{path}: holds\n" + "\n".join(f"  {ended}" for ended in played.endings))
+    return 0
+
+
+def _try_every_call() -> int:
+    began, tally = time.monotonic(), Tally()
+    print("every call of a push, and of one that goes on with another's, with every fault", flush=True)
+    for script in every_call.scripts():
+        try:
+            tally.add(play(script))
+        except Broken as broken:
+            print(f"\n{broken}")
+            return 1
+        _tell(f"  {tally.schedules}, {time.monotonic() - began:.0f} s")
+    print(f"\n{tally}\n  {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
 

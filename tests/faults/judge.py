@@ -150,7 +150,8 @@ class Judge:
         elif ended.error is not None:
             self._look_at_words(ended, ended.error.message)
         elif ended.moved is not None:
-            self._look_that_all_were_there(ended, "says that its release is at the hub")
+            own = [effect.at for effect in self._effects_of(ended.name) if effect.before != effect.after]
+            self._look_that_all_were_there(ended, "says that its release is at the hub", since=max(own, default=ended.began))
 
     def _look_at_patience(self, ended: Ended) -> None:
         seconds, course = ended.at - ended.began, ended.course
@@ -168,7 +169,7 @@ class Judge:
             for effect in own:
                 self._say(f"{ended.name} has moved {effect.tag}, and says that no tag has: {text!r}")
         if any(words in text for words in ("were at this release", "all tags have moved", "all tags had moved")):
-            self._look_that_all_were_there(ended, f"says {text!r}")
+            self._look_that_all_were_there(ended, f"says {text!r}", since=ended.began)
             return
         stuck = text.partition("not every tag could be put back:")[2]
         for tag in {effect.tag for effect in own}:
@@ -194,12 +195,10 @@ class Judge:
         """Whether the tag was at this release already when the run began."""
         return self._at_some_time(tag, self._wanted[ended.name][tag], ended.began, ended.began)
 
-    def _look_that_all_were_there(self, ended: Ended, says: str) -> None:
-        own = [effect.at for effect in self._effects_of(ended.name) if effect.before != effect.after]
-        since = max(own, default=ended.began)
+    def _look_that_all_were_there(self, ended: Ended, says: str, *, since: float) -> None:
         for tag, digest in self._wanted[ended.name].items():
             if not self._at_some_time(tag, digest, since, ended.at):
-                self._say(f"{ended.name} {says}, but {tag} was not since its last move")
+                self._say(f"{ended.name} {says}, but {tag} was not since {since:.3f}")
 
     def _at_some_time(self, tag: ImageReference, digest: Digest, since: float, until: float) -> bool:
         now = self._first.get(tag)
@@ -228,9 +227,17 @@ class Judge:
     def look_when_settled(self) -> None:
         """Another push has ended well: each release is whole, or not there."""
         for name in (OLD_TAG, NEW_TAG):
-            if not any(act.what != "sweep" and act.tag == name for act in self.script.acts) and not self._was_overtaken(name):
+            if not self._was_touched(name) and not self._was_overtaken(name):
                 self._look_at_group(name)
         self.check()
+
+    def _was_touched(self, name: str) -> bool:
+        """Whether somebody has moved such a tag, or another one of a run that had it: then all of that run's are left. Or has
+        removed a record, and with it what it said of a run that was cut off."""
+        acts = {act.tag for act in self.script.acts}
+        if any(act.what == "sweep" for act in self.script.acts):
+            return True
+        return name in acts or any(name in run.tags and acts & set(run.tags) for run in self.script.runs)
 
     def _was_overtaken(self, name: str) -> bool:
         """Whether a request for such a tag was on its way for so long that another run has moved tags, or settled them,

@@ -91,14 +91,16 @@ class _Stage:
 
     def _come_after(self) -> None:
         """A machine that knows of nothing pushes something else; then all those that still have a journal; then the same."""
-        self._push_alone("the next", Run(release=LAST, tags=("1.31",), machine=-1))
+        # Where no record is taken, nobody else can know.
+        stranger = -1 if self._script.records else self._script.runs[0].machine
+        self._push_alone("the next", Run(release=LAST, tags=("1.31",), machine=stranger))
         self._judge.look_when_settled()
         for machine in sorted({run.machine for run in self._script.runs}):
             if list((self.work / f"{machine}" / "journal").glob("*.json")):
                 self._push_alone(f"back on {machine}", Run(release=LAST, tags=(f"1.32-{machine}",), machine=machine))
         self._judge.look_when_settled()
         self._judge.look_for_leftovers(self.work)
-        self._push_alone("again", Run(release=AGAIN, machine=-1))
+        self._push_alone("again", Run(release=AGAIN, machine=stranger))
         self._judge.look_at_the_last(AGAIN, OLD_TAG)
 
     def _push_alone(self, name: str, run: Run) -> None:

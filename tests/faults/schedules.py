@@ -1,6 +1,7 @@
 """Schedules as hypothesis makes them up: what it finds to be wrong, it makes as small as it can."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -10,20 +11,24 @@ from tests.faults.ground import IMAGES, NEW_TAG, OLD_TAG, RELEASES
 from tests.faults.play import Played, play
 from tests.faults.script import KINDS, TIMED, Act, Fault, Run, Script
 
-# A push that waits for nobody makes 40 to 75 calls.
-_CALLS = 80
+# A push that waits for nobody makes 40 to 75 calls; those for records and tags are most often among these.
+_CALLS = 75
+_OF_TAGS = (16, 48)
 _SECONDS = (0.3, 1.5, 4.0, 30.0, 90.0)
-_STARTS = (0.0, 0.05, 0.2, 0.6, 1.0, 1.2, 1.5, 2.5, 4.0, 40.0, 100.0)
+_STARTS = (0.0, 0.0, 0.0, 0.05, 0.2, 0.6, 1.0, 1.2, 1.5, 2.5, 4.0, 40.0, 100.0)
 # Clocks that are less than ten minutes apart cost nobody a lease.
 _SKEWS = (0.0, 0.0, -280.0, 280.0)
 _TAGS = ((OLD_TAG,), (OLD_TAG, NEW_TAG), (NEW_TAG,))
+
+
+_calls = st.one_of(st.integers(*_OF_TAGS), st.integers(*_OF_TAGS), st.integers(0, _CALLS))
 
 
 @st.composite
 def _faults(draw: st.DrawFn) -> Fault:
     kind = draw(st.sampled_from(tuple(KINDS)))
     seconds = draw(st.sampled_from(_SECONDS)) if kind in TIMED else 0.0
-    return Fault(call=draw(st.integers(0, _CALLS)), kind=kind, seconds=seconds)
+    return Fault(call=draw(_calls), kind=kind, seconds=seconds)
 
 
 @st.composite
@@ -40,12 +45,16 @@ def _runs(draw: st.DrawFn) -> Run:
 
 
 @st.composite
-def _acts(draw: st.DrawFn) -> Act:
-    what = draw(st.sampled_from(("move", "move", "delete", "sweep")))
-    image, tag = draw(st.sampled_from(IMAGES)), draw(st.sampled_from((OLD_TAG, NEW_TAG)))
-    if draw(st.booleans()):
+def _acts(draw: st.DrawFn, runs: Sequence[Run]) -> Act:
+    """At some time, after some call, or a few calls before something goes wrong with a run."""
+    what = draw(st.sampled_from(("move", "move", "move", "delete", "sweep")))
+    image, tag = draw(st.sampled_from(IMAGES)), draw(st.sampled_from((OLD_TAG, OLD_TAG, NEW_TAG)))
+    soon = [(number, fault.call) for number, run in enumerate(runs) for fault in run.faults]
+    when = draw(st.sampled_from(("time", "call", "fault", "fault") if soon else ("time", "call")))
+    if when == "time":
         return Act(what=what, image=image, tag=tag, at=round(draw(st.floats(0.0, 6.0)), 3))
-    return Act(what=what, image=image, tag=tag, run=draw(st.integers(0, 1)), call=draw(st.integers(0, _CALLS)))
+    number, call = draw(st.sampled_from(soon)) if when == "fault" else (draw(st.integers(0, 1)), draw(_calls))
+    return Act(what=what, image=image, tag=tag, run=number, call=max(0, call - (draw(st.integers(0, 5)) if when == "fault" else 0)))
 
 
 @st.composite
@@ -58,7 +67,7 @@ def scripts(draw: st.DrawFn) -> Script:
         runs = [replace(run, machine=0) for run in runs]
     return Script(
         runs=tuple(runs),
-        acts=tuple(draw(st.lists(_acts(), max_size=2))),
+        acts=tuple(draw(st.lists(_acts(runs), max_size=2))),
         seed=draw(st.integers(0, 999)),
         spread=draw(st.sampled_from((0.0, 0.02, 0.2))),
         deletes=draw(st.sampled_from((True, True, True, False))),
