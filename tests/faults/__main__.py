@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if chosen.replay:
         return _replay(chosen.replay)
     seed = random.SystemRandom().randrange(10**6) if chosen.seed is None else chosen.seed
-    parts = {
+    parts: dict[str, Callable[[], int]] = {
         "calls": _try_every_call,
         "schedules": partial(_search, chosen.count, seed, chosen.jobs),
         "wire": _try_wire,

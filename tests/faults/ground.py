@@ -14,7 +14,7 @@ from builder.oci.reference import Digest, Hub, ImageReference
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication, Release
 from tests.fakes.registry import FakeRegistry
-from tests.unit.publish.test_publication import PLATFORMS, make_layout
+from tests.unit.publish.test_publication import make_layout
 
 HUB = Hub.parse("hub.test/istio")
 IMAGES = ("pilot", "proxyv2")
@@ -49,7 +49,7 @@ class Ground:
 
     def hub(self, without: Iterable[str] = (), **settings: bool) -> FakeRegistry:
         """A registry that has the content of all releases but these, and the old one under its tag."""
-        registry = FakeRegistry(**settings)  # type: ignore[arg-type]
+        registry = FakeRegistry(**settings)
         for (name, image), (manifests, blobs) in self.content.items():
             if name not in without:
                 registry.manifests[HUB.repository(image)].update(manifests)

@@ -52,7 +52,7 @@ _parse_json = functools.lru_cache(maxsize=256)(parse_json)
 def in_line() -> Iterator[None]:
     """Within the block no module of ours makes a thread to do something side by side."""
     modules = [module for name, module in sys.modules.items() if name.startswith("builder.")]
-    patches = [
+    patches: list[Any] = [
         patch.object(module, "ThreadPoolExecutor", InlinePool)
         for module in modules
         if getattr(module, "ThreadPoolExecutor", None) is ThreadPoolExecutor

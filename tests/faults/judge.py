@@ -128,7 +128,9 @@ class Judge:
         looks = {look.found for look in course.looks[effect.tag] if look.call < course.asked_for_lease}
         own = {one.after for one in self._effects_of(effect.by) if one.tag == effect.tag and one.order < effect.order}
         if found not in looks | own:
-            self._say(f"{effect.by} has moved {effect.tag} from {self._name(found)}, which was not there when it noted where tags are")
+            self._say(
+                f"{effect.by} has moved {effect.tag} from {self._name(found)}, which was not there when it noted where tags are"
+            )
 
     def _look_at_a_return(self, effect: TagEffect, found: Digest | None) -> None:
         if self._name(found) in (FOREIGN, "nothing"):
@@ -156,8 +158,9 @@ class Judge:
     def _look_at_patience(self, ended: Ended) -> None:
         seconds, course = ended.at - ended.began, ended.course
         travel = 2 * (LATENCY + self.script.spread) * len(course.calls)
-        # Who was slow in writing a record waits five times as long as that took.
-        if seconds > _PATIENCE + 7 * course.slow_seconds + 7 * travel:
+        # Who was slow in writing a record waits as long as a lease lasts; and others of its machine wait for it.
+        slow = [fault.seconds + 70.0 for run in self.script.runs if run.machine == ended.run.machine for fault in run.faults]
+        if seconds > _PATIENCE + sum(slow) + 7 * travel:
             self._say(f"{ended.name} took {seconds:.0f} seconds")
         if len(course.calls) > _MOST_CALLS + _CALLS_A_SECOND * seconds:
             self._say(f"{ended.name} made {len(course.calls)} calls in {seconds:.0f} seconds")

@@ -112,7 +112,6 @@ class _Hub:
                     self.problems.append(f"{name} names what is not there: {child}")
 
 
-
 class Ground:
     """Two releases in directories, a hub that has the first, and what an undisturbed push of the second comes to."""
 

@@ -33,7 +33,6 @@ class Course:
     asked_for_lease: int | None = None
     is_dead: bool = False
     injected: Counter[str] = field(default_factory=Counter)
-    slow_seconds: float = 0.0
     interrupted_at: float | None = None
 
     def __post_init__(self) -> None:
@@ -57,7 +56,6 @@ class Course:
         self.calls.append((operation, key))
         if fault:
             self.injected[fault.kind] += 1
-            self.slow_seconds += fault.seconds
         return fault
 
     def die(self) -> None:
@@ -93,39 +91,43 @@ class Line:
         course, world = self._course, self._course.world
         self._check_interrupted()
         fault = course.next_fault(operation, str(arguments[0]))
-        number = len(course.calls) - 1
-        kind = fault.kind if fault else ""
-        seconds = fault.seconds if fault else 0.0
-        if kind == "interrupt":
-            course.interrupt()
-            self._check_interrupted()
-        if kind == "kill":
-            course.die()
-        request = Request(call=number, sent=world.now, disturbed=fault is not None)
-        world.travel()
-        if course.is_dead:
-            raise Killed
+        request = Request(call=len(course.calls) - 1, sent=world.now, disturbed=fault is not None)
+        if operation == "put_tag" and arguments[0].tag == RECORD_TAG and course.asked_for_lease is None:
+            course.asked_for_lease = request.call
 
         def take_effect() -> Any:  # noqa: ANN401
             return self._take_effect(operation, arguments, named, request)
 
-        if operation == "put_tag" and arguments[0].tag == RECORD_TAG and course.asked_for_lease is None:
-            course.asked_for_lease = number
-        if kind in ("late", "kill late"):
-            world.at(world.now + seconds, lambda: _unheard(take_effect))
-            if kind == "kill late":
+        if fault is None:
+            world.travel()
+            return self._answer(take_effect, request)
+        if fault.kind == "interrupt":
+            course.interrupt()
+            self._check_interrupted()
+        if fault.kind == "kill":
+            course.die()
+        world.travel()
+        if fault.kind in ("late", "kill late"):
+            world.at(world.now + fault.seconds, lambda: _unheard(take_effect))
+            if fault.kind == "kill late":
                 course.die()
             raise RegistryError("injected: no answer")
-        if error := _refusal(kind, operation):
+        if error := _refusal(fault.kind, operation):
             world.travel()
             raise error
-        if kind == "swallowed":
+        if fault.kind == "swallowed":
             world.travel()
             return UploadOutcome.UPLOADED if operation == "push_blob" else None
+        return self._answer(take_effect, request, fault)
+
+    def _answer(self, take_effect: Callable[[], Any], request: Request, fault: Fault | None = None) -> Any:  # noqa: ANN401
+        """It takes effect, and the answer comes back, if it does."""
+        course, world = self._course, self._course.world
+        kind, seconds = (fault.kind, fault.seconds) if fault else ("", 0.0)
         if kind == "slow":
             world.sleep(seconds)
         result = take_effect()
-        world.note_call(course.name, number)
+        world.note_call(course.name, request.call)
         if kind == "kill after":
             course.die()
         if kind == "slow answer":

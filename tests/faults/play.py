@@ -15,7 +15,7 @@ from builder.pipeline.run import PublishContext, publish_release
 from builder.publish.lease import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.progress import Event, Message, Progress
-from tests.faults.ground import AGAIN, FOREIGN, HUB, LAST, OLD_TAG, fast_directory, ground
+from tests.faults.ground import AGAIN, FOREIGN, HUB, IMAGES, LAST, OLD_TAG, fast_directory, ground
 from tests.faults.inline import in_line
 from tests.faults.judge import Broken, Ended, Judge
 from tests.faults.line import Course
@@ -128,7 +128,7 @@ class _Stage:
         moved: int | None = None
         error: Exception | None = None
         try:
-            report = publish_release(release, dict.fromkeys(("pilot", "proxyv2"), "built"), self._context(run, course, observe), 0.0)
+            report = publish_release(release, dict.fromkeys(IMAGES, "built"), self._context(run, course, observe), 0.0)
             moved = report.traffic.tags_moved if report.traffic else 0
         except Exception as failure:
             error = failure
@@ -140,9 +140,7 @@ class _Stage:
 
     def _context(self, run: Run, course: Course, observe: "Progress | object") -> PublishContext:
         world = self._world
-        times = LeaseTimes(
-            monotonic=lambda: world.now, now=lambda: _START + timedelta(seconds=world.now + run.skew)
-        )
+        times = LeaseTimes(monotonic=lambda: world.now, now=lambda: _START + timedelta(seconds=world.now + run.skew))
         return PublishContext(
             registry=course.registry,
             rollback_tags=course.rollback,
@@ -185,5 +183,3 @@ def _work() -> Path:
     if not _WORK:
         _WORK.append(fast_directory())
     return _WORK[0] / "machines"
-
-

@@ -1,7 +1,7 @@
 """Schedules as hypothesis makes them up: what it finds to be wrong, it makes as small as it can."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -53,8 +53,10 @@ def _acts(draw: st.DrawFn, runs: Sequence[Run]) -> Act:
     when = draw(st.sampled_from(("time", "call", "fault", "fault") if soon else ("time", "call")))
     if when == "time":
         return Act(what=what, image=image, tag=tag, at=round(draw(st.floats(0.0, 6.0)), 3))
-    number, call = draw(st.sampled_from(soon)) if when == "fault" else (draw(st.integers(0, 1)), draw(_calls))
-    return Act(what=what, image=image, tag=tag, run=number, call=max(0, call - (draw(st.integers(0, 5)) if when == "fault" else 0)))
+    if when == "call":
+        return Act(what=what, image=image, tag=tag, run=draw(st.integers(0, 1)), call=draw(_calls))
+    number, call = draw(st.sampled_from(soon))
+    return Act(what=what, image=image, tag=tag, run=number, call=max(0, call - draw(st.integers(0, 5))))
 
 
 @st.composite
@@ -74,6 +76,22 @@ def scripts(draw: st.DrawFn) -> Script:
         checks=draw(st.booleans()),
         records=records,
     )
+
+
+@st.composite
+def races(draw: st.DrawFn) -> Script:
+    """Two pushes to the same tags that start together on two machines, of which one or both are killed while tags move."""
+    runs = [
+        Run(
+            release=release,
+            tags=(OLD_TAG, NEW_TAG),
+            machine=machine,
+            start=draw(st.sampled_from((0.0, 0.01, 0.03))),
+            faults=tuple(Fault(call=call, kind="kill") for call in draw(st.lists(st.integers(26, 46), max_size=1))),
+        )
+        for machine, release in enumerate(RELEASES[:2])
+    ]
+    return Script(runs=tuple(runs), seed=draw(st.integers(0, 999)), spread=draw(st.sampled_from((0.0, 0.02, 0.05))))
 
 
 @dataclass
@@ -115,7 +133,14 @@ class Tally:
         )
 
 
-def search(count: int, number: int, tally: Tally | None = None, *, shrink: bool = True) -> Tally:
+def search(
+    count: int,
+    number: int,
+    tally: Tally | None = None,
+    *,
+    shrink: bool = True,
+    made: Callable[[], st.SearchStrategy[Script]] = scripts,
+) -> Tally:
     """Play so many schedules, made from this number. Raises Broken where something does not hold, for the smallest found
     with `shrink`."""
     tally = Tally() if tally is None else tally
@@ -130,7 +155,7 @@ def search(count: int, number: int, tally: Tally | None = None, *, shrink: bool 
         print_blob=False,
         report_multiple_bugs=False,
     )
-    @given(scripts())
+    @given(made())
     def one(script: Script) -> None:
         tally.add(play(script))
 

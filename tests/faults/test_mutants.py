@@ -10,32 +10,38 @@ from builder.publish.lease import HubLease
 from builder.publish.tags import TagMover
 from tests.faults.judge import Broken
 from tests.faults.mutants import mutated
-from tests.faults.schedules import Tally, search
+from tests.faults.schedules import races, scripts, search
 
-# What is switched off, what stands in its place, after how many schedules at most that is told, and in which words.
-MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, int, str]] = {
+# After so many schedules at most it has to be told.
+WITHIN = 1000
+# What is switched off, what stands in its place, and in which words it is told.
+MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, str]] = {
     "the look at a tag before it is moved": (
         *(TagMover, "_move_all", "now = self.tags.get_manifest(reference)", "now = found[reference]"),
-        *(100, "has overwritten"),
+        "has overwritten|which was not there|a mixture",
     ),
     "the look at a tag before it is put back": (
         *(tags, "restore", "where_is(tags.get_manifest(reference), move)", "Where.AFTER"),
-        *(100, "."),
+        "has put .* back from|has overwritten|a mixture",
     ),
     "the look at a record once it has stood": (
         *(HubLease, "_settle", "if not lost and self._is_ours(repository):", "if not lost:"),
-        *(400, "."),
+        "a mixture|has overwritten",
     ),
     "the look at what was uploaded": (
         *(run, "verify_content", "if problems:", "if False:"),
-        *(100, "."),
+        "names a (manifest|blob) that is not there|StopIteration",
     ),
 }
 
 
 @pytest.mark.parametrize("what", MUTANTS)
 def test_what_is_switched_off_is_missed(what: str) -> None:
-    where, name, text, instead, within, told = MUTANTS[what]
-    tally = Tally()
+    where, name, text, instead, told = MUTANTS[what]
     with mutated(where, name, text, instead), pytest.raises(Broken, match=told):
-        search(within, 1, tally, shrink=False)
+        # Two leases at once are missed only where two runs come together, and one dies of it.
+        search(WITHIN, 3, shrink=False, made=races if where is HubLease else scripts)
+
+
+def test_nothing_is_told_where_nothing_is_switched_off() -> None:
+    assert search(100, 3, made=races).schedules >= 100

@@ -18,7 +18,11 @@ def test_what_is_promised_holds_in_all_of_them() -> None:
 
 SCRIPT = Script(
     runs=(
-        Run(release="a", tags=("1.29", "1.30"), faults=(Fault(call=48, kind="kill after"), Fault(call=20, kind="slow", seconds=0.3))),
+        Run(
+            release="a",
+            tags=("1.29", "1.30"),
+            faults=(Fault(call=48, kind="kill after"), Fault(call=20, kind="slow", seconds=0.3)),
+        ),
         Run(release="b", machine=1, start=0.05, skew=280.0, sends=True),
     ),
     acts=(Act(what="move", image="pilot", tag="1.30", run=0, call=30), Act(what="sweep", image="pilot", at=3.0)),

@@ -123,9 +123,7 @@ class World:
         after = self.tag(tag)
         if tag.tag != RECORD_TAG:
             old, new = (one.digest if one else None for one in (before, after))
-            effect = TagEffect(
-                order=self.tick(), at=self.now, tag=tag, before=old, after=new, by=by, request=request, seen=seen
-            )
+            effect = TagEffect(order=self.tick(), at=self.now, tag=tag, before=old, after=new, by=by, request=request, seen=seen)
             self.effects.append(effect)
             self.watch(effect)
         return result
