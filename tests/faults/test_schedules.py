@@ -21,7 +21,7 @@ SCRIPT = Script(
         Run(
             release="a",
             tags=("1.29", "1.30"),
-            faults=(Fault(call=48, kind="kill after"), Fault(call=20, kind="slow", seconds=0.3)),
+            faults=(Fault(call=31, kind="kill after"), Fault(call=20, kind="slow", seconds=0.3)),
         ),
         Run(release="b", machine=1, start=0.05, skew=280.0, sends=True),
     ),
