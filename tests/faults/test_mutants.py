@@ -37,7 +37,7 @@ MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("what", "number"), zip(MUTANTS, SEEDS, strict=True))
+@pytest.mark.parametrize(("what", "number"), list(zip(MUTANTS, SEEDS, strict=True)))
 def test_what_is_switched_off_is_missed(what: str, number: int) -> None:
     where, name, text, instead, told = MUTANTS[what]
     with mutated(where, name, text, instead), pytest.raises(Broken, match=told):
