@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from tests.faults import every_call, kill, wire
+from tests.faults.ground import remove_directories
 from tests.faults.judge import Broken
 from tests.faults.play import play
 from tests.faults.schedules import Tally, search
@@ -94,12 +96,17 @@ def _search(count: int, seed: int, jobs: int) -> int:
 def _search_in_parts(count: int, seed: int, jobs: int) -> Iterator[_Found]:
     sizes = [min(_PART, count - begun) for begun in range(0, count, _PART)]
     seeds = [seed * 1_000 + number for number in range(len(sizes))]
-    with ProcessPoolExecutor(max_workers=jobs) as pool:
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_leave_nothing) as pool:
         for found in pool.map(_search_part, sizes, seeds):
             yield found
             if found.broken:
                 pool.shutdown(wait=False, cancel_futures=True)
                 return
+
+
+def _leave_nothing() -> None:
+    """A process of a pool runs no `atexit`."""
+    Finalize(None, remove_directories, exitpriority=1)
 
 
 def _search_part(count: int, seed: int) -> _Found:
