@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 FAST_TMPDIR := $(or $(TMPDIR),$(if $(shell test -w /dev/shm && echo yes),/dev/shm,/tmp))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv image demo test test-fast bench parity lint type check clean
+.PHONY: help venv image demo test test-fast faults bench parity lint type check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ test: venv ## all tests; as root on Debian, with a Docker engine that it starts 
 
 test-fast: venv ## the unit tests, on all cores: some 50 s on two
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)
+
+faults: venv ## pushes through all that can go wrong: 10,000 schedules, some minutes (ARGS='--count 500 --seed 1'; '--replay FILE')
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: venv ## our push beside `go build`, buildx and docker-builder (ARGS='--source DIR' for real Istio; ARGS=scaling)
 	tools/with-engine $(BIN)/python -m tools.bench $(ARGS)

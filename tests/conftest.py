@@ -5,6 +5,7 @@ The directory says what a test may touch, and marks it:
 - `unit/`, one directory for each package of `builder`: starts no process, reaches no network but loopback;
 - `process/`, `contract/`, `parity/`: mark `process`, starts programs on this machine, git and registries among them;
 - `fuzz/`: like `unit/`, on inputs made up at random;
+- `faults/`: like `unit/`, on schedules made up at random; of it `test_kill.py` starts programs;
 - `engine/`: mark `engine`, needs what `tools/engine up` provides. `make test` runs pytest with that up and described in the
   environment. Where there is none these tests are skipped, each by name and with the reason. CI sets
   ISTIO_BUILD_REQUIRE_ENGINE=1, and then a skipped one is a failure.

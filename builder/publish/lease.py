@@ -249,8 +249,8 @@ class HubLease:
     def _settles_at(self, looked: float) -> float:
         written = self._times.monotonic()
         took = written - looked
-        # Slower than others rely on: whose record this may have overwritten has to find out first.
-        return written + (5 * took if took > self._times.settle else self._times.settle)
+        # Slower than others rely on: whose record this may have overwritten has to find out first, or its lease is over.
+        return written + (min(5 * took, self._times.lease) if took > self._times.settle else self._times.settle)
 
     def _tell_refused(self, repository: Repository, error: RegistryError) -> None:
         if not self._refused:

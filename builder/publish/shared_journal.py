@@ -5,6 +5,7 @@ On the disk alone it would be lost with a runner that is thrown away; at the hub
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from builder.oci.manifest import Descriptor
@@ -106,17 +107,14 @@ class SharedJournal:
 
         A record speaks of other repositories, and is believed only where those say the same: who may write in one is not to
         have tags moved in another. A run notes all before it moves the first tag, and removes all after it has settled the
-        last: where one is missing, nothing is left to be done.
+        last: where one is missing, nothing is left to be done. Who goes on with what another run has begun writes its own
+        records over those, one by one: each move is believed of which its own repository speaks, in whichever run's name.
         """
         carried = self._lease.carried()
         runs = {record.run: record for record in carried.values()}
-        others = {repository for record in runs.values() for repository in record.repositories} - carried.keys()
+        others = sorted({repository for record in runs.values() for repository in record.repositories} - carried.keys())
         known = {**self._lease.look(others), **carried}
-        return {
-            run: record
-            for run, record in runs.items()
-            if all(_says(known.get(repository), record) for repository in record.repositories)
-        }
+        return {run: agreed for run, record in runs.items() if (agreed := _agreed(record, known))}
 
     def _read_moves(self, record: HubRecord) -> dict[ImageReference, Move]:
         moves = {}
@@ -129,5 +127,9 @@ class SharedJournal:
         return moves
 
 
-def _says(found: HubRecord | None, record: HubRecord) -> bool:
-    return found is not None and (found.run, found.moves) == (record.run, record.moves)
+def _agreed(record: HubRecord, known: Mapping[Repository, HubRecord]) -> HubRecord | None:
+    """The record with those moves that their own repositories speak of, None where one of these says nothing."""
+    if not all(repository in known and known[repository].moves for repository in record.repositories):
+        return None
+    moves = {ref: move for ref, move in record.moves.items() if known[ref.repository].moves.get(ref) == move}
+    return replace(record, moves=moves) if moves else None

@@ -5,24 +5,24 @@ touched, to move it or to put it back, only while it is what this run (or the on
 somebody else has put there meanwhile is never overwritten. Other runs are kept away by a lease (builder.publish.lease); who
 knows of none can still come between the look at a tag and the request that follows. No registry can exclude that.
 
-`TagMover._move_all` moves them; `_restore` puts one back, called after a failure (`_undo`) and for what an earlier run left
-(`_settle_left_over`).
+`TagMover._move_all` moves them; `builder.publish.put_back` puts one back, called after a failure (`_undo`) and for what an
+earlier run left (`_settle_left_over`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from types import MappingProxyType
 
 from builder.errors import BuilderError, Interrupted, PublishError, RegistryError
 from builder.oci.manifest import Manifest
-from builder.oci.reference import Digest, ImageReference
+from builder.oci.reference import ImageReference
 from builder.ports import ImageReader, TagStore
 from builder.publish.guards import CAREFUL, Permissions, check_moves, intend
 from builder.publish.journal import Move
 from builder.publish.publication import Publication
+from builder.publish.put_back import Restored, Where, digest_of, points_at, restore, where_is
 from builder.publish.shared_journal import SharedJournal
 from builder.runtime.progress import Progress, counted
 
@@ -60,21 +60,24 @@ class TagMover:
         JournalError and RegistryError.
         """
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
+        put_back: list[ImageReference] = []
         with self.progress.task("tag", counted(len(wanted), "tag")) as task, self._lock():
-            with before_tags():
+            with before_tags(put_back):
                 unseen = tuple(reference for reference in wanted if reference not in self.seen)
                 found = {**self.seen, **read_tags(unseen, self.tags)}
                 if self.journal.is_quiet() and not _to_move(wanted, found):
                     task.outcome = "all in place"
                     return 0
                 self._check(publications, looked := dict(found))
-                resumed = self._take_lease(found, wanted)
+                resumed = self._take_lease(found, wanted, put_back)
                 moves = _to_move(wanted, found)
                 if found != looked:
                     self._check(publications, found)
             if moves:
                 plan = {ref: Move(before=found[ref], after=wanted[ref].digest) for ref in moves}
                 with self.protected():
+                    with before_tags(put_back):
+                        self.journal.begin(resumed | plan)
                     self._move_all(moves, wanted, found, resumed | plan, resumed)
                 self.on_moved({ref: resumed[ref].before if ref in resumed else found[ref] for ref in wanted})
             self._finish_journal()
@@ -85,9 +88,12 @@ class TagMover:
         check_moves(intend(publications, found), self.permissions, self.source_tag, self.images)
 
     def _take_lease(
-        self, found: dict[ImageReference, Manifest | None], wanted: Mapping[ImageReference, Manifest]
+        self,
+        found: dict[ImageReference, Manifest | None],
+        wanted: Mapping[ImageReference, Manifest],
+        put_back: list[ImageReference],
     ) -> dict[ImageReference, Move]:
-        """Keep other runs out, and settle what those left that died; `found` follows. Gives what stays of it.
+        """Keep other runs out, and settle what those left that died; `found` and `put_back` follow. Gives what stays of it.
 
         Raises PublishError where one of the tags has been moved since we looked.
         """
@@ -99,9 +105,9 @@ class TagMover:
             found |= read_tags(tuple(dict.fromkeys([*wanted, *(ref for run in runs for ref in run)])), self.tags)
             here = dict(found)
             for left_over in runs:
-                resumed |= self._settle_left_over(left_over, found, wanted)
+                resumed |= self._settle_left_over(left_over, found, wanted, put_back)
             for ref in _to_move(wanted, found):
-                if _digest(found[ref]) == _digest(here[ref]) != _digest(seen[ref]):
+                if digest_of(found[ref]) == digest_of(here[ref]) != digest_of(seen[ref]):
                     raise _moved_meanwhile(ref, found[ref])
         return resumed
 
@@ -121,22 +127,25 @@ class TagMover:
         left_over: Mapping[ImageReference, Move],
         found: dict[ImageReference, Manifest | None],
         wanted: Mapping[ImageReference, Manifest],
+        put_back: list[ImageReference],
     ) -> dict[ImageReference, Move]:
-        """Put back what a run that was cut off had moved, so that the last whole release is where it was; `found` follows.
+        """Put back what a run that was cut off had moved, so that the last whole release is where it was; `found` and
+        `put_back` follow.
 
         Gives what stays: the tags that it had moved to just where this run wants them.
         """
         moved = self._judge_left_over(left_over, found)
         stays = {ref: move for ref, move in moved.items() if ref in wanted and wanted[ref].digest == move.after}
-        for reference in moved.keys() - stays.keys():
+        for reference in (ref for ref in moved if ref not in stays):
             self.journal.confirm(reference)
-            match _restore(reference, left_over[reference], self.rollback_tags):
-                case _Restored.BACK:
+            put_back.append(reference)
+            match restore(reference, left_over[reference], self.rollback_tags):
+                case Restored.BACK:
                     self.progress.warn(f"{reference} is back where it was before that run.")
                     found[reference] = left_over[reference].before
-                case _Restored.LEFT:
+                case Restored.LEFT:
                     self.progress.warn(f"{reference} has been moved by somebody else just now, and is left so.")
-                case _Restored.STUCK:
+                case Restored.STUCK:
                     self.progress.warn(f"{reference} was new in that run and stays: the registry cannot delete tags.")
         return stays
 
@@ -148,10 +157,10 @@ class TagMover:
         None, where all tags are where it wanted them (it had finished) or somebody else has moved one since (then the hub
         has gone on without it, and what was the last whole release before it is of no use any more).
         """
-        elsewhere = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.ELSEWHERE]
-        moved = [ref for ref, move in left_over.items() if _where(found[ref], move) is _Where.AFTER]
+        elsewhere = [ref for ref, move in left_over.items() if where_is(found[ref], move) is Where.ELSEWHERE]
+        moved = [ref for ref, move in left_over.items() if where_is(found[ref], move) is Where.AFTER]
         if elsewhere:
-            tags = "\n".join(f"  {ref} is {_digest(found[ref]) or 'gone'}" for ref in elsewhere)
+            tags = "\n".join(f"  {ref} is {digest_of(found[ref]) or 'gone'}" for ref in elsewhere)
             self.progress.warn(
                 "An earlier run was cut off while it moved tags, and somebody else has moved some of them since; they are "
                 f"left as they are:\n{tags}"
@@ -171,8 +180,6 @@ class TagMover:
         plan: Mapping[ImageReference, Move],
         resumed: Mapping[ImageReference, Move],
     ) -> None:
-        with before_tags():
-            self.journal.begin(plan)
         done: list[ImageReference] = list(resumed)
         # The tag of which a request is on its way.
         pending = ""
@@ -181,10 +188,10 @@ class TagMover:
                 self.pause(0)
                 self.journal.confirm(reference)
                 now = self.tags.get_manifest(reference)
-                if _points_at(now, wanted[reference].digest):
+                if points_at(now, wanted[reference].digest):
                     # Another run moves the same release: what it put there is not ours to take back.
                     continue
-                if _digest(now) != _digest(found[reference]):
+                if digest_of(now) != digest_of(found[reference]):
                     raise _moved_meanwhile(reference, now)
                 done.append(reference)
                 pending = str(reference)
@@ -202,7 +209,7 @@ class TagMover:
             found = read_tags(tuple(wanted), self.rollback_tags)
         except Exception:  # Whatever it is, what this run has moved has to be put back.
             return False
-        return all(_points_at(found[reference], index.digest) for reference, index in wanted.items())
+        return all(points_at(found[reference], index.digest) for reference, index in wanted.items())
 
     def _undo(
         self, error: Exception, done: Sequence[ImageReference], plan: Mapping[ImageReference, Move], pending: str
@@ -216,12 +223,12 @@ class TagMover:
         others: list[str] = []
         for reference in reversed(done):
             try:
-                match _restore(reference, plan[reference], self.rollback_tags):
-                    case _Restored.STUCK:
+                match restore(reference, plan[reference], self.rollback_tags):
+                    case Restored.STUCK:
                         stuck.append(f"  {reference} is new, and the registry cannot delete tags")
-                    case _Restored.LEFT:
+                    case Restored.LEFT:
                         others.append(f"  {reference}")
-                    case _Restored.BACK:
+                    case Restored.BACK:
                         pass
             except Exception as failure:
                 stuck.append(f"  {reference}: {_message(failure)}")
@@ -245,12 +252,14 @@ class TagMover:
 
 
 @contextmanager
-def before_tags() -> Iterator[None]:
-    """For what comes before the first tag is moved: an interruption says so."""
+def before_tags(put_back: Sequence[ImageReference] = ()) -> Iterator[None]:
+    """For what comes before the first tag is moved: an interruption says so, and which tags of an earlier run were `put_back`."""
     try:
         yield
     except Interrupted as error:
-        raise Interrupted("interrupted; no tag has moved", hint=error.hint) from error
+        back = "".join(f"\n  {reference}" for reference in put_back)
+        none = f"this run has moved no tag of its own; of one that was cut off, these were being put back:{back}"
+        raise Interrupted(f"interrupted; {none if back else 'no tag has moved'}", hint=error.hint) from error
 
 
 def read_tags(references: Sequence[ImageReference], tags: TagStore) -> dict[ImageReference, Manifest | None]:
@@ -259,58 +268,13 @@ def read_tags(references: Sequence[ImageReference], tags: TagStore) -> dict[Imag
         return dict(zip(references, pool.map(tags.get_manifest, references), strict=True))
 
 
-class _Where(Enum):
-    """Where a tag is, as seen by a run that was to move it."""
-
-    BEFORE = auto()
-    AFTER = auto()
-    ELSEWHERE = auto()
-
-
-class _Restored(Enum):
-    """How putting back a tag went. LEFT: it is somebody else's by now. STUCK: the registry cannot delete a new one."""
-
-    BACK = auto()
-    LEFT = auto()
-    STUCK = auto()
-
-
-def _where(found: Manifest | None, move: Move) -> _Where:
-    # First, as a move to where a tag is already is one that has been made.
-    if _points_at(found, move.after):
-        return _Where.AFTER
-    return _Where.BEFORE if _digest(found) == _digest(move.before) else _Where.ELSEWHERE
-
-
-def _restore(reference: ImageReference, move: Move, tags: TagStore) -> _Restored:
-    """Put a tag back if it is still where the move put it."""
-    match _where(tags.get_manifest(reference), move):
-        case _Where.BEFORE:
-            return _Restored.BACK
-        case _Where.ELSEWHERE:
-            return _Restored.LEFT
-    if move.before is None:
-        return _Restored.BACK if tags.delete_tag(reference) else _Restored.STUCK
-    if move.before.digest != move.after:
-        tags.put_tag(reference, move.before)
-    return _Restored.BACK
-
-
 def _to_move(wanted: Mapping[ImageReference, Manifest], found: Mapping[ImageReference, Manifest | None]) -> list[ImageReference]:
-    return [reference for reference, index in wanted.items() if not _points_at(found[reference], index.digest)]
-
-
-def _points_at(found: Manifest | None, wanted: Digest) -> bool:
-    return found is not None and found.digest == wanted
-
-
-def _digest(manifest: Manifest | None) -> Digest | None:
-    return manifest.digest if manifest else None
+    return [reference for reference, index in wanted.items() if not points_at(found[reference], index.digest)]
 
 
 def _moved_meanwhile(reference: ImageReference, now: Manifest | None) -> PublishError:
     hint = "Is another run pushing to the same tags? Let it end, then run the same again."
-    return PublishError(f"somebody else has moved {reference} meanwhile: it is {_digest(now) or 'gone'} now", hint=hint)
+    return PublishError(f"somebody else has moved {reference} meanwhile: it is {digest_of(now) or 'gone'} now", hint=hint)
 
 
 def _message(error: Exception) -> str:

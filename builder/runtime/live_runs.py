@@ -15,6 +15,8 @@ from builder.runtime.regular_file import read_regular
 
 _SUFFIX = ".run"
 _LARGEST = 1 << 16
+# In how many seconds a run has entered at the latest.
+_ENTERING = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,8 @@ class LiveRuns:
         self._handle = -1
 
     def enter(self) -> None:
-        """Be known as at work until `leave`. Nothing where the cache cannot be written to: then nobody removes anything there."""
+        """Be known as at work until `leave`, and forget those that were killed. Nothing where the cache cannot be written to: then
+        nobody removes anything there."""
         name = f"{time.time_ns()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         new = self._directory / f"{name}.new"
         about = {"process": os.getpid(), "host": platform.node(), "started": time.time()}
@@ -46,6 +49,7 @@ class LiveRuns:
             os.write(self._handle, json.dumps(about).encode())
             # Locked before anybody sees it.
             self._path = new.rename(self._directory / f"{name}{_SUFFIX}")
+        self.sweep()
 
     def leave(self) -> None:
         """Be at work no longer."""
@@ -62,10 +66,16 @@ class LiveRuns:
 
     def sweep(self) -> None:
         """Remove the files of those that have ended without doing so."""
-        for path in self._files():
+        for path in (*self._files(), *self._half_made()):
             if path != self._path and _read(path) is None:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+
+    def _half_made(self) -> list[Path]:
+        """Files of runs that were killed as they entered; one that is new may be about to be locked."""
+        with contextlib.suppress(OSError):
+            return [path for path in self._directory.glob("*.new") if time.time() - path.stat().st_mtime > _ENTERING]
+        return []
 
     def _files(self) -> list[Path]:
         try:

@@ -58,7 +58,26 @@ class Stall:
     """Say nothing until the server is closed."""
 
 
-Fault = Reply | Reset | Stall
+@dataclass(frozen=True)
+class Drop:
+    """Take the whole request, and end the connection without a word. With `late`, what it asks for is done with `deliver`."""
+
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Answer with a body that has no end, until the client leaves."""
+
+
+@dataclass(frozen=True)
+class Altered:
+    """Do what is asked for, and answer with what this makes of the answer."""
+
+    change: Callable[[Reply], Reply]
+
+
+Fault = Reply | Reset | Stall | Drop | Endless | Altered
 
 
 class _Server(ThreadingHTTPServer):
@@ -80,6 +99,7 @@ class FaultServer:
         self.respond = respond
         self.received: list[Received] = []
         self.closing = threading.Event()
+        self._late: list[Received] = []
         self._faults: list[tuple[str, str, Fault]] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
@@ -102,6 +122,18 @@ class FaultServer:
                     del self._faults[index]
                     return fault
         return None
+
+    def keep(self, received: Received) -> None:
+        """It has been on its way ever since its client was cut off."""
+        with self._lock:
+            self._late.append(received)
+
+    def deliver(self) -> None:
+        """Let all that is still on its way arrive; nobody hears the answers."""
+        with self._lock:
+            late, self._late = self._late, []
+        for received in late:
+            self.respond(received)
 
     def record(self, received: Received) -> None:
         with self._lock:
@@ -160,6 +192,14 @@ def _handle(handler: BaseHTTPRequestHandler, server: FaultServer) -> None:
             if fault.handled:
                 server.respond(received)
             _reset(handler)
+        elif isinstance(fault, Drop):
+            if fault.late:
+                server.keep(received)
+            handler.close_connection = True
+        elif isinstance(fault, Endless):
+            _send_without_end(handler)
+        elif isinstance(fault, Altered):
+            _send(handler, fault.change(server.respond(received)))
         else:
             _send(handler, fault or server.respond(received))
     except ConnectionError:
@@ -177,6 +217,16 @@ def _send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         handler.wfile.write(reply.body if reply.sent is None else reply.body[: reply.sent])
     if reply.sent is not None:
         handler.close_connection = True
+
+
+def _send_without_end(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/vnd.oci.image.index.v1+json")
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.close_connection = True
+    while True:
+        handler.wfile.write(bytes(1 << 16))
 
 
 def _reset(handler: BaseHTTPRequestHandler) -> None:

@@ -53,3 +53,18 @@ def test_a_cache_that_cannot_be_written_to_is_used_without(tmp_path: Path) -> No
     runs = LiveRuns(tmp_path / "runs")
     runs.enter()
     runs.leave()
+
+
+def test_who_enters_sweeps_away_what_others_left_that_were_killed(tmp_path: Path) -> None:
+    """Else each night that was killed would leave a file for good."""
+    (tmp_path / "1-1-dead.run").write_text("{}")
+    half_made, entering = tmp_path / "1-2-dead.new", tmp_path / "1-3-now.new"
+    half_made.touch()
+    os.utime(half_made, (0, 0))
+    entering.touch()
+    runs = LiveRuns(tmp_path)
+    runs.enter()
+    left = {path.name for path in tmp_path.iterdir()}
+    runs.leave()
+    assert left > {entering.name}
+    assert not left & {"1-1-dead.run", half_made.name}
