@@ -15,7 +15,7 @@ _GOGC = "400"
 _NICENESS = "5"
 # Linux schedules sessions as groups, each of our programs being one, and then a nice value counts only within it: the group has
 # one of its own (sched(7), "The autogroup feature"). Where there is no such file, nothing has to be said.
-_YIELD = f"{{ echo {_NICENESS} >/proc/self/autogroup; }} 2>/dev/null; exec nice -n {_NICENESS} \"$@\""
+_YIELD = f'{{ echo {_NICENESS} >/proc/self/autogroup; }} 2>/dev/null; exec nice -n {_NICENESS} "$@"'
 
 
 class MachineCompiler:
