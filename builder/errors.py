@@ -18,7 +18,7 @@
     ├── VerifyError                16   what a puller would get is not what was pushed, or not what it should be
     ├── DiskFull                   17   no space left
     ├── PlatformLoss               18   a tag at the hub has a platform that this push lacks; nothing was done
-    ├── NotReadBack                19   interrupted after all tags had moved, before they were read back
+    ├── NotReadBack                19   interrupted after all tags of a hub had moved: not read back, or others lack the release
     ├── CutOff                     21   ended at once after the first tag had moved; the next run puts that right
     ├── TakeOver                   26   a tag at the hub holds the clean build of a release, and this is none; nothing was done
     ├── TagKept                    27   a tag that must not move is at something else; nothing was done
@@ -36,12 +36,16 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of one image, on one platform, in a run that failed: `state` is `built`, `unchanged` or `failed`."""
+    """What became of one image, on one platform, in a run that failed, at one hub (""; wherever it was to go).
+
+    `state` is `built` here, `sent` (it is there, and no tag leads to it), `moved` (tags do now), `unchanged` or `failed`.
+    """
 
     image: str
     platform: str
     state: str
     error: str = ""
+    hub: str = ""
 
 
 class BuilderError(Exception):
@@ -176,7 +180,8 @@ class PlatformLoss(BuilderError):
 
 
 class NotReadBack(BuilderError):
-    """The run was interrupted when all tags had moved already: the release is at the hub, but was not read back."""
+    """The run was interrupted when all tags had moved already, at one hub at least: the release is there, but was not read back,
+    or is not at the other hubs."""
 
     exit_code = 19
 

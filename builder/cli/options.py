@@ -87,7 +87,7 @@ tags = all_of(
 
 
 output = all_of(
-    click.option("--fail-fast", is_flag=True, help="End with the first image that fails; else the others are made all the same."),
+    click.option("--fail-fast", is_flag=True, help="End with the first image or hub that fails; else the others go on."),
     click.option(
         "--output-format",
         type=click.Choice(["references", "json"]),

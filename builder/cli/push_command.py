@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @tags
 @click.pass_context
 def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: bool, **options: Any) -> None:  # noqa: ANN401
-    """Build the images and push them: content first, then all tags, or none."""
+    """Build the images and push them: content first, then at each hub all tags, or none."""
     started = time.monotonic()
     if from_directories:
         _push_from(context, tuple(map(Path, from_directories)), started)
@@ -55,7 +55,7 @@ def push(context: click.Context, /, from_directories: tuple[str, ...], rebuild: 
                 rebuild=rebuild or resolved.always_build,
                 started=started,
             )
-    with released():
+    with released(report):
         print_report(context, report, installable=has_istioctl(report))
 
 
@@ -91,8 +91,10 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
                 f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
             )
         states = {publication.key: "given" for publication in release.publications}
-        report = publish_release(release, states, adapters.publish_context(_permissions(context, job)), started)
-    with released():
+        publishing = adapters.publish_context(_permissions(context, job))
+        publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"])
+        report = publish_release(release, states, publishing, started)
+    with released(report):
         print_report(context, report, installable=has_istioctl(report))
 
 

@@ -71,7 +71,7 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
 @_printed
 @click.pass_context
 def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
-    """Have tags point at the release before again, all of them or none. Builds and sends nothing."""
+    """Have tags point at the release before again, at each hub all of them or none. Builds and sends nothing."""
     started = time.monotonic()
     from builder.cli.history_view import rollback_json, rollback_table
     from builder.pipeline.history import plan_rollback, roll_back
@@ -86,7 +86,7 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
         for line in rollback_table(planned.way).splitlines():
             adapters.progress.note(line)
         report = roll_back(planned, adapters, started, replace=replace)
-    with released():
+    with released(report):
         print_report(context, report, installable=False)
 
 
@@ -114,7 +114,7 @@ def promote(context: click.Context, /, source: str, replace: bool, **options: An
     where, destination = parse_source(source, job)
     with open_adapters(job, options["progress"]) as adapters:
         report = promote_release(job, where, destination, adapters, started, replace=replace)
-    with released():
+    with released(report):
         print_report(context, report, installable=False)
 
 

@@ -24,6 +24,7 @@ def report_json(report: Report) -> dict[str, Any]:
             "bytes_sent": report.traffic.bytes_sent,
             "tags_moved": report.traffic.tags_moved,
         },
+        "hubs": [{"hub": hub.hub, "state": hub.state, "tags_moved": hub.tags_moved, "error": hub.error} for hub in report.hubs],
         "images": [
             {
                 "image": image.key,

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 
 def has_istioctl(report: "Report") -> bool:
-    """Whether it is worth telling how to install."""
-    return any(image.key.startswith("istioctl-") for image in report.images)
+    """Whether it is worth telling how to install: not where the hub that is stamped into it has failed."""
+    failed = {hub.hub for hub in report.hubs if hub.state == "failed"}
+    return report.hub not in failed and any(image.key.startswith("istioctl-") for image in report.images)
 
 
 @contextmanager
-def released() -> Iterator[None]:
+def released(report: "Report") -> Iterator[None]:
     """For what comes after the release: whatever goes wrong with telling of it, it is at the hub."""
-    told = "the release is at the hub, all tags are at it and were read back"
+    told = report.failure.message if report.failure else "the release is at the hub, all tags are at it and were read back"
     try:
         yield
     except (KeyboardInterrupt, click.exceptions.Abort) as error:
@@ -34,7 +35,7 @@ def released() -> Iterator[None]:
 
 
 def print_report(context: click.Context, report: "Report", *, installable: bool) -> None:
-    """For people on stderr, and for programs on stdout."""
+    """For people on stderr, and for programs on stdout; then raises what hubs failed with that are not in it."""
     from builder.cli.report_view import report_json, report_references
 
     context.ensure_object(Voice).report(report, installable=installable)
@@ -42,3 +43,5 @@ def print_report(context: click.Context, report: "Report", *, installable: bool)
         click.echo(json.dumps(report_json(report), indent=2))
     else:
         click.echo(report_references(report))
+    if report.failure:
+        raise report.failure

@@ -37,12 +37,13 @@ class Voice:
             click.echo(error.hint, err=True)
 
     def report(self, report: "Report", *, installable: bool) -> None:
-        """Tell what a run achieved."""
+        """Tell what a run achieved. Of one in which hubs failed, JSON lines have the error alone, which says all of it."""
         from builder.cli.report_view import report_json, report_text
 
         if self.json:
             from builder.cli.json_lines import JsonLines
 
-            JsonLines(sys.stderr).result(report_json(report))
+            if report.failure is None:
+                JsonLines(sys.stderr).result(report_json(report))
         else:
             click.echo(report_text(report, installable=installable), err=True)

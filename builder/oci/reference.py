@@ -100,6 +100,11 @@ class Repository:
             return ImageReference(self, digest=where)
         return ImageReference(self, tag=where)
 
+    @property
+    def hub(self) -> "Hub":
+        """The hub that an image in it is at: the registry, and the path before the image's name."""
+        return Hub(self.registry, self.path.rpartition("/")[0])
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Hub:

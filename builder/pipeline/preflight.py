@@ -3,7 +3,7 @@
 import errno
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,38 +31,54 @@ class TagGuard:
     permissions: Permissions
     cache: Path
 
-    def check_plan(self, plan: Plan, found: Mapping[str, Sequence[PulledImage]]) -> dict[str, Kept]:
-        """Whether the tags may become what the plan says; gives what is kept of them, by image. `found` need not be built.
+    def read(self, plan: Plan, found: Mapping[str, PulledImage]) -> dict[ImageReference, Manifest | None]:
+        """Where the plan's tags are, but for those that were `found` a moment ago."""
+        seen = {image.reference: image.index for image in found.values() if image.reference.tag}
+        return self._read([reference for image in plan.everything for reference in image.references], seen)
 
-        Raises what `check_moves` and `find_kept` raise; AccessDenied and RegistryError where a hub would not take it.
+    def find_plan_kept(
+        self, plan: Plan, lacking: Collection[str], tags: Mapping[ImageReference, Manifest | None]
+    ) -> dict[str, Kept]:
+        """What is kept of the tags of images that have to be made, the same for all hubs. Raises what `find_kept` raises."""
+        made = [image for image in plan.images if image.key in lacking]
+        intended = {image.key: Intended.of_plan(image) for image in made}
+        return self._find_kept(intended, {image.key: image.references for image in made}, tags)
+
+    def check_plan(
+        self,
+        plan: Plan,
+        found: Mapping[str, PulledImage],
+        tags: Mapping[ImageReference, Manifest | None],
+        kept: Mapping[str, Kept],
+    ) -> None:
+        """Whether a hub's tags may become what the plan says, and it would take what it lacks.
+
+        Raises what `check_moves` raises; AccessDenied and RegistryError where it would not take it.
         """
         made = [image for image in plan.everything if image.key not in found]
-        if not made:
-            # The tags move, or do not, in a moment: they are looked at then.
-            return {}
-        seen = {image.reference: image.index for images in found.values() for image in images if image.reference.tag}
-        tags = self._read([reference for image in plan.everything for reference in image.references], seen)
         intended = {image.key: Intended.of_plan(image) for image in made}
-        intended |= {key: Intended.of_index(key, images[0].index) for key, images in found.items() if images[0].index}
-        references = {image.key: image.references for image in plan.everything}
-        kept = self._find_kept({image.key: intended[image.key] for image in plan.images if image in made}, references, tags)
-        for key, one in kept.items():
-            intended[key] = _with_kept(intended[key], one)
-        moves = {ref: (intended[key], tags[ref]) for key, own in references.items() for ref in own}
+        for key in intended.keys() & kept.keys():
+            intended[key] = _with_kept(intended[key], kept[key])
+        intended |= {key: Intended.of_index(key, image.index) for key, image in found.items() if image.index}
+        moves = {ref: (intended[image.key], tags[ref]) for image in plan.everything for ref in image.references}
         check_moves(moves, self.permissions, plan.source_tag, self.registry)
         check_rights([reference.repository for image in made for reference in image.references], self.registry)
-        return kept
 
-    def check_release(self, release: Release) -> Release:
-        """The same of a release that is ready; gives it with what is kept of its tags."""
-        tags = self._read(release.references, {})
+    def read_release(self, release: Release) -> dict[ImageReference, Manifest | None]:
+        """Where the tags are of a release that is ready."""
+        return self._read(release.references, {})
+
+    def merge_kept(self, release: Release, tags: Mapping[ImageReference, Manifest | None]) -> Release:
+        """A release that is ready, with what is kept of its tags, the same for all hubs. Raises what `find_kept` raises."""
         references = {entry.key: entry.references for entry in release.publications}
         intended = {entry.key: Intended.of_publication(entry) for entry in release.publications}
         # A mirror is what it is, whatever its tags have besides.
         ours = {key: one for key, one in intended.items() if one.build.is_ours}
-        release = self.merge(release, self._find_kept(ours, references, tags))
+        return self.merge(release, self._find_kept(ours, references, tags))
+
+    def check_release(self, release: Release, tags: Mapping[ImageReference, Manifest | None]) -> None:
+        """Whether a hub's tags may become what is ready. Raises what `check_moves` raises."""
         check_moves(intend(release.publications, tags), self.permissions, release.source_tag, self.registry)
-        return release
 
     def merge(self, release: Release, kept: Mapping[str, Kept]) -> Release:
         """The release with what is kept in its indexes, too."""

@@ -83,7 +83,7 @@ def promote_release(
             "programs keep the hub and the tag that they were built for, so an istioctl has to be told: "
             f"istioctl install --set hub={hub} --set tag={destination.tags[0]}"
         )
-    return publish_release(release, states, context, started, beside=lambda: _copy_referrers(publications, adapters))
+    return publish_release(release, states, context, started, beside=lambda entries: _copy_referrers(entries, adapters))
 
 
 def _verify_source(job: Job, source: Source, destination: Destination, adapters: Adapters) -> tuple[HeldRelease, str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from builder.errors import BuilderError
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.publish.publication import Traffic
 
@@ -29,10 +30,21 @@ class ImageReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HubReport:
+    """One hub: whether its tags `moved` to the release, were at it (`unchanged`), or that it `failed`, and with what."""
+
+    hub: str
+    state: str
+    tags_moved: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The whole run. Seconds are wall time; stages overlap.
 
-    `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own.
+    `version` is the tag that is stamped into the programs; `builder_version` is istio-build's own. `images` are those at hubs
+    that have the release; where others have it not, `failure` is what the run ends with when it has told of these.
     """
 
     version: str
@@ -42,3 +54,5 @@ class Report:
     traffic: Traffic | None
     stages: tuple[tuple[str, float], ...]
     seconds: float
+    hubs: tuple[HubReport, ...] = ()
+    failure: BuilderError | None = None

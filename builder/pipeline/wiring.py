@@ -34,7 +34,7 @@ from builder.pipeline.offline import (
     OfflineReleases,
     offline_environment,
 )
-from builder.pipeline.run import PublishContext
+from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.workspace import Workspace, find_cache
 from builder.plan.compile import COMPILE_TEMPLATE
 from builder.plan.lock import LockedGo

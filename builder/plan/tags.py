@@ -1,11 +1,15 @@
 """The tags of images, as Istio sets them. Pure."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from builder.errors import RequestError
 from builder.oci.reference import Hub, ImageReference, parse_tag
 from builder.recipe.istio_release import IstioRelease
+
+# What stands in tags that follow something, and are no one build's: docs/tags.md lists them.
+_MOVING_WORDS = frozenset(("dev", "latest", "nightly", "snapshot", "test", "wip"))
 
 
 class Tagged(Protocol):
@@ -28,11 +32,13 @@ def plain_tag(tag: str, variants: Collection[str]) -> str:
 
 
 def is_release_tag(tag: str) -> bool:
-    """Whether a tag, its variant behind it or not, names a release of Istio, as `1.29.0` and `1.29.0-distroless` do.
+    """Whether a tag, its variant behind it or not, names a release of Istio, as `1.29.0` and `1.29.0-distroless` do, or one of
+    somebody's own that is made of it: `1.29.0-corp.1`.
 
-    `dev`, `latest`, a branch or a line such as `1.29` name none.
+    `dev`, `latest`, a branch or a line such as `1.29` name none, and nor does `1.29.0-dev`, of which a word says that it moves.
     """
-    return IstioRelease.parse(tag) is not None
+    words = re.split(r"[-._]", tag.lower())
+    return IstioRelease.parse(tag) is not None and _MOVING_WORDS.isdisjoint(words)
 
 
 def is_tag_of(tag: str, plain: str, key: str) -> bool:

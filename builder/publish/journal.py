@@ -44,7 +44,7 @@ class LeftRun:
 class Journal:
     """One file a hub, there only while a run that has begun to move its tags has not finished or undone that.
 
-    Each has all tags of the run, those at its other hubs, too: a release is whole, or not, at all of them.
+    Each has all tags that the run moves there; those at other hubs, too, where a run of an earlier version moved them as one.
     """
 
     def __init__(self, directory: Path, repositories: Sequence[Repository]) -> None:

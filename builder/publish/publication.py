@@ -1,9 +1,10 @@
 """What is published, and what that moved, as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from builder.oci.manifest import Descriptor, Manifest
-from builder.oci.reference import ImageReference
+from builder.oci.reference import Hub, ImageReference
 from builder.publish.content import ContentSource
 
 
@@ -39,6 +40,19 @@ class Release:
         """All tags of all its images."""
         return tuple(reference for entry in self.publications for reference in entry.references)
 
+    @property
+    def hubs(self) -> tuple[Hub, ...]:
+        """All hubs that it goes to, in the order in which they are named."""
+        return tuple(dict.fromkeys(reference.repository.hub for reference in self.references))
+
+    def at(self, *hubs: Hub) -> Self:
+        """What of it goes to these hubs."""
+        narrowed = [
+            replace(entry, references=tuple(reference for reference in entry.references if reference.repository.hub in hubs))
+            for entry in self.publications
+        ]
+        return replace(self, publications=tuple(entry for entry in narrowed if entry.references))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
@@ -49,3 +63,13 @@ class Traffic:
     present: int = 0
     bytes_sent: int = 0
     tags_moved: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """That of both."""
+        return Traffic(
+            uploaded=self.uploaded + other.uploaded,
+            mounted=self.mounted + other.mounted,
+            present=self.present + other.present,
+            bytes_sent=self.bytes_sent + other.bytes_sent,
+            tags_moved=self.tags_moved + other.tags_moved,
+        )

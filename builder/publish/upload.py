@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,15 +21,36 @@ _PARALLEL_UPLOADS = 6
 _INTERRUPTED = "interrupted; no tag has moved"
 
 
+class Holders:
+    """Which repository of each registry is given a blob first, and when it has it. The hubs of a run share one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._first: dict[tuple[str, Digest], tuple[Repository, Future[UploadOutcome]]] = {}
+
+    def claim(
+        self, repository: Repository, digest: Digest, send: Callable[[], Future[UploadOutcome]]
+    ) -> tuple[Repository, Future[UploadOutcome], bool]:
+        """The first one; where there was none it is this repository, which `send` then gives it to (True)."""
+        key = (repository.registry, digest)
+        with self._lock:
+            known = self._first.get(key)
+            if known:
+                return (*known, False)
+            self._first[key] = repository, send()
+            return (*self._first[key], True)
+
+
 class Uploads:
-    """Sends what repositories lack, each thing under its digest; no tag is touched. A repository gets each blob once,
-    whatever holds it; a registry is sent each once, and its other repositories have it mounted from there.
+    """Sends what repositories of a hub lack, each thing under its digest; no tag is touched. A repository gets each blob once,
+    whatever holds it; a registry is sent each once, and its other repositories, those of other hubs with the same `holders`
+    among them, have it mounted from there.
 
     To be used in a `with` block, at whose end nothing is on its way any more.
     What fails first ends the group.
     """
 
-    def __init__(self, registry: RegistryWriter, progress: Progress, group: TaskGroup) -> None:
+    def __init__(self, registry: RegistryWriter, progress: Progress, group: TaskGroup, holders: Holders | None = None) -> None:
         self._registry = registry
         self._progress = progress
         self._group = group
@@ -40,8 +61,7 @@ class Uploads:
         self._sent_ahead: list[Future[None]] = []
         self._lock = threading.Lock()
         self._blobs: dict[tuple[Repository, Descriptor], Future[UploadOutcome]] = {}
-        # By registry and digest: the repository that has it first, and when.
-        self._first: dict[tuple[str, Digest], tuple[Repository, Future[UploadOutcome]]] = {}
+        self._holders = holders or Holders()
 
     def __enter__(self) -> Self:
         return self
@@ -126,25 +146,27 @@ class Uploads:
     def _start(
         self, repository: Repository, blob: Descriptor, content: ContentSource, advance: Callable[[int], None]
     ) -> Future[UploadOutcome]:
-        key = (repository.registry, blob.digest)
-        if key in self._first:
-            holder, first = self._first[key]
-            return self._followers.submit(self._push_after, first, repository, blob, _MountedFirst(content, holder), advance)
-        future = self._pool.submit(self._push_blob, repository, blob, content, advance)
-        self._first[key] = repository, future
-        return future
+        def send() -> Future[UploadOutcome]:
+            return self._pool.submit(self._push_blob, repository, blob, content, advance)
+
+        holder, first, is_ours = self._holders.claim(repository, blob.digest, send)
+        if is_ours:
+            return first
+        return self._followers.submit(self._push_after, first, holder, repository, blob, content, advance)
 
     def _push_after(
         self,
         first: Future[UploadOutcome],
+        holder: Repository,
         repository: Repository,
         blob: Descriptor,
         content: ContentSource,
         advance: Callable[[int], None],
     ) -> UploadOutcome:
-        """As `_push_blob`, once another repository of the registry has it. Should that fail, so does the group."""
-        wait([first])
-        return self._push_blob(repository, blob, content, advance)
+        """As `_push_blob`, once another repository of the registry has it, or was not given it: that one may be of a hub
+        that has failed, which is none of ours."""
+        came = _has_come(first)
+        return self._push_blob(repository, blob, _MountedFirst(content, holder) if came else content, advance)
 
     def _push_blob(
         self, repository: Repository, blob: Descriptor, content: ContentSource, advance: Callable[[int], None]
@@ -171,6 +193,14 @@ class Uploads:
             for manifest in (*manifests, publication.index):
                 if not (may_be_there and self._registry.has_manifest(repository, manifest.digest)):
                     self._registry.put_manifest(repository, manifest)
+
+
+def _has_come(first: Future[UploadOutcome]) -> bool:
+    """Wait until it is known whether a blob is there. One that nobody will send any more was cancelled."""
+    try:
+        return first.exception() is None
+    except CancelledError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

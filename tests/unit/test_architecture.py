@@ -35,6 +35,7 @@ PURE = {
     "oci.manifest",
     "oci.reference",
     "pipeline.report",
+    "pipeline.verdict",
     "plan.archives",
     "plan.assembly",
     "plan.compile",

@@ -20,8 +20,9 @@ from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Platform
+from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
-from builder.pipeline.run import PublishContext, build_plan, publish_release, push_plan
+from builder.pipeline.run import build_plan, publish_release, push_plan
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain

@@ -9,7 +9,7 @@ import pytest
 from builder.cli.report_view import report_json, report_references, report_text
 from builder.cli.text import format_size, format_table
 from builder.oci.reference import Hub, ImageReference
-from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.pipeline.report import HubReport, ImageReport, PlatformReport, Report
 from builder.publish.publication import Traffic
 from tests import ROOT
 from tests.samples.images import AMD64, ARM64, make_digest
@@ -44,6 +44,7 @@ REPORT = Report(
     traffic=Traffic(uploaded=3, mounted=2, present=1, bytes_sent=38_900_000, tags_moved=4),
     stages=(("compile", 12.34), ("push", 0.5)),
     seconds=13.0,
+    hubs=(HubReport(hub=str(HUB), state="moved", tags_moved=4),),
 )
 
 
@@ -60,7 +61,7 @@ class TestForMachines:
 
     def test_json_has_everything(self) -> None:
         document = json.loads(json.dumps(report_json(REPORT)))
-        assert set(document) == {"version", "builder_version", "hub", "seconds", "stages", "traffic", "images"}
+        assert set(document) == {"version", "builder_version", "hub", "seconds", "stages", "traffic", "hubs", "images"}
         assert document["version"] == "1.29.0"
         assert document["builder_version"] == "0.9.1"
         assert document["seconds"] == 13.0
@@ -73,6 +74,7 @@ class TestForMachines:
             "bytes_sent": 38_900_000,
             "tags_moved": 4,
         }
+        assert document["hubs"] == [{"hub": str(HUB), "state": "moved", "tags_moved": 4, "error": ""}]
         [istioctl, pilot] = document["images"]
         assert istioctl == {
             "image": "istioctl-debug",
@@ -95,6 +97,8 @@ class TestForMachines:
         assert [field for fields, _ in rows for field in words(fields)] == list(document)
         [traffic] = [words(value) for fields, value in rows if fields == "`traffic`"]
         assert traffic == list(document["traffic"])
+        [hubs] = [value for fields, value in rows if fields == "`hubs`"]
+        assert words(re.sub(r"\([^)]*\)", "", hubs)) == list(document["hubs"][0])
         [images] = [value for fields, value in rows if fields == "`images`"]
         # In brackets stand values, and the fields of a platform.
         assert words(re.sub(r"\([^)]*\)", "", images)) == list(document["images"][0])

@@ -17,8 +17,9 @@ from builder.images.check import read_layer_of
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub
 from builder.pipeline.preflight import check_output
+from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
-from builder.pipeline.run import PublishContext, build_plan, publish_release, push_plan
+from builder.pipeline.run import build_plan, publish_release, push_plan
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Completed, GoToolchain
@@ -53,7 +54,8 @@ class Site:
     def plan(self, tree: dict[str, Any] | None = None, **request: Any) -> Plan:  # noqa: ANN401 - fields of values
         """Pilot of a tree."""
         lock = make_lock(source=make_source(make_state(**(tree or {}))))
-        return make_plan(make_request(images=("pilot",), variants=("distroless",), **request), load_book(), lock)
+        wanted = make_request(**{"images": ("pilot",), "variants": ("distroless",), **request})
+        return make_plan(wanted, load_book(), lock)
 
     def push(
         self,
@@ -182,7 +184,12 @@ class TestTakingOver:
         site.push(REPLACE, **request_)
         assert all(site.tags()[tag] != digest for tag, digest in before.items())
 
-    @pytest.mark.parametrize("tag", ["dev", "latest", "1.29", "master"])
+    @pytest.mark.parametrize("tag", ["1.29.0-rc.0", "1.29.0-beta.1", "1.29.0-corp.1", "1.29.0-fips"])
+    def test_what_is_made_of_a_release_is_one(self, site: Site, tag: str) -> None:
+        site.push(tags=(tag,))
+        site.refuses(TakeOver, "take over", lambda: site.push(tree=DIRTY, tags=(tag,)))
+
+    @pytest.mark.parametrize("tag", ["dev", "latest", "1.29", "master", "1.29.0-dev", "1.29.0-corp.nightly", "1.29.0-SNAPSHOT"])
     def test_other_tags_move_as_ever(self, site: Site, tag: str) -> None:
         site.push(tags=(tag,))
         before = site.tags()[f"{tag}-distroless"]

@@ -20,7 +20,8 @@ from builder.host.go_compiler import MachineCompiler
 from builder.images.check import read_layer_of
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference
-from builder.pipeline.run import PublishContext, build_plan, publish_release
+from builder.pipeline.publish_context import PublishContext
+from builder.pipeline.run import build_plan, publish_release
 from builder.plan.lock import LockedBase, LockedMirror, LockedPackages, UrlArtifact
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan

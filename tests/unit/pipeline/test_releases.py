@@ -23,8 +23,9 @@ from builder.errors import (
 from builder.oci.reference import HISTORY_TAG, Digest, Hub, Platform
 from builder.pipeline.history import image_names, plan_rollback, read_past, read_timeline, roll_back
 from builder.pipeline.promote import parse_source, promote_release
+from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
-from builder.pipeline.run import PublishContext, publish_release
+from builder.pipeline.run import publish_release
 from builder.pipeline.wiring import Adapters
 from builder.publish.guards import CAREFUL
 from builder.publish.lease import LeaseTimes

@@ -9,8 +9,9 @@ import pytest
 
 from builder import __version__
 from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, RegistryError, VerifyError
+from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
-from builder.pipeline.run import PublishContext, publish_release
+from builder.pipeline.run import publish_release
 from builder.publish.lease import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.cancellation import Cancellation
