@@ -15,7 +15,7 @@ from builder.errors import AccessDenied, Interrupted, JournalError, PublishError
 from builder.oci.manifest import Manifest
 from builder.oci.reference import RECORD_TAG, Digest, Hub, Repository
 from builder.publish.hub_record import HubRecord, Lease, NotedMove, read_record, record_reference, write_record
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.upload import Uploads
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Progress
