@@ -13,6 +13,9 @@ _RESOURCE_SETTINGS = ("GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTMPDIR")
 _GOGC = "400"
 # A third of the time of a build that does not yield, where there is not enough for both (sched(7): weights of nice values).
 _NICENESS = "5"
+# Linux schedules sessions as groups, each of our programs being one, and then a nice value counts only within it: the group has
+# one of its own (sched(7), "The autogroup feature"). Where there is no such file, nothing has to be said.
+_YIELD = f'{{ echo {_NICENESS} >/proc/self/autogroup; }} 2>/dev/null; exec nice -n {_NICENESS} "$@"'
 
 
 class MachineCompiler:
@@ -44,9 +47,9 @@ class MachineCompiler:
         self._run.run(argv, cwd=build.tree, env=env, on_line=on_line)
 
     def _nice(self, build: GoBuild) -> tuple[str, ...]:
-        """POSIX has the program; without it the builds share the machine alike."""
-        nice = shutil.which("nice", path=self._environment.get("PATH", "")) if build.yields else None
-        return (nice, "-n", _NICENESS) if nice else ()
+        """POSIX has both programs; without them the builds share the machine alike."""
+        programs = [shutil.which(name, path=self._environment.get("PATH", "")) for name in ("sh", "nice")]
+        return (str(programs[0]), "-c", _YIELD, "go") if build.yields and all(programs) else ()
 
     def _check_c_compiler(self, build: GoBuild) -> None:
         """Told at once: Go would compile for minutes before it came to the first C file."""

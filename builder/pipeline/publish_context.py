@@ -7,7 +7,7 @@ from builder.pipeline.preflight import TagGuard
 from builder.ports import Registry, TagStore
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.history import Happening
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.progress import Progress
 

@@ -24,11 +24,13 @@ from builder.runtime.progress import counted
 class AtHub:
     """How far a release has come at a hub; it is filled in on the way, so it holds also where that ends half-way.
 
-    `pulled` are its images as they were read back, or found. `before` is where each tag was, once all of them have moved.
+    `journal` is of the hub's repositories. `pulled` are its images as they were read back, or found. `before` is where each tag
+    was, once all of them have moved.
     """
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, journal: SharedJournal) -> None:
         self.release = release
+        self.journal = journal
         self.pulled: tuple[PulledImage, ...] = ()
         self.traffic = Traffic()
         self.before: dict[ImageReference, Manifest | None] = {}
@@ -64,12 +66,19 @@ def local_journal(context: PublishContext, references: Sequence[ImageReference])
     return Journal(context.journals, [reference.repository for reference in references])
 
 
+def shared_journal(context: PublishContext, references: Sequence[ImageReference]) -> SharedJournal:
+    """What keeps other runs from these tags, of one hub, and notes their moves there and here."""
+    lease = HubLease(context.registry, context.rollback_tags, context.progress, context.cancellation.wait, context.lease_times)
+    repositories = [reference.repository for reference in references]
+    return SharedJournal(local_journal(context, references), lease, context.registry, repositories)
+
+
 def _mover(at: AtHub, context: PublishContext) -> TagMover:
     return TagMover(
         images=context.registry,
         tags=context.registry,
         rollback_tags=context.rollback_tags,
-        journal=_shared_journal(context, at.release.references),
+        journal=at.journal,
         progress=context.progress,
         pause=context.cancellation.wait,
         protected=context.cancellation.protected,
@@ -78,12 +87,6 @@ def _mover(at: AtHub, context: PublishContext) -> TagMover:
         seen={image.reference: image.index for image in at.pulled if image.reference.digest is None},
         on_moved=at.before.update,
     )
-
-
-def _shared_journal(context: PublishContext, references: Sequence[ImageReference]) -> SharedJournal:
-    lease = HubLease(context.registry, context.rollback_tags, context.progress, context.cancellation.wait, context.lease_times)
-    repositories = [reference.repository for reference in references]
-    return SharedJournal(local_journal(context, references), lease, context.registry, repositories)
 
 
 def _read_back(release: Release, context: PublishContext) -> tuple[PulledImage, ...]:

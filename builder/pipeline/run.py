@@ -22,9 +22,10 @@ from builder.pipeline.hubs import HubGroups
 from builder.pipeline.look import Look, look_at_hubs
 from builder.pipeline.preflight import check_output
 from builder.pipeline.publish_context import PublishContext
-from builder.pipeline.release_at_hub import AtHub, publish_at_hub
+from builder.pipeline.release_at_hub import AtHub, publish_at_hub, shared_journal
 from builder.pipeline.report import Report
 from builder.pipeline.reporting import patches_of, report_layout
+from builder.pipeline.reservations import Reservations
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication, Release
@@ -49,12 +50,13 @@ def push_plan(
         tell_reasons(reasons, context.progress)
         missing = [image for image in plan.images if image.key in lacking]
         mirrors = [mirror for mirror in plan.mirrors if mirror.key in lacking]
-    with hubs.uploads() as uploads:
+    with hubs.uploads() as uploads, Reservations(look, missing, hubs) as reservations:
         with before_tags():
-            ahead = replace(build_context, on_assembled=partial(_send_ahead, look, hubs, uploads, bases))
+            ready = partial(_on_assembled, partial(_send_ahead, look, hubs, uploads, bases), reservations.on_assembled)
+            ahead = replace(build_context, on_assembled=ready)
             built = build_images(plan, missing, layouts, ahead, mirrors)
             release = context.guard.merge(_release(look, hubs, built, bases), look.kept)
-            at = {hub: _at_hub(release, look, hub) for hub in hubs.left}
+            at = {hub: AtHub(_narrow(release, look, hub), reservations.journals[hub]) for hub in hubs.left}
             if built.failures:
                 hubs.each(lambda hub: uploads[hub].publish(at[hub].release.publications))
                 raise tell_incomplete(built, release, look, hubs)
@@ -89,7 +91,8 @@ def publish_release(
         merged = guard.merge_kept(reachable, found)
         hubs.each(lambda hub: guard.check_release(merged.at(hub), tags[hub]))
     with hubs.uploads() as uploads:
-        at = {hub: AtHub(merged.at(hub)) for hub in hubs.left}
+        releases = {hub: merged.at(hub) for hub in hubs.left}
+        at = {hub: AtHub(own, shared_journal(hubs.context(hub), own.references)) for hub, own in releases.items()}
         reached = _publish(release, hubs, at, uploads, beside)
     indexes = {(one.key, one.index): two.index for one, two in zip(reachable.publications, merged.publications, strict=True)}
     entries = tuple(replace(entry, index=indexes.get((entry.key, entry.index), entry.index)) for entry in release.publications)
@@ -189,12 +192,19 @@ def _publication(
     return Publication(key=image.key, index=layout.index(), references=image.references, content=content)
 
 
-def _at_hub(release: Release, look: Look, hub: Hub) -> AtHub:
+def _narrow(release: Release, look: Look, hub: Hub) -> Release:
     """What of a release goes to a hub: nothing is sent of what is there, the same to the digest."""
     there = {(key, image.index) for key, image in look.found[hub].items()}
     entries = release.at(hub).publications
     narrowed = tuple(replace(entry, content=None) if (entry.key, entry.index) in there else entry for entry in entries)
-    return AtHub(replace(release, publications=narrowed))
+    return replace(release, publications=narrowed)
+
+
+def _on_assembled(
+    send: Callable[[AssembledPlatform], None], reserve: Callable[[AssembledPlatform], None], part: AssembledPlatform
+) -> None:
+    send(part)
+    reserve(part)
 
 
 def _send_ahead(look: Look, hubs: HubGroups, uploads: Mapping[Hub, Uploads], bases: BaseLayers, part: AssembledPlatform) -> None:

@@ -52,16 +52,17 @@ class Journal:
         self._hubs = sorted({_hub_of(repository) for repository in repositories})
 
     @contextmanager
-    def held(self, pause: Callable[[float], None]) -> Iterator[None]:
+    def held(self, pause: Callable[[float], None], on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Keep all other runs on this machine from moving tags of these hubs while the block runs; and of those hubs that
         runs which were cut off had been at, as what they left there is settled with the rest.
 
-        In the order of the hubs' names, so that two runs never wait for each other. Raises JournalError.
+        In the order of the hubs' names, so that two runs never wait for each other. `on_wait` is called where another one has
+        a lock. Raises JournalError.
         """
         while True:
             with ExitStack() as locks:
                 for hub in self._hubs:
-                    locks.enter_context(locked(self._path(hub).with_suffix(".lock"), pause))
+                    locks.enter_context(locked(self._path(hub).with_suffix(".lock"), pause, on_wait))
                 more = {_hub_of(ref.repository) for moves in self.unfinished() for ref in moves} - set(self._hubs)
                 if not more:
                     yield

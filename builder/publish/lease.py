@@ -4,24 +4,26 @@ Registries cannot compare and swap. So a run looks, writes its record, waits, an
 is still its own. This excludes all others whose record arrives within the waiting time after they looked; one that takes
 longer waits longer itself, and whose record it overwrote finds that out before the next tag that it moves.
 
-`HubLease.acquire` takes leases, `confirm` is asked before each tag, `note` writes down the moves, `release` ends it.
+`HubLease.acquire` takes leases (`reserve` begins with that earlier), `confirm` is asked before each tag, `note` writes down the
+moves, `release` ends it.
 """
 
 import os
 import platform
 import random
-import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from builder.errors import AccessDenied, BuilderError, PublishError, RegistryError
+from builder.errors import AccessDenied, BuilderError, JournalError, PublishError, RegistryError
 from builder.oci.manifest import Descriptor, Manifest
 from builder.oci.reference import Digest, Repository
 from builder.ports import TagStore
 from builder.publish.hub_record import HubRecord, Lease, read_record, record_reference, write_record
+from builder.publish.lease_queue import Queue
+from builder.publish.lease_times import LeaseTimes
 from builder.runtime.progress import Progress
 
 _PARALLEL_READS = 6
@@ -31,22 +33,6 @@ _PASSING = (408, 425, 429)
 
 def _owner() -> str:
     return f"{platform.node()}, process {os.getpid()}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseTimes:
-    """All in seconds. `lease`: how long a record holds without being renewed. `settle`: from the writing of a record to the
-    look at whether it is still there. `patience`: how long is waited for another run. `skew`: by how much clocks may differ
-    before a lease that is over by ours is taken for one, without having watched it for its whole time.
-    """
-
-    lease: int = 60
-    settle: float = 1.0
-    patience: float = 180.0
-    poll: float = 1.0
-    skew: float = 600.0
-    monotonic: Callable[[], float] = time.monotonic
-    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +94,8 @@ class HubLease:
 
         Raises PublishError where another run holds one and does not end, JournalError, RegistryError, Interrupted.
         """
-        queue = _Queue(self._times)
+        queue = Queue(self._times)
+        self._take_up_reserved()
         while missing := sorted(set(repositories) - self._held.keys() - self._refused):
             if any(repository > missing[0] for repository in self._held):
                 # Always in the order of their names, so that no two runs wait for each other.
@@ -121,6 +108,19 @@ class HubLease:
                 self._pause(self._times.poll * random.uniform(0.5, 1.5))
             self._renew_due()
         return queue.waited
+
+    def reserve(self, repositories: Collection[Repository]) -> None:
+        """Write our records there if nobody is, so that `acquire` finds them settled: it then has no wait of its own.
+
+        Waits for nobody, and raises nothing of what registries answer: `acquire` does. What is not taken up within half a
+        lease is begun anew.
+        """
+        missing = sorted(set(repositories) - self._held.keys() - self._refused)
+        try:
+            self._claim(missing, Queue(self._times), ())
+        except (RegistryError, AccessDenied, JournalError):
+            # Where no answer came it is not known from when on the others count.
+            self.release(settled=False)
 
     def confirm(self, repository: Repository) -> None:
         """See that the lease there is still ours, and renew those that are half over. Raises PublishError where one is lost."""
@@ -152,7 +152,14 @@ class HubLease:
                 )
         self._held.clear()
 
-    def _claim(self, missing: Sequence[Repository], queue: "_Queue", dead: Collection[str]) -> tuple[Repository, Lease] | None:
+    def _take_up_reserved(self) -> None:
+        """What is lost of it is not held, and what has stood for long is given back: others may take it for left."""
+        reserved = [held.since for held in self._held.values() if held.settles is not None]
+        if reserved and self._times.monotonic() - min(reserved) >= self._times.lease / 2:
+            self.release(settled=False)
+        self._settle()
+
+    def _claim(self, missing: Sequence[Repository], queue: Queue, dead: Collection[str]) -> tuple[Repository, Lease] | None:
         """Write our record where nobody is alive, in order; gives the first where somebody is."""
         for repository in missing:
             looked = self._times.monotonic()
@@ -276,51 +283,6 @@ class HubLease:
             self._rollback_tags.put_tag(reference, write_record(replace(held.record, lease=None), held.before))
         elif not self._rollback_tags.delete_tag(reference):
             self._rollback_tags.put_tag(reference, write_record(HubRecord()))
-
-
-class _Queue:
-    """A run that waits for others: what it has seen of them, and for how long."""
-
-    def __init__(self, times: LeaseTimes) -> None:
-        self.waited = False
-        self._times = times
-        self._began = times.monotonic()
-        self._seen: dict[Repository, tuple[Manifest | None, float]] = {}
-        self._told: set[str] = set()
-
-    def is_over(self, repository: Repository, lease: Lease, found: Manifest | None, dead: Collection[str]) -> bool:
-        """Whether nobody holds this any more: its run has ended, or it is long past by the clock, or it has not been
-        renewed for its whole time while we watched. Clocks may be wrong; how long we watched is not."""
-        now = self._times.monotonic()
-        self.watch({repository: found})
-        _, since = self._seen[repository]
-        long_past = self._times.now() - lease.expires > timedelta(seconds=self._times.skew)
-        return lease.run in dead or long_past or now - since > lease.seconds
-
-    def watch(self, found: Mapping[Repository, Manifest | None]) -> None:
-        """Remember since when these records are what they are: a run that died has left several, and is waited for once."""
-        for repository, record in found.items():
-            if repository not in self._seen or self._seen[repository][0] != record:
-                self._seen[repository] = (record, self._times.monotonic())
-
-    def tell_or_end(self, blocked: tuple[Repository, Lease] | None, progress: Progress) -> None:
-        """Say once for whom is waited; None where somebody came in between. Raises PublishError where that takes too long."""
-        self.waited = True
-        seconds = self._times.monotonic() - self._began
-        who = _describe(*blocked) if blocked else "other runs move the same tags"
-        if seconds > self._times.patience:
-            raise PublishError(
-                f"{who}; that has not ended in {seconds:.0f} seconds, and no tag has moved",
-                hint="Let it end, then run the same again.",
-            )
-        if blocked and blocked[1].run not in self._told:
-            self._told.add(blocked[1].run)
-            progress.note(f"{who}; waiting for it to end, or to be silent for {blocked[1].seconds} seconds")
-
-
-def _describe(repository: Repository, lease: Lease) -> str:
-    since = lease.started.strftime("%H:%M:%S UTC")
-    return f"another run moves tags of {repository} ({lease.owner}, since {since})"
 
 
 def _is_refusal(error: RegistryError) -> bool:

@@ -32,12 +32,22 @@ class SharedJournal:
 
         Raises JournalError.
         """
-        with self._local.held(pause):
+        # Who holds the lock here may be waiting for what this run has reserved there.
+        with self._local.held(pause, on_wait=lambda: self._lease.release(settled=False)):
             try:
                 yield
             except Exception:
                 self._lease.release(settled=self._settled)
                 raise
+            self._lease.release(settled=self._settled)
+
+    @contextmanager
+    def reserving(self) -> Iterator[Callable[[], None]]:
+        """Gives what reserves the leases at the hub, to be called when tags are soon to move; what is not taken up by the end of
+        the block is given back."""
+        try:
+            yield lambda: self._lease.reserve(self._repositories)
+        finally:
             self._lease.release(settled=self._settled)
 
     def is_quiet(self) -> bool:

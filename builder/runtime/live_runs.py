@@ -37,8 +37,10 @@ class LiveRuns:
         self._handle = -1
 
     def enter(self) -> None:
-        """Be known as at work until `leave`, and forget those that were killed. Nothing where the cache cannot be written to: then
-        nobody removes anything there."""
+        """Be known as at work until `leave`, and forget those that were killed.
+
+        Nothing where the cache cannot be written to: then nobody removes anything there.
+        """
         name = f"{time.time_ns()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         new = self._directory / f"{name}.new"
         about = {"process": os.getpid(), "host": platform.node(), "started": time.time()}

@@ -16,7 +16,8 @@ from builder.oci.manifest import CONFIG, INDEX, MANIFEST, Descriptor, FoundBlob,
 from builder.oci.reference import Digest, Platform, Repository
 from builder.ports import Registry, UploadOutcome
 from builder.publish.hub_record import HubRecord, Lease, NotedMove, read_record, record_reference, write_record
-from builder.publish.lease import HubLease, LeaseTimes
+from builder.publish.lease import HubLease
+from builder.publish.lease_times import LeaseTimes
 from builder.registry.client import HttpRegistry
 from builder.runtime.progress import Progress
 from builder.runtime.retry import RetryPolicy

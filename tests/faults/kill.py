@@ -33,7 +33,7 @@ _SECONDS = 60.0
 # A lease of this machine's clock, so that nobody waits a minute for one that died. All else is as ever.
 _PROGRAM = """
 import sys
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 LeaseTimes.__init__.__kwdefaults__.update(lease=1, settle=0.1, poll=0.1)
 from builder.cli.main import main
 main()
@@ -226,7 +226,7 @@ def write_release(directory: Path, content: str) -> Path:
 
 
 def files(cache: Path) -> list[str]:
-    """What a machine has kept, without what is named after the address of a hub, and without the stamps beside what it has used."""
+    """What a machine has kept, but for what is named after the address of a hub, and the stamps beside what it has used."""
     paths = (path for path in cache.rglob("*") if path.is_file() and path.parent.name != ".used")
     names = sorted(str(path.relative_to(cache)) for path in paths)
     return [re.sub(r"[0-9a-f]{16}(?=\.lock)", "HUB", name) for name in names]

@@ -13,7 +13,7 @@ from pathlib import Path
 from builder.oci.reference import RECORD_TAG
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.run import publish_release
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.progress import Event, Message, Progress
 from tests.faults.ground import AGAIN, FOREIGN, HUB, IMAGES, LAST, OLD_TAG, fast_directory, ground

@@ -23,7 +23,7 @@ from builder.oci.reference import RECORD_TAG, Hub
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.run import publish_release
 from builder.publish.content import LayoutContent
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Publication, Release
 from builder.registry.client import HttpRegistry
 from builder.runtime.cancellation import Cancellation

@@ -249,5 +249,5 @@ def test_a_build_that_yields_is_run_at_a_lower_priority() -> None:
     # Where the program that does it is missing, it is built all the same.
     MachineCompiler(TOOLCHAIN, {**machine, "PATH": ""}, runner).build(replace(BUILD, yields=True), lambda line: None)
     first, second, third = (call.argv for call in runner.calls)
-    assert (Path(first[0]).name, *first[1:3]) == ("nice", "-n", "5")
-    assert first[3:] == second == third
+    assert (Path(first[0]).name, first[1]) == ("sh", "-c")
+    assert first[4:] == second == third

@@ -26,7 +26,7 @@ from builder.pipeline.run import build_plan, publish_release, push_plan
 from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import GoToolchain
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.release_parts import read_release
 from builder.recipe.book import RecipeBook
 from builder.recipe.loader import load_recipes

@@ -25,7 +25,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.ports import Completed, GoToolchain
 from builder.publish.guards import CAREFUL, Permissions
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.release_parts import read_release
 from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation

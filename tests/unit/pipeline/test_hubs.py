@@ -30,7 +30,7 @@ from builder.pipeline.run import publish_release, push_plan
 from builder.ports import ProcessFailed
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.history import Happening
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message, Progress

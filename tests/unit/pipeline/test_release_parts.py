@@ -27,7 +27,7 @@ from builder.plan.model import Plan
 from builder.plan.planner import make_plan
 from builder.plan.shards import take_shard
 from builder.ports import GoToolchain
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release
 from builder.publish.release_directory import ReleasePart
 from builder.publish.release_file import RELEASE_FILE, ReleaseFile

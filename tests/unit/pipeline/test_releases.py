@@ -29,7 +29,7 @@ from builder.pipeline.report import Report
 from builder.pipeline.run import publish_release
 from builder.pipeline.wiring import Adapters
 from builder.publish.guards import CAREFUL
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release as PublishedRelease
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Event, Message

@@ -12,7 +12,7 @@ from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError,
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.report import Report
 from builder.pipeline.run import publish_release
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Progress

@@ -1,5 +1,6 @@
 """Two machines at one hub: a lease keeps them apart, and what one left that died is settled by the other."""
 
+import contextlib
 import dataclasses
 import json
 import random
@@ -15,7 +16,7 @@ from builder.errors import AccessDenied, Interrupted, JournalError, PublishError
 from builder.oci.manifest import Manifest
 from builder.oci.reference import RECORD_TAG, Digest, Hub, Repository
 from builder.publish.hub_record import HubRecord, Lease, NotedMove, read_record, record_reference, write_record
-from builder.publish.lease import LeaseTimes
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.upload import Uploads
 from builder.runtime.cancellation import Cancellation
 from builder.runtime.progress import Progress
@@ -207,8 +208,9 @@ def _copy(registry: FakeRegistry) -> FakeRegistry:
 
 
 class TestTwoAtOnce:
+    @pytest.mark.parametrize("reserves", [False, True])
     @pytest.mark.parametrize("seed", range(12))
-    def test_never_leave_a_mixture(self, old: Release, new: Release, other: Release, seed: int) -> None:
+    def test_never_leave_a_mixture(self, old: Release, new: Release, other: Release, seed: int, reserves: bool) -> None:
         """Different releases for the same tags, with delays of every request: one goes through, or both, one by one."""
         chance = random.Random(seed)
         # The later ones are slower than what a record is waited for.
@@ -223,7 +225,12 @@ class TestTwoAtOnce:
             release.registry.fail_on = release.registry.fail_after = delay
             try:
                 time.sleep(generator.random() * slowest * 4)
-                release.mover().move(release.publications)
+                mover = release.mover()
+                with mover.journal.reserving() as reserve:
+                    if reserves:
+                        reserve()
+                        time.sleep(generator.random() * slowest * 8)
+                    mover.move(release.publications)
             except PublishError as error:
                 errors.append(error)
 
@@ -556,3 +563,103 @@ class TestARecord:
         manifest = write_record(record)
         assert len(manifest.content) < 10_000
         assert read_record(record_reference(PILOT), manifest) == record
+
+
+class TestReserving:
+    """A lease that is begun earlier, so that nothing is waited for when the tags are to move."""
+
+    def test_there_is_no_wait_once_it_has_stood(self, old: Release, new: Release) -> None:
+        upload(new)
+        mover = new.mover()
+        with mover.journal.reserving() as reserve:
+            reserve()
+            assert new.records() == list(IMAGES)
+            new.clock.wait(5)
+            before = new.clock.seconds
+            mover.move(new.publications)
+            assert new.clock.seconds == before
+        assert (old.tags(), old.records()) == (new.wanted(), [])
+
+    def test_what_is_left_of_the_wait_is_waited(self, new: Release) -> None:
+        upload(new)
+        mover = new.mover()
+        with mover.journal.reserving() as reserve:
+            reserve()
+            new.clock.wait(0.25)
+            mover.move(new.publications)
+        assert new.clock.seconds == LeaseTimes().settle
+
+    def test_one_that_has_stood_for_long_is_begun_anew(self, new: Release) -> None:
+        upload(new)
+        mover = new.mover()
+        with mover.journal.reserving() as reserve:
+            reserve()
+            first = new.registry.record(PILOT)
+            new.clock.wait(LeaseTimes().lease / 2)
+            before = new.clock.seconds
+            mover.move(new.publications)
+            assert new.clock.seconds == before + LeaseTimes().settle
+        assert first is not None
+        assert new.tags() == new.wanted()
+
+    def test_one_that_is_not_taken_up_is_given_back(self, old: Release, new: Release) -> None:
+        before = old.tags()
+        stack = contextlib.ExitStack()
+        stack.enter_context(new.mover().journal.reserving())()
+        assert new.records() == list(IMAGES)
+        stack.close()
+        assert (old.records(), old.tags()) == ([], before)
+
+    def test_who_is_alive_is_not_disturbed_and_waited_for_later(self, new: Release, other: Release) -> None:
+        second = make_release(new.work / "next", "next", new.registry, tags=("1.30",)).elsewhere()
+        with _moving(new, second):
+            upload(second)
+            mover = second.mover()
+            with mover.journal.reserving() as reserve:
+                reserve()
+                mover.move(second.publications)
+        assert of_1_29(new) == new.wanted()
+        assert second.wanted().items() <= second.tags().items()
+
+    @pytest.mark.parametrize("error", [RegistryError("down", status=503), AccessDenied("no", status=403)])
+    def test_what_cannot_be_reserved_is_told_where_it_is_needed(self, old: Release, new: Release, error: Exception) -> None:
+        upload(new)
+        mover, before = new.mover(), old.tags()
+        failing = [True]
+        new.registry.fail_on = lambda operation, key: error if failing[0] and key.endswith(RECORD_TAG) else None
+        with mover.journal.reserving() as reserve:
+            reserve()
+            assert old.tags() == before
+            failing[0] = False
+            mover.move(new.publications)
+        assert (new.tags(), new.records()) == (new.wanted(), [])
+
+    def test_a_record_that_came_between_is_found_and_waited_for(self, old: Release, new: Release) -> None:
+        """Somebody looked when nobody was there, and wrote after we had."""
+        upload(new)
+        mover = new.mover()
+        with mover.journal.reserving() as reserve:
+            reserve()
+            put_record(old, HubRecord(lease=make_lease()))
+            new.clock.wait(2)
+            mover.move(new.publications)
+            # It was silent, and was taken for gone.
+            assert new.clock.seconds > 60
+        assert (new.tags(), new.records()) == (new.wanted(), [])
+
+    def test_who_waits_for_this_machine_lets_go_of_what_it_has_reserved(self, new: Release, tmp_path: Path) -> None:
+        """The other run on this machine holds the lock of the journal, and waits at the hub for just that."""
+        upload(new)
+        mover = new.mover()
+        with mover.journal.reserving() as reserve:
+            reserve()
+            seen: list[list[str]] = []
+            with new.mover().journal.held(time.sleep):
+
+                def look(seconds: float) -> None:
+                    seen.append(new.records())
+                    raise Interrupted("seen")
+
+                with pytest.raises(Interrupted), mover.journal.held(look):
+                    pass
+        assert seen == [[]]

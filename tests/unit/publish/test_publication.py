@@ -18,7 +18,8 @@ from builder.oci.reference import RECORD_TAG, Digest, Hub, ImageReference, Platf
 from builder.publish.content import LayoutContent
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.journal import Journal
-from builder.publish.lease import HubLease, LeaseTimes
+from builder.publish.lease import HubLease
+from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Publication, Traffic
 from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover
