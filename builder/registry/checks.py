@@ -57,6 +57,23 @@ def check_stored(act: str, expected: Digest, answer: Answer) -> None:
         raise RegistryError(f"cannot {act}: the registry stored it as {stored}, not as {expected}", status=answer.status)
 
 
+def is_confirmed(answer: Answer) -> bool:
+    """Whether a registry says that it stored a manifest: with 201 (distribution-spec, "Pushing Manifests"), or, as some do, with
+    another status and the digest. A proxy that wants people to log in says 200, too.
+    """
+    return answer.status == 201 or bool(answer.headers.get("Docker-Content-Digest"))
+
+
+def unconfirmed(act: str, answer: Answer) -> RegistryError:
+    """The error for a manifest that is not there although it was answered with a status of success."""
+    return RegistryError(
+        f"cannot {act}: the answer was {answer.status}, and it is not there",
+        hint="Does a proxy on the way answer in place of the registry, such as one that asks for a login? "
+        "HTTPS_PROXY and NO_PROXY say which hosts go through one.",
+        status=answer.status,
+    )
+
+
 def check_size(descriptor: Descriptor, content: Path) -> None:
     """Raises CheckError where a file is not of its descriptor's size."""
     try:

@@ -20,7 +20,15 @@ from builder.ports import UploadOutcome
 from builder.registry.auth import CredentialSource, pull_scope, push_scope
 from builder.registry.blob_pull import BlobPull
 from builder.registry.blob_push import BlobPush, find_blob
-from builder.registry.checks import check_digest, check_document, check_manifest, check_size, check_stored
+from builder.registry.checks import (
+    check_digest,
+    check_document,
+    check_manifest,
+    check_size,
+    check_stored,
+    is_confirmed,
+    unconfirmed,
+)
 from builder.registry.connection import Call, RegistryConnection
 from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer, media_type_of, next_page
@@ -255,6 +263,10 @@ class HttpRegistry:
         )
         answer = self._retry.run(lambda: self._connections.send(repository, call, accept=(201, 200, 202)))
         check_stored(call.act, manifest.digest, answer)
+        if not is_confirmed(answer):
+            found = self.get_manifest(reference)
+            if found is None or found.digest != manifest.digest:
+                raise unconfirmed(call.act, answer)
 
     def delete_tag(self, reference: ImageReference) -> bool:
         """See `ports.TagStore.delete_tag`; section "Deleting tags". Raises ValueError for a reference without a tag."""

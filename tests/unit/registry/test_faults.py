@@ -478,6 +478,22 @@ def test_an_index_stored_under_another_digest_is_an_error(bench: Bench) -> None:
         bench.client.put_tag(bench.repository.at("v1"), Manifest(media_type=INDEX, content=INDEX_CONTENT))
 
 
+def test_a_page_in_place_of_an_answer_stores_nothing(bench: Bench) -> None:
+    """A proxy that wants people to log in answers 200, and no tag has moved."""
+    page = Reply(200, b"<html>Please log in</html>", {"Content-Type": "text/html; charset=utf-8"})
+    bench.server.inject("PUT", "/manifests/", page)
+    bench.server.inject("GET", "/manifests/", error_reply(404, "MANIFEST_UNKNOWN", "no"))
+    with pytest.raises(RegistryError, match="the answer was 200, and it is not there") as caught:
+        bench.client.put_tag(bench.repository.at("v1"), Manifest(media_type=INDEX, content=INDEX_CONTENT))
+    assert "proxy" in caught.value.hint
+
+
+def test_a_registry_that_says_200_is_believed_where_it_is_there(bench: Bench) -> None:
+    bench.server.inject("PUT", "/manifests/", Reply(200))
+    bench.server.inject("GET", "/manifests/", Reply(200, INDEX_CONTENT, {"Content-Type": INDEX}))
+    bench.client.put_tag(bench.repository.at("v1"), Manifest(media_type=INDEX, content=INDEX_CONTENT))
+
+
 def test_this_machine_is_not_reached_through_a_proxy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
