@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,10 +111,16 @@ def _as_found(kind: str, project: Path) -> str:
 
 
 def _program(named: str) -> str:
-    found = named or shutil.which("istio-build") or ""
+    found = named or shutil.which("istio-build") or _this_one()
     if not found:
         raise RequestError("istio-build is not in PATH", hint="--program says where it is on the machine that runs the job.")
     return str(Path(found).absolute())
+
+
+def _this_one() -> str:
+    """The program that is running, where it was called by its path."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "istio-build" and called.is_file() else ""
 
 
 def _search_path(program: str) -> str:

@@ -89,6 +89,7 @@ class Git:
         Raises SourceError where the tag or the repository cannot be had.
         """
         home = self._home(url)
+        home.mkdir(parents=True, exist_ok=True)
         tree, complete = home / tag, home / f"{tag}.complete"
         with locked(home / "lock", self._retry.sleep):
             mark_used(tree)
@@ -167,9 +168,7 @@ class Git:
         return copy, content
 
     def _home(self, url: str) -> Path:
-        home = self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
-        home.mkdir(parents=True, exist_ok=True)
-        return home
+        return self._cache / hashlib.sha256(url.encode()).hexdigest()[:12]
 
     def _open_mirror(self, home: Path) -> Path:
         mirror = home / "mirror.git"

@@ -270,7 +270,7 @@ class TestPipelines:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("cron", "--at", "24:00"), "no time of day"),
+        (("cron", "--program", "/x", "--at", "24:00"), "no time of day"),
         (("github", "--install", "git+https://token@git.example/x"), "--install holds a URL with credentials"),
         (("gitlab", "--file", "/etc/x.yaml"), "no project file /etc/x.yaml"),
         (("systemd", "--program", "/x", "--user", "a\nb"), "cannot stand in such a file"),
