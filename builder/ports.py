@@ -266,15 +266,13 @@ class GoCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoBuild:
-    """One `go build` to be run: `into` is where its programs go. `yields` to the other processes of this machine, and so to
-    another build beside it, where what that one makes is to be ready first."""
+    """One `go build` to be run: `into` is where its programs go."""
 
     command: GoCommand
     env: tuple[tuple[str, str], ...]
     platform: Platform
     tree: Path
     into: Path
-    yields: bool = False
 
 
 class Compiler(Protocol):

@@ -16,8 +16,8 @@ from builder.runtime.extracted_file import is_intact, keep_sum
 _SHOWN_LINES = 30
 
 
-def compile_programs(step: CompileStep, context: CompileContext, *, yields: bool = False) -> Mapping[str, Path]:
-    """Build the programs of a step where this run keeps them, and show it; `yields` to another step that runs beside it.
+def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str, Path]:
+    """Build the programs of a step where this run keeps them, and show it.
 
     Raises what `compile_step` raises.
     """
@@ -28,7 +28,6 @@ def compile_programs(step: CompileStep, context: CompileContext, *, yields: bool
             into=context.work / "programs" / step.key,
             compiler=context.find_compiler(),
             on_line=task.detail,
-            yields=yields,
         )
 
 
@@ -46,13 +45,13 @@ class Programs:
         return self.paths[name]
 
 
-def compile_apart(step: CompileStep, context: CompileContext, *, yields: bool = False) -> Programs:
+def compile_apart(step: CompileStep, context: CompileContext) -> Programs:
     """Build the programs of a step together; where that fails, each by itself, as most often some do not concern each other.
 
     Raises what `compile_step` raises, but CompileError where a program of several can be built.
     """
     try:
-        return Programs(paths=compile_programs(step, context, yields=yields), failures={})
+        return Programs(paths=compile_programs(step, context), failures={})
     except CompileError as error:
         if len(step.programs) == 1:
             raise
@@ -61,7 +60,7 @@ def compile_apart(step: CompileStep, context: CompileContext, *, yields: bool = 
     for _, package in step.mains:
         alone = replace(step, command=replace(step.command, packages=(package,)))
         with contextlib.suppress(CompileError):
-            paths |= compile_programs(alone, context, yields=yields)
+            paths |= compile_programs(alone, context)
     # What Go said of all of them is what it says of each.
     return Programs(paths=paths, failures={name: failure for name in step.programs if name not in paths})
 
@@ -73,7 +72,6 @@ def compile_step(
     into: Path,
     compiler: Compiler,
     on_line: Callable[[str], None],
-    yields: bool = False,
 ) -> Mapping[str, Path]:
     """Build the programs of a step below `into`; gives each one's path by name.
 
@@ -90,7 +88,7 @@ def compile_step(
         if unfinished.exists() or not is_intact(path):
             path.unlink(missing_ok=True)
     unfinished.touch()
-    build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into, yields=yields)
+    build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into)
     try:
         compiler.build(build, on_line)
     except ProcessFailed as error:

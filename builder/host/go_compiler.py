@@ -11,11 +11,6 @@ _RESOURCE_SETTINGS = ("GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTMPDIR")
 # The compiler and the linker live for seconds: collecting garbage less often saves a seventh of their CPU time on
 # Istio 1.29 and, as the linker decides the peak, costs no memory (2.0 GB either way).
 _GOGC = "400"
-# A third of the time of a build that does not yield, where there is not enough for both (sched(7): weights of nice values).
-_NICENESS = "5"
-# Linux schedules sessions as groups, each of our programs being one, and then a nice value counts only within it: the group has
-# one of its own (sched(7), "The autogroup feature"). Where there is no such file, nothing has to be said.
-_YIELD = f'{{ echo {_NICENESS} >/proc/self/autogroup; }} 2>/dev/null; exec nice -n {_NICENESS} "$@"'
 
 
 class MachineCompiler:
@@ -29,7 +24,7 @@ class MachineCompiler:
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         """See `ports.Compiler.build`."""
         self._check_c_compiler(build)
-        argv = (*self._nice(build), *build.command.argv(str(self._toolchain.program), f"{build.into}/"))
+        argv = build.command.argv(str(self._toolchain.program), f"{build.into}/")
         env = compiler_environment(build, self._toolchain, self._environment)
         # Go 1.26 removes its work directory when it ends by itself, but not when Ctrl-C ends it.
         place = env.get("GOTMPDIR") or env.get("TMPDIR")
@@ -45,11 +40,6 @@ class MachineCompiler:
         argv = [str(self._toolchain.program), "list", "-deps", "-f", "", *tags, *build.command.packages]
         env = compiler_environment(build, self._toolchain, self._environment)
         self._run.run(argv, cwd=build.tree, env=env, on_line=on_line)
-
-    def _nice(self, build: GoBuild) -> tuple[str, ...]:
-        """POSIX has both programs; without them the builds share the machine alike."""
-        programs = [shutil.which(name, path=self._environment.get("PATH", "")) for name in ("sh", "nice")]
-        return (str(programs[0]), "-c", _YIELD, "go") if build.yields and all(programs) else ()
 
     def _check_c_compiler(self, build: GoBuild) -> None:
         """Told at once: Go would compile for minutes before it came to the first C file."""

@@ -239,15 +239,3 @@ class TestFailures:
 
     def test_of_a_go_that_does_not_start_are_the_toolchains(self, tmp_path: Path) -> None:
         assert isinstance(self.fail(tmp_path, "no such file", 127), ToolchainError)
-
-
-def test_a_build_that_yields_is_run_at_a_lower_priority() -> None:
-    runner = FakeRunner(lambda call: Completed(stdout="", stderr=""))
-    machine = {**MACHINE, "PATH": "/bin:/usr/bin"}
-    MachineCompiler(TOOLCHAIN, machine, runner).build(replace(BUILD, yields=True), lambda line: None)
-    MachineCompiler(TOOLCHAIN, machine, runner).build(BUILD, lambda line: None)
-    # Where the program that does it is missing, it is built all the same.
-    MachineCompiler(TOOLCHAIN, {**machine, "PATH": ""}, runner).build(replace(BUILD, yields=True), lambda line: None)
-    first, second, third = (call.argv for call in runner.calls)
-    assert (Path(first[0]).name, first[1]) == ("sh", "-c")
-    assert first[4:] == second == third
