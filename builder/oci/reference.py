@@ -21,8 +21,8 @@ RECORD_TAG = "istio-build-run"
 # What is written down of a repository's releases: see builder.publish.history.
 HISTORY_TAG = "istio-build-history"
 # With what `retain` tries whether a registry takes away a tag and no more: see builder.pipeline.retain.
-TRIAL_TAG = "istio-build-retain"
-RESERVED_TAGS = (HISTORY_TAG, RECORD_TAG, TRIAL_TAG)
+TRIAL_TAGS = ("istio-build-retain", "istio-build-retain-2")
+RESERVED_TAGS = (HISTORY_TAG, RECORD_TAG, *TRIAL_TAGS)
 
 SUPPORTED_PLATFORMS = ("linux/amd64", "linux/arm64")
 

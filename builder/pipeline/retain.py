@@ -1,5 +1,6 @@
 """Old tags of hubs: which there are, which of them go, and taking those away."""
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from datetime import datetime
 from builder.config.settings import Job
 from builder.errors import AccessDenied, BuilderError, RegistryError, RequestError
 from builder.oci.manifest import Manifest
-from builder.oci.reference import RESERVED_TAGS, TRIAL_TAG, Digest, ImageReference, Repository
+from builder.oci.reference import RESERVED_TAGS, TRIAL_TAGS, Digest, ImageReference, Repository
 from builder.pipeline.history import image_names, read_timeline
 from builder.pipeline.wiring import Adapters
 from builder.publish.history import FOUND
@@ -154,27 +155,35 @@ def _one_of_each_registry(releases: Sequence[Sequence[Verdict]]) -> list[TagTher
 
 
 def _try_deleting(tag: TagThere, adapters: Adapters) -> None:
-    """Find out with a tag of our own whether a registry takes away a tag and no more, before one of somebody's goes.
+    """Find out with two tags of our own, at an image of our own, whether a registry takes away a tag and no more.
 
     Some take the image with it, and so all its other tags, those that are to stay among them.
     """
-    registry, reference = adapters.registry, tag.reference
-    trial = reference.repository.at(TRIAL_TAG)
-    if not registry.delete_tag(trial):
-        raise _cannot_delete(reference)
-    manifest = registry.get_manifest(reference)
-    if manifest is None:
+    registry, repository = adapters.registry, tag.reference.repository
+    first, second = map(repository.at, TRIAL_TAGS)
+    if not registry.delete_tag(first):
+        raise _cannot_delete(tag.reference)
+    there = registry.get_manifest(tag.reference)
+    if there is None:
         return
-    registry.put_tag(trial, manifest)
-    if not registry.delete_tag(trial):
-        raise _cannot_delete(reference, f"; the tag {TRIAL_TAG}, with which that was tried, is left in {reference.repository}")
-    if not _is_at(registry.get_manifest(reference), manifest.digest):
-        registry.put_tag(reference, manifest)
+    trial = _trial_of(there)
+    registry.put_tag(first, trial)
+    registry.put_tag(second, trial)
+    if not registry.delete_tag(first):
+        raise _cannot_delete(tag.reference, f"; {first} and {second.tag}, with which that was tried, are left")
+    found = registry.get_manifest(second)
+    registry.delete_tag(second)
+    if found is None or found.digest != trial.digest:
         raise RegistryError(
-            f"{reference.repository.registry} deletes an image with all its tags when one tag is deleted; {reference}, with "
-            "which that was found out, was put back, and no tag is gone",
-            hint="Have the registry's own retention rules do it.",
+            f"{repository.registry} deletes an image with all its tags when one of them is deleted; no tag is gone",
+            hint="Have the registry's own retention rules do it; docs/retain.md says what they should spare.",
         )
+
+
+def _trial_of(manifest: Manifest) -> Manifest:
+    """An image that any registry takes which has this one, and at which nobody else's tag is."""
+    document = {**manifest.json(), "annotations": {"org.opencontainers.image.title": TRIAL_TAGS[0]}}
+    return Manifest(media_type=manifest.media_type, content=json.dumps(document, separators=(",", ":")).encode())
 
 
 def _delete(tag: TagThere, adapters: Adapters) -> bool:
@@ -193,7 +202,3 @@ def _cannot_delete(reference: ImageReference, more: str = "") -> RegistryError:
         f"{reference.repository.registry} cannot delete tags, so {reference} stays{more}",
         hint="Have the registry's own retention rules do it; docs/retain.md says what they should spare.",
     )
-
-
-def _is_at(manifest: Manifest | None, digest: Digest) -> bool:
-    return manifest is not None and manifest.digest == digest

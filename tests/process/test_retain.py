@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.oci.reference import TRIAL_TAGS
 from tests.real.registry import MAKERS, registry_program, running_registry
 from tests.real.site import Site, tags_named
 
@@ -52,7 +53,7 @@ def test_old_nights_go_and_all_else_is_as_it_was(tmp_path: Path, name: str) -> N
         assert (
             after == site.tags(names=nights("night-3")) == {tag: at for tag, at in before.items() if not tag_of(tag, NIGHTS[:2])}
         )
-        assert site.tags(names=dict.fromkeys(("pilot", "proxyv2"), ("istio-build-retain",))) == {}
+        assert site.tags(names=dict.fromkeys(("pilot", "proxyv2"), TRIAL_TAGS)) == {}
         assert site.run("verify", *(f"{site.hub}/{tag}" for tag in after), "--compare-with", "none").code == 0
         again = site.run("retain", "--yes")
         assert "0 tags gone, 5 left" in again.stdout, again.stderr
