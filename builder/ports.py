@@ -141,7 +141,14 @@ class ReferrerFinder(Protocol):
         """The manifests whose subject it is; None where the registry cannot tell."""
 
 
-class Registry(BlobFinder, RegistryWriter, TagStore, ReferrerFinder, Protocol):
+class TagLister(Protocol):
+    """Knows which tags there are."""
+
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """All tags of a repository, in the order of the registry; none where the repository is not there."""
+
+
+class Registry(BlobFinder, RegistryWriter, TagStore, ReferrerFinder, TagLister, Protocol):
     """A whole client of any number of registries, for who hands it on: a stage asks for the part that it needs."""
 
 

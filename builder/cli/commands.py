@@ -31,7 +31,7 @@ from builder.cli.options import (
 )
 from builder.cli.push_command import push
 from builder.cli.recording import recorded
-from builder.cli.release_commands import history, promote, rollback
+from builder.cli.release_commands import history, promote, retain, rollback
 from builder.cli.result import print_report
 from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
@@ -205,7 +205,7 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
         click.echo(f"\n{book.note(release)}", err=True)
 
 
-for command in (verify, history, rollback, promote):
+for command in (verify, history, rollback, promote, retain):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""The commands for releases that are at a hub already: what it remembers of them, going back, and promoting."""
+"""The commands for releases that are at a hub already: what it remembers of them, going back, promoting, letting old ones go."""
 
 import dataclasses
 import json
@@ -128,13 +128,52 @@ def promote(context: click.Context, /, held: str, replace: bool, **options: Any)
         print_report(context, report, installable=False)
 
 
-def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True) -> "Job":
-    """Nothing is built, so no source is needed."""
+@click.command()
+@_settings(
+    hub="The hub, such as docker.io/me.",
+    image="An image or group (core, mesh, test, bases, all); by default all that recipes know, and what was released with them.",
+    retain_tags=find_option("retain_tags").help,
+    retain=find_option("retain").help,
+    immutable="Leave tags that this pattern is for, such as '1.*', as a push does.",
+)
+@click.option("--also-foreign", is_flag=True, help="Also tags of images that istio-build has not made, such as mirrored ones.")
+@click.option("--yes", is_flag=True, help="Take the tags away; else it is only shown which would go.")
+@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@click.pass_context
+def retain(
+    context: click.Context,
+    /,
+    also_foreign: bool,
+    yes: bool,
+    output_format: str,
+    **options: Any,  # noqa: ANN401 - click
+) -> None:
+    """Show which old tags go by the rule of the project file, and with --yes take them away. Deletes tags, never images."""
+    from builder.cli.retain_view import retain_json, retain_table
+    from builder.pipeline.retain import plan_retention
+    from builder.pipeline.retain import retain as take_away
+
+    job = _job(context, needs_tag=False, reads_tag=False)
+    with open_adapters(job, options["progress"]) as adapters:
+        retained = plan_retention(job, adapters, also_foreign=also_foreign)
+        for note in retained.notes:
+            adapters.progress.warn(f"{note}.")
+        if yes:
+            retained = take_away(retained, adapters)
+    as_json = output_format == "json"
+    click.echo(json.dumps(retain_json(retained, done=yes), indent=2) if as_json else retain_table(retained, done=yes))
+
+
+def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True, reads_tag: bool = True) -> "Job":
+    """Nothing is built, so no source is needed; what `tag:` says in the project file matters to some only."""
+    from builder.config.merged import Given
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
     from builder.config.tag_template import is_template
 
     given, project = collect_given(context), find_project(context.params["project_file"] or "")
+    if not reads_tag:
+        given["tag"] = Given(words=(), origin="no tag")
     job = make_job(given if "istio" in given else {**given, **no_source()}, project, needs_hub=needs_hub)
     if job.source.wishes:
         raise RequestError("--istio is one release here, and no rule", hint="Name it exactly: --istio 1.29.0.")

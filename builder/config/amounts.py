@@ -30,3 +30,10 @@ def parse_age(text: str, asked: str) -> float:
     if not found:
         raise RequestError(f"{asked} {text!r} is no length of time", hint=f"Write it as {asked} 30d, or 12h, or 2w.")
     return float(found[1]) * _SECONDS[found[2].lower()]
+
+
+def parse_count(text: str, asked: str) -> int:
+    """`14`: a whole number above 0. Raises RequestError, which says that `asked` is wrong."""
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()) or not int(text):
+        raise RequestError(f"{asked} {text!r} is no whole number above 0", hint=f"Write it as {asked} 14.")
+    return int(text)

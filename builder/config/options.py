@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-# `word`: one value; `words`: any number; `pairs`: NAME=VALUE, a mapping in the project file; `switch`: on or off.
-Kind = Literal["word", "words", "pairs", "switch", "seconds"]
+# `word`: one value; `count`: a whole number above 0; `words`: any number; `pairs`: NAME=VALUE, a mapping in the project file;
+# `switch`: on or off.
+Kind = Literal["word", "words", "pairs", "switch", "seconds", "count"]
 
 DEFAULT_TIMEOUT = "120"
 
@@ -261,6 +262,22 @@ CACHE = (
     ),
 )
 
+RETENTION = (
+    _words(
+        "retain_tags",
+        "PATTERN",
+        "Which tags `retain` is about, such as '*-2[0-9][0-9][0-9]*': no other one is touched.",
+        "As a shell has them, over the whole tag without the variant behind it. See [Old tags](retain.md).",
+    ),
+    Option(
+        name="retain",
+        metavar="N",
+        kind="count",
+        help="How many releases `retain` keeps of each pattern, the newest.",
+        more="A release is a tag with its variants, in all images of a hub. See [Old tags](retain.md).",
+    ),
+)
+
 OUTPUTS = (
     _word(
         "report",
@@ -295,7 +312,7 @@ OUTPUTS = (
     ),
 )
 
-OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE, *OUTPUTS)
+OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE, *RETENTION, *OUTPUTS)
 
 
 def find_option(name: str) -> Option:

@@ -31,6 +31,8 @@ def _field(option: Option) -> Any:  # noqa: ANN401 - a type and a field, as pyda
             return Mapping[str, str], Field(default={}, description=option.help)
         case "switch":
             return bool, Field(default=False, description=option.help)
+        case "count":
+            return int | None, Field(default=None, gt=0, description=option.help)
         case "seconds":
             return float | None, Field(default=None, gt=0, description=option.help)
     if option.choices:

@@ -84,6 +84,14 @@ class SourceRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Which tags may be taken away, by patterns as of a shell, and how many releases of each stay; 0 where nothing says so."""
+
+    patterns: tuple[str, ...] = ()
+    keep: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLimits:
     """What may stay in the cache: what was used within so many seconds, and so many bytes in all. None is no limit."""
 

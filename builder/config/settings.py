@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.config.amounts import parse_age, parse_size
+from builder.config.amounts import parse_age, parse_count, parse_size
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
 from builder.config.merged import Given, Merged, Setting
@@ -19,6 +19,7 @@ from builder.config.request import (
     CacheLimits,
     GoRequest,
     Request,
+    Retention,
     SourceRequest,
 )
 from builder.config.tag_template import parse_moving_tags, parse_tags
@@ -50,6 +51,7 @@ class Job:
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
     cache: CacheLimits = field(default_factory=CacheLimits)
+    retention: Retention = field(default_factory=Retention)
     moving_tags: tuple[str, ...] = ()
     outputs: Outputs = NOTHING_MORE
 
@@ -88,6 +90,7 @@ def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_
         no_clobber=merged.word("no_clobber") == "true",
         immutable=merged.words("immutable"),
         cache=_cache(merged),
+        retention=_retention(merged),
         moving_tags=parse_moving_tags(merged.words("moving_tags")),
         outputs=_outputs(merged),
         settings=tuple(merged.used.values()),
@@ -185,6 +188,12 @@ def _cache(merged: Merged) -> CacheLimits:
         keep=parse_age(keep, "--cache-keep") if keep else None,
         max_size=parse_size(max_size, "--cache-max-size") if max_size else None,
     )
+
+
+def _retention(merged: Merged) -> Retention:
+    keep = merged.word("retain")
+    patterns = tuple(dict.fromkeys(merged.words("retain_tags")))
+    return Retention(patterns=patterns, keep=parse_count(keep, "--retain") if keep else 0)
 
 
 def _overrides(merged: Merged) -> tuple[ArtifactOverride, ...]:

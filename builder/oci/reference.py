@@ -20,7 +20,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 RECORD_TAG = "istio-build-run"
 # What is written down of a repository's releases: see builder.publish.history.
 HISTORY_TAG = "istio-build-history"
-RESERVED_TAGS = (HISTORY_TAG, RECORD_TAG)
+# With what `retain` tries whether a registry takes away a tag and no more: see builder.pipeline.retain.
+TRIAL_TAGS = ("istio-build-retain", "istio-build-retain-2")
+RESERVED_TAGS = (HISTORY_TAG, RECORD_TAG, *TRIAL_TAGS)
 
 SUPPORTED_PLATFORMS = ("linux/amd64", "linux/arm64")
 

@@ -102,6 +102,11 @@ class OfflineRegistry:
         self._check(repository, f"what refers to {digest} in {repository}")
         return self._registry.find_referrers(repository, digest)
 
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """See `ports.TagLister.list_tags`."""
+        self._check(repository, f"which tags {repository} has")
+        return self._registry.list_tags(repository)
+
     def check_push(self, repository: Repository) -> None:
         """See `ports.RegistryWriter.check_push`."""
         self._check(repository, f"the hub {repository}")

@@ -32,6 +32,7 @@ from builder.registry.checks import (
 from builder.registry.connection import Call, RegistryConnection
 from builder.registry.connections import RegistryConnections
 from builder.registry.response import Answer, media_type_of, next_page
+from builder.registry.tag_list import list_tags
 from builder.registry.upload import Upload
 from builder.runtime.retry import RetryableError, RetryPolicy
 
@@ -141,6 +142,10 @@ class HttpRegistry:
             if not url or len(found) > _MOST_REFERRERS:
                 break
         return tuple(dict.fromkeys(found))
+
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """See `ports.TagLister.list_tags`."""
+        return list_tags(self._connections, self._retry, repository)
 
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         """See `ports.ImageReader.get_blob`. Raises RegistryError for one of another size than its descriptor says."""

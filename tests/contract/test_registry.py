@@ -392,3 +392,11 @@ def test_lists_what_refers_to_an_image_or_says_that_it_cannot(subject: Subject, 
     subject.registry.put_manifest(subject.repository, signature)
     found = subject.registry.find_referrers(subject.repository, index.digest)
     assert (found and [one.digest for one in found]) == ([signature.digest] if subject.maker.lists_referrers else None)
+
+
+def test_lists_all_tags(subject: Subject, tmp_path: Path) -> None:
+    assert subject.registry.list_tags(Repository(subject.repository.registry, f"{subject.repository.path}/none")) == ()
+    index = compose_release(subject, tmp_path)
+    for tag in ("1.29.0", "latest", "istio-build-run"):
+        subject.registry.put_tag(subject.repository.at(tag), index)
+    assert sorted(subject.registry.list_tags(subject.repository)) == ["1.29.0", "istio-build-run", "latest"]

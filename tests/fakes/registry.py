@@ -59,6 +59,10 @@ class FakeRegistry:
             subjects = {manifest: (manifest.json().get("subject") or {}).get("digest") for manifest in stored.values()}
             return tuple(manifest.descriptor for manifest, subject in subjects.items() if subject == str(digest))
 
+    def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        with self._call("list_tags", str(repository)):
+            return tuple(sorted(key for key in self.manifests[repository] if not key.startswith("sha256:")))
+
     def get_blob(self, repository: Repository, descriptor: Descriptor) -> bytes:
         with self._call("get_blob", str(repository.at(descriptor.digest))):
             if descriptor.digest not in self.blobs[repository]:

@@ -138,7 +138,18 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5, "nightly": 4, "report": 3}
+PAGES = {
+    "shards": 7,
+    "releases": 7,
+    "why": 2,
+    "cache": 3,
+    "doctor": 2,
+    "patches": 2,
+    "schedules": 5,
+    "nightly": 4,
+    "report": 3,
+    "retain": 4,
+}
 
 
 @pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])

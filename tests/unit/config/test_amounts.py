@@ -2,7 +2,7 @@
 
 import pytest
 
-from builder.config.amounts import parse_age, parse_size
+from builder.config.amounts import parse_age, parse_count, parse_size
 from builder.errors import RequestError
 
 
@@ -40,3 +40,10 @@ def test_what_is_no_time_is_told_with_how_it_is_written(text: str) -> None:
     with pytest.raises(RequestError, match=r"--keep '.*' is no length of time") as raised:
         parse_age(text, "--keep")
     assert "--keep 30d" in raised.value.hint
+
+
+def test_counts() -> None:
+    assert parse_count(" 14 ", "--retain") == 14
+    for text in ("0", "-1", "1.5", "all", "", "１", "1" * 10):
+        with pytest.raises(RequestError, match=r"--retain '.*' is no whole number above 0"):
+            parse_count(text, "--retain")

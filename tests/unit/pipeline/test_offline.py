@@ -56,6 +56,7 @@ CALLS: dict[str, Callable[[Any, ImageReference, Path], object]] = {
     "find_blob": lambda registry, reference, path: registry.find_blob(reference.repository, Digest.of(CONTENT)),
     "has_manifest": lambda registry, reference, path: registry.has_manifest(reference.repository, MANIFEST_OF_ONE.digest),
     "find_referrers": lambda registry, reference, path: registry.find_referrers(reference.repository, MANIFEST_OF_ONE.digest),
+    "list_tags": lambda registry, reference, path: registry.list_tags(reference.repository),
     "check_push": lambda registry, reference, path: registry.check_push(reference.repository),
     "delete_tag": lambda registry, reference, path: registry.delete_tag(reference),
 }

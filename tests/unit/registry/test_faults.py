@@ -626,6 +626,45 @@ def test_what_is_no_manifest_is_not_taken_for_one_where_no_digest_is_announced(b
         bench.client.get_manifest(bench.repository.at("1.29"))
 
 
+class TestTags:
+    def page(self, tags: object, link: str = "") -> Reply:
+        return Reply(200, json.dumps({"name": "istio/pilot", "tags": tags}).encode(), {"Link": link} if link else {})
+
+    def test_all_pages_are_read(self, bench: Bench) -> None:
+        link = '</v2/istio/pilot/tags/list?n=2&last=b>; rel="next"'
+        pages = self.page(["a", "b"], link), Reply(503), self.page(["b", "c"])
+        bench.server.inject("GET", "/tags/list", *pages)
+        assert bench.client.list_tags(bench.repository) == ("a", "b", "c")
+        asked = [(received.query["n"], received.query.get("last")) for received in bench.server.requests("GET", "/tags/list")]
+        assert asked == [("1000", None), ("2", "b"), ("2", "b")]
+
+    def test_what_could_be_no_tag_is_left_out(self, bench: Bench) -> None:
+        bench.server.inject("GET", "/tags/list", self.page(["a", "../b", "", "c d", "e" * 129]))
+        assert bench.client.list_tags(bench.repository) == ("a",)
+
+    @pytest.mark.parametrize(
+        "reply", [Reply(200, b'{"name": "istio/pilot", "tags": null}'), error_reply(404, "NAME_UNKNOWN", "")]
+    )
+    def test_nothing_there_is_no_tag(self, bench: Bench, reply: Reply) -> None:
+        bench.server.inject("GET", "/tags/list", reply)
+        assert bench.client.list_tags(bench.repository) == ()
+
+    @pytest.mark.parametrize(
+        "reply",
+        [Reply(404, b"page not found"), Reply(200, b"<html>"), Reply(200, b'{"tags": [1]}'), Reply(200, b'{"tags": "a"}')],
+    )
+    def test_what_is_no_list_is_an_error_and_not_empty(self, bench: Bench, reply: Reply) -> None:
+        bench.server.inject("GET", "/tags/list", reply)
+        with pytest.raises(RegistryError, match="cannot list the tags of"):
+            bench.client.list_tags(bench.repository)
+
+    def test_a_list_without_end_is_an_error_and_not_a_part_of_it(self, bench: Bench) -> None:
+        link = '</v2/istio/pilot/tags/list?n=1>; rel="next"'
+        bench.server.inject("GET", "/tags/list", *[self.page(["a"], link)] * 600)
+        with pytest.raises(RegistryError, match="the list has no end"):
+            bench.client.list_tags(bench.repository)
+
+
 class TestReferrers:
     SUBJECT = Digest.of(b"subject")
     OTHER = Descriptor(media_type=MANIFEST, digest=Digest.of(b"other"), size=5)
