@@ -35,6 +35,7 @@ from builder.cli.release_commands import history, promote, rollback
 from builder.cli.result import print_report
 from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
+from builder.cli.themed_command import ThemedCommand
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
 from builder.errors import RequestError
@@ -58,7 +59,14 @@ cli.add_command(push)
 cli.add_command(nightly)
 
 
-@cli.command()
+@cli.command(
+    cls=ThemedCommand,
+    examples=(
+        ("istio-build build --hub docker.io/me --istio 1.29.0", "OCI layouts of a release, in ./istio-images"),
+        ("istio-build build --hub docker.io/me --source ../istio --load linux/amd64", "try a checkout in the local engine"),
+        ("istio-build build --hub docker.io/me --istio 1.29.0 --shard 1/2 --output part-1", "the first of two machines"),
+    ),
+)
 @where
 @what
 @how
@@ -104,7 +112,14 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     print_report(context, report, installable=False)
 
 
-@cli.command()
+@cli.command(
+    cls=ThemedCommand,
+    examples=(
+        ("istio-build plan --hub docker.io/me --istio 1.29.0", "what a push would do"),
+        ("istio-build plan --hub docker.io/me --istio 1.29.0 --against-hub", "what of it the hub has already"),
+        ("istio-build plan --hub docker.io/me --istio 1.29.0 --format dockerfiles", "the Dockerfiles"),
+    ),
+)
 @where
 @what
 @how
@@ -154,7 +169,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     click.echo(show[view]())
 
 
-@cli.command()
+@cli.command(cls=ThemedCommand)
 @setting(dataclasses.replace(find_option("hub"), help="The hub that these programs install from, such as docker.io/me."))
 @setting(dataclasses.replace(find_option("tag"), help="The version; by default that of the source."))
 @source

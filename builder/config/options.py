@@ -297,6 +297,19 @@ OUTPUTS = (
 
 OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE, *OUTPUTS)
 
+# What each is about, in the order in which people ask.
+THEMES = (
+    ("Where", WHERE),
+    ("What", WHAT),
+    ("Tags", TAGS),
+    ("Source", SOURCE),
+    ("Lock", LOCK),
+    ("Go", GO),
+    ("How", HOW),
+    ("Cache", CACHE),
+    ("Outputs", OUTPUTS),
+)
+
 
 def find_option(name: str) -> Option:
     """The option of this name."""

@@ -101,6 +101,7 @@ SPOKESMEN = {
         "cli.releases_run",
         "cli.result",
         "cli.schedule_command",
+        "cli.themed_command",
         "cli.verify_command",
         "cli.voice",
     },
