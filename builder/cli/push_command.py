@@ -30,7 +30,6 @@ from builder.cli.themed_command import ThemedCommand
 from builder.config.options import OPTIONS, OUTPUTS, find_option
 from builder.errors import RequestError
 
-
 _EXAMPLES = (
     ("istio-build push --hub docker.io/me --istio 1.29.0", "a release, for both platforms"),
     ("istio-build push --hub docker.io/me --source ../istio --image pilot --tag test", "one image of a checkout"),
