@@ -13,6 +13,7 @@ import click
 
 from builder import __version__
 from builder.cli.cache_command import cache_command
+from builder.cli.completion_command import completion
 from builder.cli.doctor_command import doctor
 from builder.cli.lock_command import lock_command
 from builder.cli.nightly_command import nightly
@@ -238,6 +239,7 @@ cli.add_command(lock_command)
 cli.add_command(cache_command)
 cli.add_command(doctor)
 cli.add_command(schedule)
+cli.add_command(completion)
 
 
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:

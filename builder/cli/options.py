@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from builder.cli.value_completion import COMPLETED, complete_value
 from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, OUTPUTS, SOURCE, TAGS, WHAT, WHERE, Option, find_option
 from builder.errors import RequestError
 
@@ -26,6 +27,8 @@ def setting(option: Option) -> Callable[[Command], Command]:
         more = {"type": click.Choice(option.choices)}
     else:
         more = {"metavar": option.metavar, "multiple": option.repeatable}
+    if option.name in COMPLETED:
+        more["shell_complete"] = complete_value
     return click.option(
         option.flag,
         option.name,

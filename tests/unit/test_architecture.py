@@ -89,6 +89,7 @@ SPOKESMEN = {
     "click": {
         "cli.cache_command",
         "cli.commands",
+        "cli.completion_command",
         "cli.doctor_command",
         "cli.failure",
         "cli.lock_command",
@@ -102,6 +103,7 @@ SPOKESMEN = {
         "cli.result",
         "cli.schedule_command",
         "cli.themed_command",
+        "cli.value_completion",
         "cli.verify_command",
         "cli.voice",
     },

@@ -61,6 +61,7 @@ def test_every_setting_has_a_theme() -> None:
 @pytest.mark.parametrize("name", ["push", "build", "plan", "nightly", "verify"])
 def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(name: str) -> None:
     command = cli.commands[name]
+    assert isinstance(command, ThemedCommand)
     told = command.get_help(click.Context(command, info_name=name, terminal_width=60))
     calls = {f"  {part}" for call, meaning in command.examples for part in (call, f"# {meaning}")}
     assert calls <= set(told.splitlines())
@@ -174,7 +175,18 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-PAGES = {"shards": 7, "releases": 7, "why": 2, "cache": 3, "doctor": 2, "patches": 2, "schedules": 5, "nightly": 4, "report": 3}
+PAGES = {
+    "shards": 7,
+    "releases": 7,
+    "why": 2,
+    "cache": 3,
+    "doctor": 2,
+    "patches": 2,
+    "schedules": 5,
+    "nightly": 4,
+    "report": 3,
+    "completion": 2,
+}
 
 
 @pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])
