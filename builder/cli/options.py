@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def setting(option: Option) -> Callable[[Command], Command]:
+def setting(option: Option, *, has_variable: bool = True) -> Callable[[Command], Command]:
     """An option of the command line: the flag, and its variable."""
     more: dict[str, Any] = {}
     if option.kind == "switch":
@@ -32,7 +32,7 @@ def setting(option: Option) -> Callable[[Command], Command]:
     return click.option(
         option.flag,
         option.name,
-        envvar=option.variable,
+        envvar=option.variable if has_variable else None,
         show_envvar=True,
         help=f"{option.help} Repeatable." if option.repeatable else option.help,
         **more,
@@ -130,6 +130,8 @@ output = all_of(
 
 
 outputs = _settings(OUTPUTS)
+# To be written down: what a variable says may be a secret, and counts for each job anyway.
+every_setting = all_of(*(setting(option, has_variable=False) for option in OPTIONS))
 
 
 only_shard = click.option(

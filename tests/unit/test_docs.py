@@ -186,6 +186,7 @@ PAGES = {
     "nightly": 4,
     "report": 3,
     "completion": 2,
+    "project-file": 2,
 }
 
 
