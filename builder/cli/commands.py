@@ -13,7 +13,9 @@ import click
 
 from builder import __version__
 from builder.cli.cache_command import cache_command
+from builder.cli.completion_command import completion
 from builder.cli.doctor_command import doctor
+from builder.cli.init_command import init
 from builder.cli.lock_command import lock_command
 from builder.cli.nightly_command import nightly
 from builder.cli.options import (
@@ -35,6 +37,7 @@ from builder.cli.release_commands import history, promote, retain, rollback
 from builder.cli.result import print_report
 from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
+from builder.cli.themed_command import ThemedCommand
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
 from builder.errors import RequestError
@@ -58,7 +61,14 @@ cli.add_command(push)
 cli.add_command(nightly)
 
 
-@cli.command()
+@cli.command(
+    cls=ThemedCommand,
+    examples=(
+        ("istio-build build --hub docker.io/me --istio 1.29.0", "OCI layouts of a release, in ./istio-images"),
+        ("istio-build build --hub docker.io/me --source ../istio --load linux/amd64", "try a checkout in the local engine"),
+        ("istio-build build --hub docker.io/me --istio 1.29.0 --shard 1/2 --output part-1", "the first of two machines"),
+    ),
+)
 @where
 @what
 @how
@@ -104,7 +114,14 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     print_report(context, report, installable=False)
 
 
-@cli.command()
+@cli.command(
+    cls=ThemedCommand,
+    examples=(
+        ("istio-build plan --hub docker.io/me --istio 1.29.0", "what a push would do"),
+        ("istio-build plan --hub docker.io/me --istio 1.29.0 --against-hub", "what of it the hub has already"),
+        ("istio-build plan --hub docker.io/me --istio 1.29.0 --format dockerfiles", "the Dockerfiles"),
+    ),
+)
 @where
 @what
 @how
@@ -154,7 +171,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     click.echo(show[view]())
 
 
-@cli.command()
+@cli.command(cls=ThemedCommand)
 @setting(dataclasses.replace(find_option("hub"), help="The hub that these programs install from, such as docker.io/me."))
 @setting(dataclasses.replace(find_option("tag"), help="The version; by default that of the source."))
 @source
@@ -223,6 +240,8 @@ cli.add_command(lock_command)
 cli.add_command(cache_command)
 cli.add_command(doctor)
 cli.add_command(schedule)
+cli.add_command(init)
+cli.add_command(completion)
 
 
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:

@@ -13,6 +13,9 @@ from builder.runtime.text import format_size, printable_lines
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+# Narrower terminals have no room for bars.
+_WIDE = 100
+
 DISPLAYS = ("auto", "tty", "plain", "json", "quiet")
 
 
@@ -65,17 +68,24 @@ class _PlainLines:
 def _live(stream: TextIO) -> Iterator[Observer]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    # No markup: what programs say may look like it, and would end the display where it is wrong.
+    console = Console(file=stream)
+
+    def text(form: str, column: Column, style: str = "none") -> TextColumn:
+        # No markup: what programs say may look like it, and would end the display where it is wrong.
+        return TextColumn(form, style=style, markup=False, table_column=column)
+
+    # The stage and the time always have their room; what is made, and how far it is, share what is left.
     columns = (
-        SpinnerColumn(finished_text=" "),
-        TextColumn("{task.fields[stage]:<8}", style="bold", markup=False),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[state]}", style="dim", markup=False),
-        TimeElapsedColumn(),
+        SpinnerColumn(finished_text=" ", table_column=Column(width=1)),
+        text("{task.fields[stage]}", Column(width=8, no_wrap=True), "bold"),
+        text("{task.description}", Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        *([BarColumn(bar_width=20, table_column=Column(width=20))] if console.width >= _WIDE else []),
+        text("{task.fields[state]}", Column(ratio=1, no_wrap=True, overflow="ellipsis"), "dim"),
+        TimeElapsedColumn(table_column=Column(width=7, no_wrap=True)),
     )
-    with Progress(*columns, console=Console(file=stream), redirect_stdout=False) as progress:
+    with Progress(*columns, console=console, redirect_stdout=False, expand=True) as progress:
         yield _Live(progress)
 
 
@@ -102,7 +112,7 @@ class _Live:
                 subject = printable_lines(event.subject)
                 self._rows[event.task] = self._progress.add_task(subject, total=None, stage=event.stage, state="")
             case TaskAdvanced(total=0, detail=detail):
-                state = printable_lines(detail)[-50:] if detail else format_size(event.done)
+                state = printable_lines(detail) if detail else format_size(event.done)
                 self._progress.update(self._rows[event.task], state=state)
             case TaskAdvanced(done=done, total=total):
                 state = f"{format_size(done)} of {format_size(total)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder.cli.options import cache, collect_given, how, no_source, what, where
+from builder.cli.themed_command import ThemedCommand
 from builder.errors import NotReady
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from builder.recipe.yaml_file import YamlDocument
 
 
-@click.command()
+@click.command(cls=ThemedCommand)
 @where
 @what
 @how

@@ -8,6 +8,7 @@ import click
 
 from builder.cli.options import all_of, collect_given, how, lockable, where
 from builder.cli.session import open_adapters
+from builder.cli.themed_command import ThemedCommand
 from builder.errors import LockError, RequestError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _SHOWN = 19  # `sha256:` and 12 digits
 
 
-@click.command("lock")
+@click.command("lock", cls=ThemedCommand)
 @all_of(where, lockable, how)
 @click.option("--update", is_flag=True, help="Look everything up anew, or only what is named.")
 @click.option("--check", is_flag=True, help="Write nothing; end with code 24 where the lock would be another.")

@@ -9,6 +9,7 @@ import click
 from builder.cli.options import cache, fail_fast, how, outputs, pushing, read_job, tags, what, where
 from builder.cli.releases_run import push_all
 from builder.cli.result import released
+from builder.cli.themed_command import ThemedCommand
 from builder.cli.voice import Voice
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 _VERIFIED = ("changed", "all", "none")
 
 
-@click.command()
+_EXAMPLES = (
+    ("istio-build nightly --quiet", "all that ./istio-build.yaml asks for; says nothing where nothing changed"),
+    ("istio-build nightly --changed-exit-code 10", "for a job that deploys what is new"),
+    ("istio-build nightly --verify all --deep", "read all that is at the hub whole, once a week"),
+)
+
+
+@click.command(cls=ThemedCommand, examples=_EXAMPLES)
 @where
 @what
 @how

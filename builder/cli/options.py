@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, OUTPUTS, SOURCE, TAGS, WHAT, WHERE, Option, find_option
+from builder.cli.value_completion import COMPLETED, complete_value
+from builder.config.option import Option
+from builder.config.options import CACHE, GO, HOW, LOCK, OPTIONS, OUTPUTS, SOURCE, TAGS, WHAT, WHERE, find_option
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def setting(option: Option) -> Callable[[Command], Command]:
+def setting(option: Option, *, has_variable: bool = True) -> Callable[[Command], Command]:
     """An option of the command line: the flag, and its variable."""
     more: dict[str, Any] = {}
     if option.kind == "switch":
@@ -26,10 +28,12 @@ def setting(option: Option) -> Callable[[Command], Command]:
         more = {"type": click.Choice(option.choices)}
     else:
         more = {"metavar": option.metavar, "multiple": option.repeatable}
+    if option.name in COMPLETED:
+        more["shell_complete"] = complete_value
     return click.option(
         option.flag,
         option.name,
-        envvar=option.variable,
+        envvar=option.variable if has_variable else None,
         show_envvar=True,
         help=f"{option.help} Repeatable." if option.repeatable else option.help,
         **more,
@@ -127,6 +131,8 @@ output = all_of(
 
 
 outputs = _settings(OUTPUTS)
+# To be written down: what a variable says may be a secret, and counts for each job anyway.
+every_setting = all_of(*(setting(option, has_variable=False) for option in OPTIONS))
 
 
 only_shard = click.option(

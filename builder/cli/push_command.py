@@ -26,11 +26,18 @@ from builder.cli.recording import recorded
 from builder.cli.releases_run import permissions, print_pushed, push_all
 from builder.cli.result import has_istioctl, print_report, released
 from builder.cli.session import open_adapters
+from builder.cli.themed_command import ThemedCommand
 from builder.config.options import OPTIONS, OUTPUTS, find_option
 from builder.errors import RequestError
 
+_EXAMPLES = (
+    ("istio-build push --hub docker.io/me --istio 1.29.0", "a release, for both platforms"),
+    ("istio-build push --hub docker.io/me --source ../istio --image pilot --tag test", "one image of a checkout"),
+    ("istio-build push --from istio-images", "what `istio-build build` wrote, to the hub that it is for"),
+)
 
-@click.command()
+
+@click.command(cls=ThemedCommand, examples=_EXAMPLES)
 @where
 @what
 @how

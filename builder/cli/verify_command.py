@@ -8,6 +8,7 @@ import click
 from builder.cli.options import all_of, collect_given, how, no_source, outputs, project_file, setting, setting_for
 from builder.cli.recording import recorded
 from builder.cli.session import open_adapters
+from builder.cli.themed_command import ThemedCommand
 from builder.config.options import find_option
 from builder.errors import VerifyError
 
@@ -31,7 +32,13 @@ _what = all_of(
 )
 
 
-@click.command()
+_EXAMPLES = (
+    ("istio-build verify --hub docker.io/me --istio 1.29.0", "all that a release should have there"),
+    ("istio-build verify ghcr.io/me/tool:2 --fix-hint", "any image, and what mends it"),
+)
+
+
+@click.command(cls=ThemedCommand, examples=_EXAMPLES)
 @click.argument("references", metavar="[REFERENCE]...", nargs=-1)
 @_what
 @how

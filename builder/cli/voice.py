@@ -25,6 +25,8 @@ class Voice:
         chosen = [word for before, word in pairwise(words) if before == "--progress"]
         progress = (chosen or [(environment or {}).get("ISTIO_BUILD_PROGRESS", "")])[-1]
         self.json = progress == "json"
+        # https://no-color.org: set, and not empty. Bold is no colour.
+        self._red = None if (environment or {}).get("NO_COLOR") else "red"
         self._quiet = progress == "quiet" or "--quiet" in argv
 
     def error(self, error: BuilderError) -> None:
@@ -34,7 +36,7 @@ class Voice:
 
             JsonLines(sys.stderr).error(error)
             return
-        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        click.secho("error: ", fg=self._red, bold=True, err=True, nl=False)
         # Much of it may be what a registry or a program has said.
         click.echo(printable_lines(error.message), err=True)
         if error.hint:

@@ -1,75 +1,23 @@
 """The settings of a job, each declared once: flag, variable, key of the project file, its schema and its documentation."""
 
-from dataclasses import dataclass
-from typing import Literal
-
-# `word`: one value; `count`: a whole number above 0; `words`: any number; `pairs`: NAME=VALUE, a mapping in the project file;
-# `switch`: on or off.
-Kind = Literal["word", "words", "pairs", "switch", "seconds", "count"]
+from builder.config.option import Option, pairs, word, words
 
 DEFAULT_TIMEOUT = "120"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One setting.
-
-    `name` is its key in the project file; the flag has dashes in place of its underscores. `help` is for the flag and
-    the schema, `more` follows it in docs/project-file.md, as Markdown. `commas`: several words may stand in one,
-    separated by commas. `spelled` is the flag where it is another.
-    """
-
-    name: str
-    help: str
-    metavar: str = ""
-    kind: Kind = "word"
-    commas: bool = False
-    choices: tuple[str, ...] = ()
-    more: str = ""
-    spelled: str = ""
-
-    @property
-    def flag(self) -> str:
-        """`--envoy-url`."""
-        return self.spelled or f"--{self.name.replace('_', '-')}"
-
-    @property
-    def variable(self) -> str:
-        """`ISTIO_BUILD_ENVOY_URL`."""
-        return f"ISTIO_BUILD_{self.name.upper()}"
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the flag may be given more than once."""
-        return self.kind in ("words", "pairs")
-
-
-def _words(name: str, metavar: str, help: str, more: str = "") -> Option:
-    return Option(name=name, help=help, metavar=metavar, kind="words", commas=True, more=more)
-
-
-def _pairs(name: str, metavar: str, help: str, more: str = "") -> Option:
-    return Option(name=name, help=help, metavar=metavar, kind="pairs", more=more)
-
-
-def _word(name: str, metavar: str, help: str, more: str = "") -> Option:
-    return Option(name=name, help=help, metavar=metavar, more=more)
-
-
 WHERE = (
-    _words(
+    words(
         "hub",
         "HUB",
         "Where images go: a registry and a path, such as docker.io/me.",
         "The first of several is stamped into the programs.",
     ),
-    _words(
+    words(
         "tag",
         "TAG",
         "The tag; by default the version of the source. It may hold {{ release }}, {{ line }}, {{ commit }}, {{ date }}.",
         "The first of several is stamped into the programs. See [Tags by rule](nightly.md#tags-by-rule).",
     ),
-    _words(
+    words(
         "insecure_registry",
         "HOST",
         "A registry to speak to over plain HTTP.",
@@ -78,14 +26,14 @@ WHERE = (
 )
 
 SOURCE = (
-    _words(
+    words(
         "istio",
         "RELEASE",
         "The release of Istio to fetch and build: 1.29.0, 1.29 (its newest patch), latest, 1.27+, '1.26 to 1.28' or supported.",
         "See [Releases by rule](nightly.md#releases-by-rule).",
     ),
-    _word("source", "DIR", "A checkout of Istio to build instead.", "Relative to this file."),
-    _word("git_url", "URL", "Where --istio fetches from.", "`https://github.com/istio/istio` by default."),
+    word("source", "DIR", "A checkout of Istio to build instead.", "Relative to this file."),
+    word("git_url", "URL", "Where --istio fetches from.", "`https://github.com/istio/istio` by default."),
     Option(
         name="patches",
         spelled="--patch",
@@ -104,7 +52,7 @@ SOURCE = (
 )
 
 LOCK = (
-    _word("lock", "FILE", "The lock; istio-build.lock beside the project file by default.", "Relative to this file."),
+    word("lock", "FILE", "The lock; istio-build.lock beside the project file by default.", "Relative to this file."),
     Option(
         name="locked",
         kind="switch",
@@ -120,13 +68,13 @@ LOCK = (
 )
 
 GO = (
-    _word(
+    word(
         "go",
         "GO",
         "Which Go compiles: release (what go.mod asks for; the default), machine, newest, or 1.25.9.",
         "See [Go](go.md).",
     ),
-    _word(
+    word(
         "compile_in",
         "IMAGE",
         "An image to compile in, with its Go, instead of on this machine.",
@@ -135,28 +83,28 @@ GO = (
     Option(
         name="go_flags", metavar="FLAGS", kind="words", help="More flags of `go build`, such as -gcflags=-S, after the recipe's."
     ),
-    _pairs(
+    pairs(
         "go_env",
         "NAME=VALUE",
         "Go's environment: GOFIPS140, GOEXPERIMENT, CGO_ENABLED, …",
         "By name: `{ GOFIPS140: v1.0.0 }`.",
     ),
     Option(name="debug", kind="switch", help="Compile for a debugger, as Istio's DEBUG=1 does."),
-    _word("builder", "NAME", "The buildx builder to use."),
+    word("builder", "NAME", "The buildx builder to use."),
 )
 
 WHAT = (
-    _words(
+    words(
         "image",
         "NAME",
         "An image or group (core, mesh, test, bases, all); core by default.",
         "Those that you have [recipes of your own](recipes.md) for belong to the core unless they say otherwise.",
     ),
-    _words("variant", "NAME", "A variant to build: debug, distroless; all by default."),
-    _words("platform", "OS/ARCH", "A platform; linux/amd64 and linux/arm64 by default."),
-    _word("base_registry", "REGISTRY", "Where base images come from.", "`docker.io/istio` by default."),
-    _pairs("base", "NAME=REFERENCE", "A base image of your own.", "By name: `{ base: registry.corp.example/base:1 }`."),
-    _pairs(
+    words("variant", "NAME", "A variant to build: debug, distroless; all by default."),
+    words("platform", "OS/ARCH", "A platform; linux/amd64 and linux/arm64 by default."),
+    word("base_registry", "REGISTRY", "Where base images come from.", "`docker.io/istio` by default."),
+    pairs("base", "NAME=REFERENCE", "A base image of your own.", "By name: `{ base: registry.corp.example/base:1 }`."),
+    pairs(
         "mirror_from",
         "IMAGE=REFERENCE",
         "Where to copy a mirrored image from.",
@@ -169,37 +117,37 @@ WHAT = (
         help="How the images of group bases come about.",
         more="`copy` is the default; `build` makes them of packages: see [Base images](bases.md).",
     ),
-    _word(
+    word(
         "base_distribution",
         "NAME:SUITE",
         "What bases are built from, such as ubuntu:noble.",
         "By default what Istio takes.",
     ),
-    _pairs(
+    pairs(
         "apt_mirror",
         "NAME=URL",
         "A mirror of a package archive.",
         "By archive: `ubuntu`, `ubuntu-ports`, `debian`, `debian-security`.",
     ),
-    _word("envoy_url", "URL", "The URL below which Envoy's archives are: a mirror.", "Their checksums are beside them."),
-    _pairs(
+    word("envoy_url", "URL", "The URL below which Envoy's archives are: a mirror.", "Their checksums are beside them."),
+    pairs(
         "envoy",
         "OS/ARCH=PATH-or-URL",
         "An Envoy of your own: a program or .tar.gz.",
         "By platform: `{ linux/arm64: /opt/envoy }`. A URL without a published checksum beside it needs `#sha256=…` behind it.",
     ),
-    _word("envoy_image", "REFERENCE", "A proxyv2 image to take Envoy out of, where it is nowhere else."),
-    _words(
+    word("envoy_image", "REFERENCE", "A proxyv2 image to take Envoy out of, where it is nowhere else."),
+    words(
         "envoy_from",
         "SOURCE,…",
         "Where to look for Envoy, in this order; file,url,image by default.",
         "See [Envoy and ztunnel](sources.md#envoy-and-ztunnel).",
     ),
     Option(name="debug_envoy", kind="switch", help="Take Envoy with its symbols, as Istio's DEBUG_IMAGE does."),
-    _word("ztunnel_url", "URL", "The URL below which ztunnel's programs are: a mirror."),
-    _pairs("ztunnel", "OS/ARCH=PATH-or-URL", "A ztunnel of your own.", "By platform, as for `envoy`."),
-    _word("ztunnel_image", "REFERENCE", "A ztunnel image to take the program out of."),
-    _words("ztunnel_from", "SOURCE,…", "Where to look for ztunnel, in this order; file,url,image by default."),
+    word("ztunnel_url", "URL", "The URL below which ztunnel's programs are: a mirror."),
+    pairs("ztunnel", "OS/ARCH=PATH-or-URL", "A ztunnel of your own.", "By platform, as for `envoy`."),
+    word("ztunnel_image", "REFERENCE", "A ztunnel image to take the program out of."),
+    words("ztunnel_from", "SOURCE,…", "Where to look for ztunnel, in this order; file,url,image by default."),
     Option(
         name="engine",
         choices=("auto", "buildx", "builtin"),
@@ -222,13 +170,13 @@ TAGS = (
         help="Move no tag that exists: only new tags are made.",
         more="A tag that is at this very image already is left as it is. See [Tags](tags.md).",
     ),
-    _words(
+    words(
         "immutable",
         "PATTERN",
         "Move no tag that exists and that this pattern is for, such as '1.*'.",
         "As a shell has them, over the whole tag: `1.*` is for `1.29.0-distroless`, too. See [Tags](tags.md).",
     ),
-    _words(
+    words(
         "moving_tags",
         "TAG",
         "A tag besides, at the newest of the releases: '{{ line }}' at that of each line, latest at that of all.",
@@ -248,13 +196,13 @@ HOW = (
 )
 
 CACHE = (
-    _word(
+    word(
         "cache_keep",
         "AGE",
         "After a push, remove from the cache what was not used for this long, such as 30d.",
         "What a run that is at work uses stays. See [The cache](cache.md).",
     ),
-    _word(
+    word(
         "cache_max_size",
         "SIZE",
         "After a push, remove from the cache what is more than this, such as 20GB.",
@@ -263,7 +211,7 @@ CACHE = (
 )
 
 RETENTION = (
-    _words(
+    words(
         "retain_tags",
         "PATTERN",
         "Which tags `retain` is about, such as '*-2[0-9][0-9][0-9]*': no other one is touched.",
@@ -279,20 +227,20 @@ RETENTION = (
 )
 
 OUTPUTS = (
-    _word(
+    word(
         "report",
         "DIR",
         "Write a page on this run into this directory (index.html), and report.json beside it.",
         "Relative to this file; earlier runs stay there: see [Reports](report.md).",
     ),
-    _word(
+    word(
         "report_url",
         "URL",
         "Where people find the directory of --report, for notifications.",
         "The page of the run is linked below it.",
     ),
-    _word("trace", "FILE", "Write the tasks of this run as a trace, for Perfetto.", "Relative to this file."),
-    _word(
+    word("trace", "FILE", "Write the tasks of this run as a trace, for Perfetto.", "Relative to this file."),
+    word(
         "metrics",
         "FILE",
         "Write metrics of this run, for Prometheus' node exporter.",
@@ -313,6 +261,20 @@ OUTPUTS = (
 )
 
 OPTIONS = (*WHERE, *TAGS, *SOURCE, *LOCK, *WHAT, *GO, *HOW, *CACHE, *RETENTION, *OUTPUTS)
+
+# What each is about, in the order in which people ask.
+THEMES = (
+    ("Where", WHERE),
+    ("What", WHAT),
+    ("Tags", TAGS),
+    ("Source", SOURCE),
+    ("Lock", LOCK),
+    ("Go", GO),
+    ("How", HOW),
+    ("Cache", CACHE),
+    ("Retention", RETENTION),
+    ("Outputs", OUTPUTS),
+)
 
 
 def find_option(name: str) -> Option:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
-from builder.config.options import OPTIONS, Option
+from builder.config.option import Option
+from builder.config.options import OPTIONS
 from builder.errors import RequestError
 from builder.recipe.yaml_file import Schema, YamlDocument, read_yaml, validate
 

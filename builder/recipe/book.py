@@ -13,7 +13,7 @@ from builder.recipe.schema import EVERYTHING, Group, ImageRecipe, ReleaseRecipe,
 from builder.recipe.yaml_file import Location, YamlDocument, validate
 
 RELEASE_FILE = "release.yaml"
-_GROUPS = (*get_args(Group), EVERYTHING)
+GROUPS = (*get_args(Group), EVERYTHING)
 FILE_LISTS = ("binaries", "files", "directories", "artifacts")
 
 
@@ -55,7 +55,7 @@ class RecipeBook:
         suggestion = f"Did you mean {close[0]}? " if close else ""
         raise RequestError(
             f"there is no image {name!r}",
-            hint=f"{suggestion}Known images: {', '.join(names)}. Groups of them: {', '.join(_GROUPS)}.",
+            hint=f"{suggestion}Known images: {', '.join(names)}. Groups of them: {', '.join(GROUPS)}.",
         )
 
     def chosen(self, words: tuple[str, ...]) -> tuple[ImageRecipe, ...]:
@@ -65,7 +65,7 @@ class RecipeBook:
         """
         if not words:
             return self.core_images
-        named = [self._of_group(word) if word in _GROUPS else (self.image(word),) for word in words]
+        named = [self._of_group(word) if word in GROUPS else (self.image(word),) for word in words]
         return tuple({recipe.image: recipe for recipes in named for recipe in recipes}.values())
 
     @property

@@ -13,7 +13,9 @@ import yaml
 
 from builder import errors
 from builder.cli.commands import cli
-from builder.config.options import OPTIONS, Option
+from builder.cli.themed_command import ThemedCommand
+from builder.config.option import Option
+from builder.config.options import OPTIONS, THEMES
 from builder.config.project_file import ProjectFile, read_project
 from builder.config.settings import make_job
 from builder.errors import BuilderError
@@ -29,6 +31,44 @@ def test_the_command_reference_is_what_help_prints() -> None:
         context = click.Context(command, info_name=f"istio-build {name}", terminal_width=110, max_content_width=110)
         parts.append(f"## istio-build {name}\n\n```text\n{command.get_help(context)}\n```")
     check_golden(ROOT / "docs" / "commands.md", "\n\n".join(parts) + "\n")
+
+
+def test_the_examples_of_help_are_what_the_program_takes() -> None:
+    calls = [call for _, command in all_commands() if isinstance(command, ThemedCommand) for call, _ in command.examples]
+    assert len(calls) >= 14
+    for call in calls:
+        program, name, *arguments = shlex.split(call)
+        assert program == "istio-build"
+        cli.commands[name].make_context(name, arguments)
+
+
+def test_help_has_every_option_once_below_its_theme() -> None:
+    push = cli.commands["push"]
+    told = push.get_help(click.Context(push, info_name="push", terminal_width=110))
+    titles = re.findall(r"^(\w+):$", told, re.MULTILINE)
+    # A push adds tags; what takes old ones away is a command of its own.
+    themes = [(title, options) for title, options in THEMES if title != "Retention"]
+    assert titles == ["Examples", "Options", *(title for title, _ in themes)]
+    sections = dict(zip(titles, re.split(r"^\w+:$", told, flags=re.MULTILINE)[1:], strict=True))
+    for title, options in themes:
+        for option in options:
+            assert re.search(rf"^  {option.flag}\b", sections[title], re.MULTILINE), option.flag
+            assert len(re.findall(rf"^  {option.flag}(?![\w-])", told, re.MULTILINE)) == 1, option.flag
+    assert "  --help" in sections["Options"]
+
+
+def test_every_setting_has_a_theme() -> None:
+    assert sorted(option.name for _, options in THEMES for option in options) == sorted(option.name for option in OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["push", "build", "plan", "nightly", "verify"])
+def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(name: str) -> None:
+    command = cli.commands[name]
+    assert isinstance(command, ThemedCommand)
+    told = command.get_help(click.Context(command, info_name=name, terminal_width=60))
+    calls = {f"  {part}" for call, meaning in command.examples for part in (call, f"# {meaning}")}
+    assert calls <= set(told.splitlines())
+    assert [line for line in told.splitlines() if len(line) > 60 and line not in calls] == []
 
 
 def all_commands() -> Iterator[tuple[str, click.Command]]:
@@ -149,6 +189,8 @@ PAGES = {
     "nightly": 4,
     "report": 3,
     "retain": 4,
+    "completion": 2,
+    "project-file": 2,
 }
 
 

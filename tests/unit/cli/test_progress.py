@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -393,3 +394,46 @@ def test_the_page_has_each_event_with_its_fields() -> None:
         name: set(re.findall(r"`([a-z_]+)`", rows[name])) for name in {event["event"] for event in told}
     }
     assert len({event["event"] for event in told}) == 8
+
+
+def live_at(width: int, monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    """What a terminal of this width is sent of tasks with long names, while they run."""
+    for name, value in {"COLUMNS": str(width), "TERM": "xterm", **variables}.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    with watched("tty", stream) as progress, progress.task("assemble", "proxyv2-distroless linux/arm64, linux/amd64") as task:
+        task.reach(500_000_000, 1_000_000_000)
+        with progress.task("compile", "istioctl linux/arm64") as compiling:
+            compiling.detail(f"go: downloading {'long/' * 40} v1.2.3")
+            # It is drawn some ten times a second.
+            end = monotonic() + 10
+            while "go: downloading" not in stream.getvalue() and monotonic() < end:
+                sleep(0.01)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 200])
+def test_a_terminal_of_any_width_shows_stage_and_time_of_what_runs(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", live_at(width, monkeypatch))
+    running = [row.rstrip() for row in re.split(r"[\r\n]+", shown) if "istioctl" in row or "proxyv2" in row]
+    assert len(running) >= 2
+    for row in running:
+        assert re.fullmatch(r". (assemble|compile )  ?\S.* \d:\d\d:\d\d", row), row
+        assert len(row) <= width
+    assert "500.0 MB of 1.0 GB" in shown
+    assert "go: downloading" in shown
+
+
+def test_a_live_display_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    colour = r"\x1b\[(?:\d+;)*(?:3|4|9)\d(?:;\d+)*m"
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert re.search(colour, live_at(60, monkeypatch))
+    assert not re.search(colour, live_at(60, monkeypatch, NO_COLOR="1"))
+
+
+@pytest.mark.parametrize(("value", "code"), [("", "\x1b[31m"), ("1", "")])
+def test_an_error_is_red_unless_colours_are_not_wanted(value: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    Voice((), {"NO_COLOR": value}).error(EngineError("no engine"))
+    assert stream.getvalue() == f"{code}\x1b[1merror: \x1b[0mno engine\n"
