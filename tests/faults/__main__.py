@@ -6,6 +6,7 @@ With `--replay FILE`, plays a script that such a search has printed, or one of `
 import argparse
 import os
 import random
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +52,12 @@ def main(words: Sequence[str] | None = None) -> int:
         "wire": _try_wire,
         "kill": partial(_kill, chosen.jobs),
     }
-    wanted = [chosen.only] if chosen.only else list(parts)
-    return max(parts[name]() for name in wanted)
+    if chosen.only:
+        return parts[chosen.only]()
+    # Each in a process of its own, as those that search are copies of theirs, and would share what another part has made.
+    given = ["--count", str(chosen.count), "--seed", str(seed), "--jobs", str(chosen.jobs)]
+    programs = ([sys.executable, "-m", "tests.faults", "--only", name, *given] for name in parts)
+    return max(subprocess.run(program, check=False).returncode for program in programs)
 
 
 def _replay(paths: Sequence[Path]) -> int:
