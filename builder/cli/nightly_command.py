@@ -77,14 +77,12 @@ def nightly(
     """
     started = time.monotonic()
     from builder.pipeline.nightly import NightlyCheck, Verified
-    from builder.pipeline.releases import failure_of
 
     assert get_args(Verified) == _VERIFIED
     if quiet and context.get_parameter_source("progress") is not click.core.ParameterSource.COMMANDLINE:
         context.params["progress"] = "quiet"
     check = NightlyCheck(which="all" if which == "all" else "none" if which == "none" else "changed", deep=deep, run=run)
-    report = push_all(context, read_job(context), started, check=check, several=True)
-    failure = failure_of(report, may_be_several=True)
+    report, failure = push_all(context, read_job(context), started, check=check, several=True)
     with released():
         _print(context, report, quiet=quiet, failed=failure is not None)
     if failure:

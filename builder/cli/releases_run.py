@@ -13,10 +13,14 @@ from builder.cli.voice import Voice
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
+    from builder.errors import BuilderError
     from builder.pipeline.push import Pushed
     from builder.pipeline.report import ReleaseOutcome, RunReport
     from builder.pipeline.wiring import Adapters
     from builder.publish.guards import Permissions
+
+    # What became of the releases, and the error that the run is to end with, once all is told.
+    Ended = tuple[RunReport, BuilderError | None]
 
 Check = Callable[["Job", "Pushed", "Adapters"], None]
 
@@ -25,7 +29,7 @@ def _nothing(*_: object) -> None:
     """For a push, which needs no more than it does."""
 
 
-def push_all(context: click.Context, job: "Job", started: float, *, check: Check = _nothing, several: bool) -> "RunReport":
+def push_all(context: click.Context, job: "Job", started: float, *, check: Check = _nothing, several: bool) -> "Ended":
     """Push every release of the job as the command's options say; `several`: each is told when it has ended."""
     from builder.cli.metadata_file import MetadataFile
     from builder.pipeline.cache_care import keep_limits
@@ -54,16 +58,15 @@ def push_all(context: click.Context, job: "Job", started: float, *, check: Check
             on_planned=recording.planned,
         )
         report = push_releases(job, adapters, ReleaseRun(wishes=wishes, check=check, tell=tell), started)
-        recording.ended(failure_of(report, may_be_several=several))
+        failure = failure_of(report, may_be_several=several)
+        recording.ended(failure)
         keep_limits(job, adapters)
-        return report
+        return report, failure
 
 
-def print_pushed(context: click.Context, run: "RunReport", *, several: bool) -> None:
+def print_pushed(context: click.Context, ended: "Ended", *, several: bool) -> None:
     """For people on stderr, and for programs on stdout: what is at the hubs. Raises the error of what failed."""
-    from builder.pipeline.releases import failure_of
-
-    failure = failure_of(run, may_be_several=several)
+    run, failure = ended
     if several:
         with released():
             _print_run(context, run, failed=failure is not None)

@@ -116,10 +116,9 @@ class Git:
 
     def has_tag(self, url: str, tag: str) -> bool:
         """Whether the server has it; nothing is fetched, or written. Raises SourceError where it does not say."""
-        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as nowhere:
-            environment = {**self._environment, **remote_environment(url), "GIT_CEILING_DIRECTORIES": str(Path(nowhere).parent)}
-            words = ("-c", f"core.hooksPath={os.devnull}", "ls-remote", "--tags", "--refs", REMOTE, f"refs/tags/{tag}")
-            return bool(self._git(Path(nowhere), environment, *words, idle_timeout=self._silence))
+        with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
+            mirror = self._open_mirror(Path(scratch))
+            return bool(self._ask_server(mirror, url, "ls-remote", "--tags", "--refs", REMOTE, f"refs/tags/{tag}"))
 
     def list_tags(self, url: str) -> tuple[str, ...]:
         """The names of all tags of a repository, asked of its server; nothing is fetched, or kept. Raises SourceError."""

@@ -10,6 +10,7 @@ from builder.pipeline.at_hubs import AtHubs, look_at_images
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.ports import Registry
 from builder.publish.guards import Intended, Permissions, check_moves
+from builder.publish.put_back import digest_of
 from builder.publish.reasons import Reason
 from builder.publish.tags import read_tags
 from builder.runtime.progress import Progress
@@ -86,7 +87,7 @@ def _compare(image: ImagePlan | MirrorPlan, at_hubs: AtHubs, tags: Mapping[Image
 def _moves(
     references: Sequence[ImageReference], digest: Digest | None, tags: Mapping[ImageReference, Manifest | None]
 ) -> tuple[TagMove, ...]:
-    there = {reference: manifest.digest if manifest else None for reference, manifest in tags.items()}
+    there = {reference: digest_of(manifest) for reference, manifest in tags.items()}
     return tuple(
         TagMove(reference=reference, before=there[reference], after=digest)
         for reference in references

@@ -38,13 +38,12 @@ def choose_tags(source: SourceRequest, list_tags: Callable[[str], tuple[str, ...
 
     Raises SourceError for a rule that nothing fulfils.
     """
-    support = load_support()
     # Names alone need no look at what there is, however many.
     by_rule = any(wish.kind is not WishKind.EXACT for wish in source.wishes)
     known = KnownReleases(
         tags=list_tags(source.url) if by_rule else (),
         place=redact_url(source.url),
-        is_supported=lambda release: support.covers(release, today),
+        is_supported=lambda release: load_support().covers(release, today),
     )
     return known.choose(source.wishes)
 

@@ -8,7 +8,6 @@ from typing import get_args
 from builder.config.settings import Job
 from builder.errors import AccessDenied, RequestError, VerifyError
 from builder.images.one_look import OneLook
-from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub, ImageReference, Repository
 from builder.pipeline.report import Report
 from builder.pipeline.run import publish_release
@@ -16,6 +15,7 @@ from builder.pipeline.wiring import Adapters
 from builder.publish.guards import Permissions
 from builder.publish.history import History, UnreadableHistory
 from builder.publish.publication import Publication, Release
+from builder.publish.put_back import digest_of
 from builder.publish.recorder import read_history
 from builder.publish.tags import read_tags
 from builder.publish.timeline import Timeline, Way, find_way, join_histories
@@ -113,7 +113,7 @@ def read_past(timeline: Timeline, adapters: Adapters) -> Past:
     references = tuple(timeline.keys())
     with adapters.progress.task("look", f"{counted(len(references), 'tag')}, {counted(len(images), 'image')}"):
         found = read_tags((*references, *(repository.at(digest) for repository, digest in images)), adapters.registry)
-    now = {reference: _digest(found[reference]) for reference in references}
+    now = {reference: digest_of(found[reference]) for reference in references}
     gone = frozenset(image for image in images if found[image[0].at(image[1])] is None)
     return Past(timeline=timeline, now=now, gone=gone)
 
@@ -141,7 +141,7 @@ def plan_rollback(job: Job, to: str, adapters: Adapters) -> Rollback:
             f"{', '.join(map(str, job.request.hubs))} remembers no release with the tag {', '.join(job.request.tags)}",
             hint="`istio-build history --hub HUB` shows what is known. A history begins with the first push by this istio-build.",
         )
-    now = {reference: _digest(found) for reference, found in read_tags(references, adapters.registry).items()}
+    now = {reference: digest_of(found) for reference, found in read_tags(references, adapters.registry).items()}
     way = find_way(timeline, references, now, to)
     publications = _publications(timeline, way, adapters)
     with adapters.progress.task("verify", counted(len(publications), "image")):
@@ -186,7 +186,3 @@ def _check_whole(publications: Sequence[Publication], way: Way, adapters: Adapte
             f"release {way.to.id[:12]} is not whole at the hub any more; no tag has moved:\n{told}",
             hint="Choose another release with --to, or push that release again from its source.",
         ) from error
-
-
-def _digest(manifest: Manifest | None) -> Digest | None:
-    return manifest.digest if manifest else None

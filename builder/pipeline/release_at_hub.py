@@ -13,6 +13,7 @@ from builder.pipeline.publish_context import PublishContext
 from builder.publish.journal import Journal
 from builder.publish.lease import HubLease
 from builder.publish.publication import Publication, Release, Traffic
+from builder.publish.put_back import digest_of
 from builder.publish.recorder import record_release
 from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover, before_tags
@@ -38,7 +39,7 @@ class AtHub:
     def was_moved(self, publication: Publication) -> bool:
         """Whether a tag of this image is here now that was elsewhere."""
         here = publication.index.digest
-        return any(ref in self.before and _digest(self.before[ref]) != here for ref in publication.references)
+        return any(ref in self.before and digest_of(self.before[ref]) != here for ref in publication.references)
 
 
 def publish_at_hub(
@@ -121,7 +122,3 @@ def _record(at: AtHub, context: PublishContext) -> None:
             f"interrupted when all {len(at.release.references)} tags were at this release, and before the history said so",
             hint="The release is whole. The next one will note in the history what it finds at the tags.",
         ) from error
-
-
-def _digest(manifest: Manifest | None) -> object:
-    return manifest.digest if manifest else None

@@ -14,6 +14,7 @@ from builder.ports import TagStore
 from builder.publish.hub_record import HubRecord, NotedMove, record_reference, unreadable
 from builder.publish.journal import Journal, Move
 from builder.publish.lease import HubLease
+from builder.publish.put_back import digest_of
 
 
 class SharedJournal:
@@ -90,7 +91,7 @@ class SharedJournal:
         for reference, move in moves.items():
             if reference.repository in self._lease.refused:
                 continue
-            noted[reference] = NotedMove(before=move.before.digest if move.before else None, after=move.after)
+            noted[reference] = NotedMove(before=digest_of(move.before), after=move.after)
             if move.before:
                 before.setdefault(reference.repository, []).append(move.before.descriptor)
         self._lease.note(HubRecord(run=self._lease.run, moves=noted), before)

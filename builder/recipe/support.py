@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 
 from builder.errors import RecipeError
 from builder.recipe.istio_release import IstioRelease
@@ -35,8 +36,9 @@ class SupportedLines(Schema):
         return f"{known}; newer ones count as supported ({self.source})"
 
 
+@cache
 def load_support() -> SupportedLines:
-    """The data that is shipped. Raises RecipeError with file and line."""
+    """The data that is shipped, read when it is first asked for. Raises RecipeError with file and line."""
     document = read_yaml(shipped("recipes/support") / _FILE)
     lines = validate(SupportedLines, document)
     for line in lines.ended:

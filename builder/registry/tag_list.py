@@ -1,5 +1,7 @@
 """The list of a repository's tags: distribution-spec v1.1, "Listing Tags"."""
 
+from functools import partial
+
 from builder.errors import RegistryError
 from builder.oci.reference import Repository, is_tag
 from builder.registry.auth import pull_scope
@@ -31,7 +33,7 @@ def list_tags(connections: RegistryConnections, retry: RetryPolicy, repository: 
             headers={"Accept": "application/json"},
             limit=_LARGEST_PAGE,
         )
-        answer = retry.run(lambda call=call: connections.send(repository, call, accept=(200, 404)))  # type: ignore[misc]
+        answer = retry.run(partial(connections.send, repository, call, accept=(200, 404)))
         if answer.status == 404:
             return () if answer.says_not_found else connections.refuse(repository, call, answer)
         check_document(call.act, answer, _LARGEST_PAGE)
