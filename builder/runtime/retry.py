@@ -8,11 +8,12 @@ What an attempt asks in between under a policy of its own must end it when that 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random
+from typing import TYPE_CHECKING, TypeVar
 
 from builder.errors import BuilderError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 Result = TypeVar("Result")
 
@@ -76,6 +77,23 @@ class RetryPolicy:
     def run(self, attempt: Callable[[], Result]) -> Result:
         """What `attempt` gives, in the end. Raises the error of the last attempt."""
         course = _Course(self)
+        try:
+            return course.timed(attempt)
+        except RetryableError as error:
+            failed = error
+        return self._go_on(course, attempt, failed)
+
+    def _go_on(self, course: "_Course", attempt: Callable[[], Result], failed: RetryableError) -> Result:
+        """As tenacity has it, with what came of the first attempt. Imported here, as most runs see nothing fail."""
+        from tenacity import Retrying, retry_if_exception_type
+
+        begun = [failed]
+
+        def attempt_again() -> Result:
+            if begun:
+                raise begun.pop()
+            return course.timed(attempt)
+
         retrying = Retrying(
             retry=retry_if_exception_type(RetryableError),
             wait=course.wait,
@@ -85,7 +103,7 @@ class RetryPolicy:
             reraise=True,
         )
         try:
-            result: Result = retrying(course.timed, attempt)
+            result: Result = retrying(attempt_again)
         except RetryableError as last:
             tries = int(retrying.statistics.get("attempt_number", 1))
             last.error.hint = f"{last.error.hint} {_advice(tries, last.retry_after)}".strip()
@@ -109,8 +127,10 @@ class _Course:
         self._began = time.monotonic()
         return attempt()
 
-    def wait(self, state: RetryCallState) -> float:
+    def wait(self, state: "RetryCallState") -> float:
         """How long to wait now. Tenacity asks this first, once for each failure."""
+        from tenacity import wait_random
+
         failure, policy = _failure(state), self._policy
         if failure.progressed:
             self._failures = self._silences = 0
@@ -120,7 +140,7 @@ class _Course:
         jitter: float = wait_random(0, policy.first_wait)(state)
         return max(min(doubled, policy.longest_wait) + jitter, failure.retry_after)
 
-    def is_over(self, state: RetryCallState) -> bool:
+    def is_over(self, state: "RetryCallState") -> bool:
         failure, policy = _failure(state), self._policy
         self._silences += failure.silent
         if failure.brief:
@@ -132,12 +152,12 @@ class _Course:
             or self._waited + state.upcoming_sleep > policy.total_wait
         )
 
-    def note_wait(self, state: RetryCallState) -> None:
+    def note_wait(self, state: "RetryCallState") -> None:
         self._waited += state.upcoming_sleep
         self._policy.announce(f"{_failure(state).error.message}; trying again in {state.upcoming_sleep:.1f} s")
 
 
-def _failure(state: RetryCallState) -> RetryableError:
+def _failure(state: "RetryCallState") -> RetryableError:
     failure = state.outcome.exception() if state.outcome else None
     assert isinstance(failure, RetryableError)
     return failure

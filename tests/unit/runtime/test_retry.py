@@ -84,7 +84,7 @@ def test_what_seldom_passes_is_tried_for_five_seconds_in_all_attempts_included(
         raise RetryableError(RegistryError("no such name"), brief=True)
 
     # Without its random part, each wait is twice the one before: 0.5, 1 and 2 seconds.
-    monkeypatch.setattr("builder.runtime.retry.wait_random", lambda *_: wait_none())
+    monkeypatch.setattr("tenacity.wait_random", lambda *_: wait_none())
     with pytest.raises(RegistryError, match="no such name"):
         RetryPolicy(sleep=sleep).run(attempt)
     assert made == tries
