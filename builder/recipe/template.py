@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import FunctionLoader, TemplateError, TemplateRuntimeError
+from jinja2 import FunctionLoader, Template, TemplateError, TemplateRuntimeError
 
 from builder.errors import RecipeError
 from builder.recipe.bounded_template import LARGEST_TEMPLATE, BoundedEnvironment, render_bounded
@@ -33,7 +33,7 @@ def render_text(text: str, values: Mapping[str, Any], origin: str) -> str:
         return text
     try:
         _check_length(text)
-        return render_bounded(_environment(()).from_string(text), values)
+        return render_bounded(_expression(text), values)
     except _FAILURES as error:
         shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
         raise RecipeError(f"{origin}: {shown!r}: {_explain(error)}", hint=f"Known names: {', '.join(sorted(values))}.") from error
@@ -71,6 +71,12 @@ def _environment(templates: tuple[tuple[str, str], ...]) -> BoundedEnvironment:
     environment.filters["exec_form"] = exec_form
     environment.filters["quoted"] = quoted
     return environment
+
+
+# A few texts, such as labels, stand in every image, on each of its platforms: to compile one takes longer than to fill it in.
+@lru_cache(maxsize=256)
+def _expression(text: str) -> Template:
+    return _environment(()).from_string(text)
 
 
 def _loader(templates: Mapping[str, str]) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:

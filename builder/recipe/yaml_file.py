@@ -21,6 +21,8 @@ _FAST_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoad
 # What people write by hand has a tenth of each of these.
 _LARGEST_FILE = 1024 * 1024
 _DEEPEST = 50
+# As many levels as libyaml may go down without a look before, on whatever stack it runs.
+_LEVELS_IN_C = 1000
 _MOST_VALUES = 100_000
 _LONGEST_NUMBER = 64
 _MOST_PROBLEMS = 20
@@ -33,7 +35,8 @@ _FAILURES = (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError,
 class Schema(BaseModel):
     """Base of everything that is read from YAML: immutable, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What validates is made when it is first asked to: most of what is read is a part of something else, or not there.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod
     def refusal(cls, location: Location) -> str:
@@ -88,7 +91,10 @@ def read_yaml(path: Path) -> YamlDocument:
 
 def _parse(text: str, path: Path, loader_type: type[yaml.SafeLoader]) -> YamlDocument:
     lines: dict[Location, int] = {}
-    _check_depth(text, path, loader_type)
+    # Each level needs one of these characters of its own. With few of them there is nothing to fear, and to go through a file
+    # twice takes half as long again.
+    if loader_type is yaml.SafeLoader or sum(map(text.count, "[{-:?")) > _LEVELS_IN_C:
+        _check_depth(text, path, loader_type)
     loader = loader_type(text)
     root = loader.get_single_node()
     data = None
@@ -124,6 +130,8 @@ class _Bounds:
         """The number of values in the node, and its levels. Raises RecipeError for too many."""
         line = node.start_mark.line + 1
         if id(node) not in self._measured:
+            if depth > _DEEPEST and isinstance(node, yaml.CollectionNode):
+                raise _too_deep(self._path, line)
             self._check_number(node, line)
             self._measured[id(node)] = None
             inner = [self.check(child, depth + 1) for child in _children(node)]

@@ -122,10 +122,22 @@ def test_the_same_key_in_two_places_is_none_twice(tmp_path: Path) -> None:
         ("title: \0\n", r"file\.yaml: not valid YAML: .*special characters"),
         ("title: &a [*a]\n", r"file\.yaml:1: an alias within what it stands for"),
         ("[" * 5000, r"file\.yaml:1: nested too deeply"),
+        ("[" * 51, r"file\.yaml:1: nested too deeply"),
+        ("[" * 51 + "]" * 51, r"file\.yaml:1: nested too deeply"),
+        ("[" * 5000 + "]" * 5000, r"file\.yaml:1: nested too deeply"),
+        ("\n".join(" " * level + "a:" for level in range(60)), r"file\.yaml:51: nested too deeply"),
     ],
 )
 def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, told: str) -> None:
     assert re.match(told, check(tmp_path, text))
+
+
+def test_what_is_nested_as_deeply_as_may_be_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text("[" * 50 + "]" * 50)
+    data = read_yaml(tmp_path / "file.yaml").data
+    for _ in range(49):
+        [data] = data
+    assert data == []
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
