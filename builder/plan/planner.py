@@ -33,6 +33,7 @@ from builder.plan.model import (
     SourceFile,
 )
 from builder.plan.noted import bound_notes, note_image, note_recipe, note_rootfs, note_settings, seal
+from builder.plan.rendered import render_bare, render_image
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.selection import platform_values, recipe_values, select_images
 from builder.plan.tags import check_references, image_references, mirror_references
@@ -49,7 +50,7 @@ from builder.recipe.schema import (
     TreeDirectory,
     TreeFile,
 )
-from builder.recipe.template import render_dockerfile, render_text
+from builder.recipe.template import render_text
 
 # Files that somebody else built keep one time whatever commit we build, so their layer is shared by all releases that
 # pin them and is not uploaded again; 0 is what Bazel gives them, too.
@@ -141,11 +142,8 @@ def _plan_image(inputs: _Inputs, compiles: tuple[CompileStep, ...], recipe: Buil
         references=image_references(request.hubs, _all_tags(inputs), recipe.image, variant, is_default=is_default),
         is_default=is_default,
     )
-    settings = note_settings(request.compression)
-    noted = [
-        replace(on, noted=bound_notes({**settings, **dict(on.noted), **note_image(plan, on, base, lock, compiles)}))
-        for on in platforms
-    ]
+    shared = {**note_settings(request.compression), **_note_recipe(book, recipe, len(platforms[0].layers))}
+    noted = [replace(on, noted=bound_notes({**shared, **note_image(plan, on, base, lock, compiles)})) for on in platforms]
     identified = [replace(on, fingerprint=identify_platform(plan, on, base, lock, compiles, request.compression)) for on in noted]
     return seal(replace(plan, platforms=tuple(identified)))
 
@@ -192,10 +190,9 @@ def _plan_rootfs_image(inputs: _Inputs, recipe: RootfsImage) -> ImagePlan:
         references=mirror_references(request.hubs, (), recipe.image, (), _fixed_tags(inputs, recipe)),
         is_default=False,
     )
-    settings = note_settings(request.compression)
+    shared = {**note_settings(request.compression), **_note_recipe(book, recipe, 1)}
     noted = [
-        replace(on, noted=bound_notes({**settings, **dict(on.noted), **note_rootfs(step)}))
-        for on, step in zip(plan.platforms, steps, strict=True)
+        replace(on, noted=bound_notes({**shared, **note_rootfs(step)})) for on, step in zip(plan.platforms, steps, strict=True)
     ]
     identified = [
         replace(on, fingerprint=identify_rootfs(plan, on, step, request.compression))
@@ -225,36 +222,14 @@ def _plan_platform(
     for_env = {**here, "base_env": base_env}
     env = tuple((name, render_text(value, for_env, f"{origin}: env.{name}")) for name, value in recipe.env.items())
     labels = tuple((name, render_text(value, here, f"{origin}: labels.{name}")) for name, value in recipe.labels.items())
-    values_for_template = {
-        "name": recipe.image,
-        "base": str(base.reference) if base else "scratch",
-        "layers": layers,
-        "user": recipe.user,
-        "workdir": recipe.workdir,
-        "entrypoint": recipe.entrypoint,
-        "command": recipe.command,
-        "env": env,
-        "labels": labels,
-    }
-    templates = dict(book.templates)
-    dockerfile = render_dockerfile(templates, recipe.template, values_for_template)
-    noted = tuple(_note_recipe(templates, recipe, values_for_template).items())
-    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env, noted=noted)
+    dockerfile = render_image(book.templates, recipe, str(base.reference) if base else "scratch", layers, env, labels)
+    return PlatformImage(platform=platform, dockerfile=dockerfile, layers=layers, labels=labels, env=env)
 
 
-def _note_recipe(templates: Mapping[str, str], recipe: AssembledImage, values_for_template: Mapping[str, Any]) -> dict[str, str]:
-    """What of an image comes from its recipe and its template, and not from what was looked up."""
-    layers = tuple(FilesLayer(archive=f"{number}.tar", files=()) for number, _ in enumerate(values_for_template["layers"]))
-    unfilled = {name: tuple(getattr(recipe, name).items()) for name in ("env", "labels")}
+def _note_recipe(book: RecipeBook, recipe: AssembledImage, layers: int) -> dict[str, str]:
+    """What of an image comes from its recipe and its template, and not from what was looked up: the same on all platforms."""
     told = recipe.model_dump(mode="json", exclude={"summary", "group", "tags", "variants"})
-    try:
-        dockerfile = render_dockerfile(
-            templates, recipe.template, {**values_for_template, "base": "", "layers": layers, **unfilled}
-        )
-    except RecipeError:
-        # A template may reckon with values that are expressions here.
-        dockerfile = templates[recipe.template]
-    return note_recipe(dockerfile, told)
+    return note_recipe(render_bare(book.templates, recipe, layers), told)
 
 
 def _plan_layers(recipe: BuiltImage, lock: Lock, base: LockedBase, platform: Platform) -> tuple[PlannedLayer, ...]:

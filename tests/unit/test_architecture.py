@@ -58,6 +58,7 @@ PURE = {
     "plan.model",
     "plan.noted",
     "plan.planner",
+    "plan.rendered",
     "plan.rootfs_step",
     "plan.selection",
     "plan.shards",
