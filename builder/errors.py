@@ -30,7 +30,7 @@
     ├── ReleasesFailed             28   of several releases some failed, each for a reason of its own; the others are done
     └── Interrupted               130   Ctrl-C, or a signal
 
-Errors are raised where they happen and printed in one place, `builder.cli.commands`.
+Errors are raised where they happen and printed in one place, `builder.cli.main`.
 """
 
 from dataclasses import dataclass

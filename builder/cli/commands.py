@@ -1,4 +1,4 @@
-"""The command line: parses, hands over, prints. Modules that take long to import are imported where they are needed.
+"""Commands that plan and build: each parses, hands over, prints. Modules that take long to import are imported where needed.
 
 Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 """
@@ -11,13 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder import __version__
-from builder.cli.cache_command import cache_command
-from builder.cli.completion_command import completion
-from builder.cli.doctor_command import doctor
-from builder.cli.init_command import init
-from builder.cli.lock_command import lock_command
-from builder.cli.nightly_command import nightly
 from builder.cli.options import (
     go,
     how,
@@ -31,14 +24,10 @@ from builder.cli.options import (
     what,
     where,
 )
-from builder.cli.push_command import push
 from builder.cli.recording import recorded
-from builder.cli.release_commands import history, promote, retain, rollback
 from builder.cli.result import print_report
-from builder.cli.schedule_command import schedule
 from builder.cli.session import open_adapters, waiting
 from builder.cli.themed_command import ThemedCommand
-from builder.cli.verify_command import verify
 from builder.config.options import find_option
 from builder.errors import RequestError
 
@@ -51,17 +40,7 @@ if TYPE_CHECKING:
     from builder.plan.model import Plan
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="istio-build")
-def cli() -> None:
-    """Rebuild Istio's images for your own registry: linux/amd64 and linux/arm64, checked, pushed as one release."""
-
-
-cli.add_command(push)
-cli.add_command(nightly)
-
-
-@cli.command(
+@click.command(
     cls=ThemedCommand,
     examples=(
         ("istio-build build --hub docker.io/me --istio 1.29.0", "OCI layouts of a release, in ./istio-images"),
@@ -114,7 +93,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     print_report(context, report, installable=False)
 
 
-@cli.command(
+@click.command(
     cls=ThemedCommand,
     examples=(
         ("istio-build plan --hub docker.io/me --istio 1.29.0", "what a push would do"),
@@ -171,7 +150,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     click.echo(show[view]())
 
 
-@cli.command(cls=ThemedCommand)
+@click.command(cls=ThemedCommand)
 @setting(dataclasses.replace(find_option("hub"), help="The hub that these programs install from, such as docker.io/me."))
 @setting(dataclasses.replace(find_option("tag"), help="The version; by default that of the source."))
 @source
@@ -199,7 +178,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
         click.echo("\n".join(str(entry.path) for entry in written))
 
 
-@cli.command("list")
+@click.command("list")
 @setting_for("istio", "Only what this release has: 1.29.0, or 1.29.")
 @setting(find_option("recipes"))
 @click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
@@ -222,26 +201,14 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
         click.echo(f"\n{book.note(release)}", err=True)
 
 
-for command in (verify, history, rollback, promote, retain):
-    cli.add_command(command)
-
-
-@cli.command()
+@click.command()
 @click.option("--project", is_flag=True, help="The schema of istio-build.yaml instead.")
 def schema(project: bool) -> None:
     """Print the JSON Schema of recipes, for editors."""
-    from builder.config.project_file import ProjectFile
+    from builder.config.project_schema import ProjectFile
     from builder.recipe.schema import json_schema
 
     click.echo(json.dumps(ProjectFile.model_json_schema() if project else json_schema(), indent=2))
-
-
-cli.add_command(lock_command)
-cli.add_command(cache_command)
-cli.add_command(doctor)
-cli.add_command(schedule)
-cli.add_command(init)
-cli.add_command(completion)
 
 
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:

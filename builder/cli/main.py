@@ -1,20 +1,25 @@
 """The edge: runs a command, and turns every error into a message and an exit code. The one place that does."""
 
+import gc
 import os
 import sys
 from typing import NoReturn
 
 import click
 
-from builder.cli.commands import cli
 from builder.cli.failure import FORESEEN, error_of
+from builder.cli.program import cli
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
 from builder.errors import BuilderError, RequestError
 
+# Most of what a short run makes is what it imports, which stays: Python would go through all of that hundreds of times.
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+
 
 def main() -> NoReturn:
     """Run, and turn every error into a message and an exit code: this is the one place that does."""
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     prepare_streams()
     voice = Voice(sys.argv[1:], os.environ)
     try:

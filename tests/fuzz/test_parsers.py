@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from builder.build.fetch import fetch_artifact
-from builder.config.project_file import ProjectFile
+from builder.config.project_schema import ProjectFile
 from builder.engine.build_log import BuildLog
 from builder.errors import BuilderError, RecipeError, RegistryError
 from builder.images.layout_notes import LayoutNotes

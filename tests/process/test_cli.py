@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.cli.commands import cli
+from builder.cli.program import cli
 from tests import ROOT
 from tests.real.program import Ended, istio_build
 

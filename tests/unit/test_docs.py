@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from builder import errors
-from builder.cli.commands import cli
+from builder.cli.program import cli
 from builder.cli.themed_command import ThemedCommand
 from builder.config.option import Option
 from builder.config.options import OPTIONS, THEMES
-from builder.config.project_file import ProjectFile, read_project
+from builder.config.project_file import read_project
+from builder.config.project_schema import ProjectFile
 from builder.config.settings import make_job
 from builder.errors import BuilderError
 from builder.publish.guards import Permissions

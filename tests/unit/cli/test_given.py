@@ -2,8 +2,8 @@
 
 import pytest
 
-from builder.cli.commands import cli
 from builder.cli.options import collect_given
+from builder.cli.program import cli
 from builder.config.settings import make_job
 
 
