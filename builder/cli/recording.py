@@ -104,6 +104,32 @@ class Recording:
         )
 
 
+class _Unheard(Recording):
+    """That of a run which nobody is told of: nothing is kept, and what would keep it is not imported."""
+
+    def __init__(self) -> None:
+        """There is nothing to begin with."""
+
+    def over(self, observer: Observer) -> Observer:
+        """See `Recording.over`."""
+        return observer
+
+    def planned(self, plan: "Plan") -> None:
+        """See `Recording.planned`."""
+
+    def achieved(self, report: "Report") -> None:
+        """See `Recording.achieved`."""
+
+    def concluded(self, outcome: "ReleaseOutcome") -> None:
+        """See `Recording.concluded`."""
+
+    def ended(self, error: BuilderError | None) -> None:
+        """See `Recording.ended`."""
+
+    def verified(self, verification: "Verification", release: str) -> None:
+        """See `Recording.verified`."""
+
+
 @contextmanager
 def recorded(context: click.Context, job: "Job", hubs: Sequence["Hub"] = ()) -> Iterator[Recording]:
     """Keep what the run within tells, and have all that the job wants told of it when it has ended, well or not.
@@ -115,6 +141,9 @@ def recorded(context: click.Context, job: "Job", hubs: Sequence["Hub"] = ()) -> 
 
     voice = context.ensure_object(Voice)
     outlets = open_outlets(job.outputs, os.environ)
+    if not outlets:
+        yield _Unheard()
+        return
     recording = Recording(context.info_name or "", hubs or job.request.hubs)
     try:
         yield recording

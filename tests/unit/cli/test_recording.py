@@ -79,8 +79,21 @@ class TestARunThatGoesWell:
         in_a_run(NOTHING_MORE, go_well)
         assert list(tmp_path.iterdir()) == []
 
+    def test_takes_all_that_it_is_told_where_nobody_hears_of_it(self) -> None:
+        def go_on(recording: Recording, progress: Progress) -> None:
+            recording.planned(make_sample_plan())
+            go_well(recording, progress)
+            recording.concluded(ReleaseOutcome(release="1.29.0", report=REPORT))
+            recording.ended(None)
+
+        in_a_run(NOTHING_MORE, go_on)
+
 
 class TestARunThatFails:
+    def test_fails_as_it_would_where_nobody_hears_of_it(self) -> None:
+        with pytest.raises(AccessDenied, match="the hub refused us"):
+            in_a_run(NOTHING_MORE, fail)
+
     def test_leaves_the_same_and_fails_as_it_would(self, outputs: Outputs) -> None:
         in_a_run(outputs, go_well)
         with pytest.raises(AccessDenied, match="the hub refused us"):
