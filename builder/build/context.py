@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder.build.assemble import AssembledPlatform
-from builder.images.check import ReadLayer, SumFile
 from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    # What a push is handed, and does not need where nothing is to be made.
+    from builder.build.assemble import AssembledPlatform
+    from builder.images.check import ReadLayer, SumFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,8 @@ class BuildContext(CompileContext):
     downloader: Downloader
     registry: RegistryReader
     engine: Engine
-    read_layer: ReadLayer
-    sum_file: SumFile
+    read_layer: "ReadLayer"
+    sum_file: "SumFile"
     whole: bool = True
     fail_fast: bool = False
-    on_assembled: Callable[[AssembledPlatform], None] = lambda part: None
+    on_assembled: "Callable[[AssembledPlatform], None]" = lambda part: None

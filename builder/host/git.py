@@ -11,7 +11,6 @@ from pathlib import Path
 
 from builder.errors import SourceError
 from builder.host.git_description import describe_checkout
-from builder.host.git_patches import LINES_AS_COMMITTED, PatchedTrees, apply_patches
 from builder.host.git_remote import REMOTE, remote_environment
 from builder.host.git_view import find_checkout, open_view, private_environment
 from builder.oci.reference import redact_url
@@ -145,6 +144,8 @@ class Git:
         Copies are kept below `into` by that id. What git ignores is not in them, but for what decides the tree's content.
         Raises PatchError where one does not apply, and SourceError as `describe` does.
         """
+        from builder.host.git_patches import LINES_AS_COMMITTED, PatchedTrees, apply_patches
+
         with tempfile.TemporaryDirectory(prefix="istio-build-git-") as scratch:
             checkout = find_checkout(tree)
             view = open_view(checkout, Path(scratch), self._ask_outside, self._environment)

@@ -7,14 +7,17 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder.errors import CheckError
-from builder.oci.layer import LayerEntry, read_layer
-from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
 from builder.runtime.atomic_file import sum_file, whole_file
 from builder.runtime.json_document import parse_json
 from builder.runtime.last_use import mark_used
+
+if TYPE_CHECKING:
+    from builder.oci.layer import LayerEntry
+    from builder.oci.layout import Layout
 
 # Some hundred bytes an entry, and no more entries than a layer may have.
 _LARGEST = 1 << 28
@@ -27,8 +30,11 @@ class LayerCache:
         self._directory = directory
         self._sum_file = sum_file
 
-    def __call__(self, layout: Layout, layer: Descriptor) -> tuple[LayerEntry, ...]:
+    def __call__(self, layout: "Layout", layer: Descriptor) -> "tuple[LayerEntry, ...]":
         """What the layer holds, from memory or by reading it. Raises CheckError where it is damaged."""
+        # With all that unpacks: a run that reads no layer has no use for it.
+        from builder.oci.layer import LayerEntry, read_layer
+
         path = self._directory / f"{layer.digest.hex}.json"
         mark_used(path)
         try:

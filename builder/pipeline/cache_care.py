@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from builder.cache.prune import prune
 from builder.config.settings import Job
 from builder.errors import Interrupted
 from builder.pipeline.wiring import Adapters
@@ -34,6 +33,8 @@ def keep_limits(job: Job, adapters: Adapters) -> None:
     """What the settings say of the cache, after a push that went well; whatever comes in between, that it did."""
     if job.cache.none_given:
         return
+    from builder.cache.prune import prune
+
     # The next push finds what is left.
     with contextlib.suppress(OSError, Interrupted):
         prune(adapters.workspace, job.cache, adapters.cancellation.check)

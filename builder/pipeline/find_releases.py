@@ -11,8 +11,6 @@ from builder.oci.reference import redact_url
 from builder.pipeline.wiring import Adapters
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.release_wish import KnownReleases, WishKind
-from builder.recipe.support import load_support
-from builder.resolve.lock_record import read_lock
 
 
 def find_releases(job: Job, adapters: Adapters) -> tuple[Job, ...]:
@@ -29,6 +27,8 @@ def find_releases(job: Job, adapters: Adapters) -> tuple[Job, ...]:
         tags = choose_tags(source, adapters.git.list_tags, adapters.started.date())
         task.outcome = ", ".join(tags)
     if any(wish.kind is WishKind.SUPPORTED for wish in source.wishes):
+        from builder.recipe.support import load_support
+
         adapters.progress.note(f"Which lines are supported: {load_support().note()}.")
     return tuple(at_release(job, tag) for tag in tags)
 
@@ -43,7 +43,7 @@ def choose_tags(source: SourceRequest, list_tags: Callable[[str], tuple[str, ...
     known = KnownReleases(
         tags=list_tags(source.url) if by_rule else (),
         place=redact_url(source.url),
-        is_supported=lambda release: load_support().covers(release, today),
+        is_supported=lambda release: _is_supported(release, today),
     )
     return known.choose(source.wishes)
 
@@ -71,6 +71,8 @@ def find_locked(job: Job) -> str:
             "--locked is of the one release that the lock binds, and --istio may mean several",
             hint="Give --istio that release; `istio-build lock`, with another --lock for each, binds several.",
         )
+    from builder.resolve.lock_record import read_lock
+
     lock = read_lock(job.lock, strict=True)
     bound, [wish] = lock.file.source.release, job.source.wishes
     release = IstioRelease.parse(bound)
@@ -80,3 +82,9 @@ def find_locked(job: Job) -> str:
             hint="`istio-build lock --update`, with the same words, binds the newest one.",
         )
     return bound
+
+
+def _is_supported(release: IstioRelease, today: date) -> bool:
+    from builder.recipe.support import load_support
+
+    return load_support().covers(release, today)

@@ -9,10 +9,8 @@ from builder.errors import RegistryError, RequestError
 from builder.oci.reference import ImageReference
 from builder.pipeline.prepare import Resolved
 from builder.pipeline.wiring import Adapters
-from builder.plan.planner import make_plan
 from builder.plan.tags import is_tag_of
 from builder.publish.guards import Build
-from builder.publish.tags import read_tags
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.release_wish import is_candidate
 
@@ -71,11 +69,15 @@ def leave_newer(resolved: Resolved, adapters: Adapters) -> Resolved:
         adapters.progress.note(f"{reference} stays where it is: at {there}, which is newer.")
     if not stay:
         return resolved
+    from builder.plan.planner import make_plan
+
     request = replace(resolved.request, moving_tags=tuple(tag for tag in resolved.request.moving_tags if tag not in stay))
     return replace(resolved, request=request, plan=make_plan(request, resolved.book, resolved.lock))
 
 
 def _find_newer(tag: str, resolved: Resolved, adapters: Adapters) -> tuple[ImageReference, Build] | None:
+    from builder.publish.tags import read_tags
+
     wanted = {
         reference: Build.read(dict(image.annotations))
         for image in resolved.plan.images

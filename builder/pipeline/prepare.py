@@ -1,35 +1,37 @@
-"""Prepares a job: reads the source, looks up what the plan depends on, and makes the plan."""
+"""Prepares a job: reads the source, looks up what the plan depends on, and makes the plan.
 
+What looks up and plans is imported while git is at work, which takes as long.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from builder.build.archives import WrittenArchive, write_archives
 from builder.build.context import BuildContext, CompileContext
 from builder.config.request import Request
 from builder.config.settings import Job
 from builder.config.tag_template import TagValues, fill_in_all
 from builder.pipeline.source_tree import SourceTree, read_source_tree
 from builder.pipeline.wiring import Adapters
-from builder.plan.archives import ArchivePlan, make_archive_plan
-from builder.plan.assembly import assembly_target
-from builder.plan.dockerfile import unlike_values
 from builder.plan.lock import Lock, LockedGo, SourceFacts
 from builder.plan.model import Plan
-from builder.plan.planner import make_plan
 from builder.ports import Engine
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
-from builder.resolve.asked import go_asked
-from builder.resolve.held import LockInUse
-from builder.resolve.lock_record import read_lock
 from builder.resolve.lookups import Lookups
-from builder.resolve.resolver import resolve
 from builder.resolve.source import list_directory, reaches_outside
 from builder.resolve.toolchain import choose_go
 from builder.resolve.toolchain_image import lock_compile_image
 from builder.runtime.tree_links import find_file
+
+if TYPE_CHECKING:
+    from builder.build.archives import WrittenArchive
+    from builder.plan.archives import ArchivePlan
+    from builder.resolve.held import LockInUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +60,28 @@ class ResolvedArchives:
     origin: Path
     book: RecipeBook
     go: LockedGo
-    plan: ArchivePlan
+    plan: "ArchivePlan"
 
 
-def resolve_job(job: Job, adapters: Adapters) -> Resolved:
-    """Look everything up that the job's plan depends on, or take it from the lock, and make the plan."""
+def _do_nothing() -> None:
+    """For who needs nothing next."""
+
+
+def resolve_job(job: Job, adapters: Adapters, meanwhile: Callable[[], None] = _do_nothing) -> Resolved:
+    """Look everything up that the job's plan depends on, or take it from the lock, and make the plan.
+
+    `meanwhile` is called while git is at work, in a thread of its own: it imports what is needed next.
+    """
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", _told(job, "source, bases, artifacts, Go")) as task:
-        lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
-        found = read_source_tree(job, adapters)
+        lock_in_use = _read_lock(job)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for each in (_import_what_plans, meanwhile):
+                pool.submit(each)
+            found = read_source_tree(job, adapters)
+        from builder.plan.planner import make_plan
+        from builder.resolve.resolver import resolve
+
         source, book = _bind(lock_in_use, found, recipes, adapters)
         tree, job = found.tree, fill_in_tags(job, source, adapters)
         lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
@@ -105,7 +120,7 @@ def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, ad
     )
 
 
-def _bind(lock: LockInUse | None, found: SourceTree, recipes: Recipes, adapters: Adapters) -> tuple[SourceFacts, RecipeBook]:
+def _bind(lock: "LockInUse | None", found: SourceTree, recipes: Recipes, adapters: Adapters) -> tuple[SourceFacts, RecipeBook]:
     """The facts as the lock binds them, and the recipes that it was made with. Raises LockError where they are others."""
     bound = lock.bind_source(found.facts, found.origin) if lock else found.facts
     book = recipes.at(bound.release)
@@ -114,16 +129,34 @@ def _bind(lock: LockInUse | None, found: SourceTree, recipes: Recipes, adapters:
     return bound, book
 
 
+def _import_what_plans() -> None:
+    import builder.pipeline.clients
+    import builder.plan.planner
+    import builder.resolve.resolver  # noqa: F401
+
+
+def _read_lock(job: Job) -> "LockInUse | None":
+    if not job.locked:
+        return None
+    # With the schema of the file.
+    from builder.resolve.lock_record import read_lock
+
+    return read_lock(job.lock, strict=True)
+
+
 def _told(job: Job, looked_up: str) -> str:
     return f"from {job.lock}" if job.locked else looked_up
 
 
 def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> ResolvedArchives:
     """Look up what archives of programs depend on, and plan them."""
+    from builder.plan.archives import make_archive_plan
+    from builder.resolve.asked import go_asked
+
     # As for images, so that one lock is made with the recipes of both.
     recipes = load_recipes(job.recipes, build_bases=job.request.build_bases)
     with adapters.progress.task("resolve", _told(job, "source, Go")) as task:
-        lock_in_use = read_lock(job.lock, strict=True) if job.locked else None
+        lock_in_use = _read_lock(job)
         found = read_source_tree(job, adapters)
         source, book = _bind(lock_in_use, found, recipes, adapters)
         job = fill_in_tags(job, source, adapters)
@@ -140,7 +173,7 @@ def choose_engine(job: Job, resolved: Resolved, adapters: Adapters, *, loads: bo
 
     Raises RequestError, before any work, where the built-in engine is asked for what only Docker can do.
     """
-    return adapters.engine_for(job.engine, "--load" if loads else _what_needs_docker(resolved))
+    return adapters.late_engine(job.engine, "--load" if loads else _what_needs_docker(resolved))
 
 
 def build_context(
@@ -157,6 +190,9 @@ def build_context(
 
 def _what_needs_docker(resolved: Resolved) -> str:
     """The first thing that the built-in engine cannot do, "" where there is none."""
+    from builder.plan.assembly import assembly_target
+    from builder.plan.dockerfile import unlike_values
+
     if resolved.lock.go.image:
         return "--compile-in"
     for image in resolved.plan.images:
@@ -167,8 +203,10 @@ def _what_needs_docker(resolved: Resolved) -> str:
     return ""
 
 
-def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: Adapters) -> tuple[WrittenArchive, ...]:
+def make_archives(resolved: ResolvedArchives, into: Path, work: Path, adapters: Adapters) -> "tuple[WrittenArchive, ...]":
     """Compile and write the archives of a plan."""
+    from builder.build.archives import write_archives
+
     context = CompileContext(
         tree=resolved.tree,
         work=work,

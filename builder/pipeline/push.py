@@ -9,7 +9,6 @@ from builder.pipeline.cache_care import warn_of_little_room
 from builder.pipeline.moving_tags import leave_newer
 from builder.pipeline.prepare import build_context, choose_engine, resolve_job
 from builder.pipeline.report import Report
-from builder.pipeline.run import push_plan
 from builder.pipeline.wiring import Adapters
 from builder.plan.model import Plan
 from builder.publish.guards import Permissions
@@ -39,7 +38,9 @@ class Pushed:
 
 def push_release(job: Job, adapters: Adapters, wishes: PushWishes, started: float) -> Pushed:
     """Push the release, or the checkout, of this job. `started`: time.monotonic() of its begin."""
-    resolved = leave_newer(resolve_job(job, adapters), adapters)
+    resolved = leave_newer(resolve_job(job, adapters, _import_what_publishes), adapters)
+    from builder.pipeline.run import push_plan
+
     wishes.on_planned(resolved.plan)
     engine = choose_engine(job, resolved, adapters)
     warn_of_little_room(resolved.tree, resolved.plan, adapters)
@@ -54,3 +55,8 @@ def push_release(job: Job, adapters: Adapters, wishes: PushWishes, started: floa
             started=started,
         )
     return Pushed(request=resolved.request, report=report)
+
+
+def _import_what_publishes() -> None:
+    """Before it is needed: see `resolve_job`."""
+    import builder.pipeline.run  # noqa: F401

@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from builder.build.assemble import AssembledPlatform
 from builder.oci.reference import Hub
 from builder.pipeline.hubs import HubGroups
 from builder.pipeline.look import Look
 from builder.pipeline.release_at_hub import shared_journal
 from builder.plan.model import ImagePlan
+
+if TYPE_CHECKING:
+    # All of building comes with it.
+    from builder.build.assemble import AssembledPlatform
 
 
 class Reservations:
@@ -43,7 +46,7 @@ class Reservations:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
 
-    def on_assembled(self, part: AssembledPlatform) -> None:
+    def on_assembled(self, part: "AssembledPlatform") -> None:
         """To be told of each image that is ready on a platform, from whatever thread."""
         with self._lock:
             self._left -= 1

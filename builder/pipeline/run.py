@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from builder import __version__
-from builder.build.assemble import AssembledPlatform
 from builder.build.built import Built
 from builder.build.context import BuildContext
 from builder.build.layer_fetch import BaseLayers
-from builder.build.scheduler import build_images
 from builder.errors import BuilderError
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
@@ -29,9 +28,12 @@ from builder.pipeline.reservations import Reservations
 from builder.plan.model import ImagePlan, MirrorPlan, Plan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication, Release
-from builder.publish.release_file import ListedImage, ReleaseFile, note_release
 from builder.publish.tags import before_tags
 from builder.publish.upload import Uploads
+
+if TYPE_CHECKING:
+    from builder.build.assemble import AssembledPlatform
+    from builder.publish.release_file import ReleaseFile
 
 
 def push_plan(
@@ -54,7 +56,7 @@ def push_plan(
         with before_tags():
             ready = partial(_on_assembled, partial(_send_ahead, look, hubs, uploads, bases), reservations.on_assembled)
             ahead = replace(build_context, on_assembled=ready)
-            built = build_images(plan, missing, layouts, ahead, mirrors)
+            built = _build(plan, missing, layouts, ahead, mirrors)
             release = context.guard.merge(_release(look, hubs, built, bases), look.kept)
             at = {hub: AtHub(_narrow(release, look, hub), reservations.journals[hub]) for hub in hubs.left}
             if built.failures:
@@ -113,8 +115,10 @@ def _publish(
 
 def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, started: float) -> Report:
     """Build all images of the plan into layouts, and stop there."""
+    from builder.publish.release_file import note_release
+
     check_output(layouts, plan, build_context.downloads)
-    outcome = build_images(plan, plan.images, layouts, build_context, plan.mirrors)
+    outcome = _build(plan, plan.images, layouts, build_context, plan.mirrors)
     if outcome.failures:
         raise outcome.error()
     built = outcome.layouts
@@ -136,8 +140,19 @@ def build_plan(plan: Plan, layouts: Path, build_context: BuildContext, *, starte
     )
 
 
-def _release_file(plan: Plan, built: Mapping[str, Layout]) -> ReleaseFile:
+def _build(plan: Plan, images: Sequence[ImagePlan], layouts: Path, context: BuildContext, mirrors: Sequence[MirrorPlan]) -> Built:
+    if not images and not mirrors:
+        return Built(layouts={})
+    # All that makes images comes with it, and where nothing has changed nothing is made.
+    from builder.build.scheduler import build_images
+
+    return build_images(plan, images, layouts, context, mirrors)
+
+
+def _release_file(plan: Plan, built: Mapping[str, Layout]) -> "ReleaseFile":
     """What was built, and what tells it from other builds of the same version."""
+    from builder.publish.release_file import ListedImage, ReleaseFile
+
     images = tuple(
         ListedImage(
             image=image.image,
@@ -201,13 +216,15 @@ def _narrow(release: Release, look: Look, hub: Hub) -> Release:
 
 
 def _on_assembled(
-    send: Callable[[AssembledPlatform], None], reserve: Callable[[AssembledPlatform], None], part: AssembledPlatform
+    send: "Callable[[AssembledPlatform], None]", reserve: "Callable[[AssembledPlatform], None]", part: "AssembledPlatform"
 ) -> None:
     send(part)
     reserve(part)
 
 
-def _send_ahead(look: Look, hubs: HubGroups, uploads: Mapping[Hub, Uploads], bases: BaseLayers, part: AssembledPlatform) -> None:
+def _send_ahead(
+    look: Look, hubs: HubGroups, uploads: Mapping[Hub, Uploads], bases: BaseLayers, part: "AssembledPlatform"
+) -> None:
     """What is ready is sent while the rest is still being made; tags and what they lead to come when all is there."""
     image = next(image for image in look.plan.images if image.key == part.key)
     content = LayoutContent(part.layout, (*look.holders(image.key), *_made_from(image)), _fetch_from(image, bases))

@@ -1,10 +1,9 @@
 """Reads recipes and templates from the directories that hold them: those shipped with this program, then the user's own."""
 
-from importlib import resources
 from pathlib import Path
 
+import builder
 from builder.errors import RecipeError
-from builder.recipe.availability import check_every_release
 from builder.recipe.book import FILE_LISTS, RELEASE_FILE, Recipes
 from builder.recipe.by_release import check_entries, presence
 from builder.recipe.istio_release import ReleaseRange
@@ -50,10 +49,16 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
         templates=tuple(sorted(templates.items())),
         releases=_known_releases(release),
     )
-    # Ours are checked by the tests: to do it at every start takes as long as reading them.
     if extra:
-        check_every_release(recipes)
+        _check(recipes)
     return recipes
+
+
+def _check(recipes: Recipes) -> None:
+    # Ours are checked by the tests: to do it at every start takes as long as reading them.
+    from builder.recipe.availability import check_every_release
+
+    check_every_release(recipes)
 
 
 def _image_name(document: YamlDocument) -> str:
@@ -79,7 +84,7 @@ def _built_in(build_bases: bool) -> tuple[Path, ...]:
 
 def shipped(folder: str) -> Path:
     """A directory of data that we ship: inside an installed package, or at the top of a checkout."""
-    package = Path(str(resources.files("builder")))
+    package = Path(builder.__file__).parent
     inside = package / folder
     return inside if inside.is_dir() else package.parent / folder
 

@@ -5,6 +5,7 @@ Reads only what the chosen images need, and writes nothing but downloads into th
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from builder.config.request import Request
 from builder.oci.reference import Platform
@@ -15,11 +16,13 @@ from builder.recipe.schema import BuiltImage, ImageRecipe, Mirror, RootfsImage
 from builder.resolve.artifacts import ArtifactFinder
 from builder.resolve.asked import Asked
 from builder.resolve.bases import check_base_names, resolve_base
-from builder.resolve.held import Held, LockInUse
 from builder.resolve.lookups import Lookups
 from builder.resolve.mirrors import check_mirror_names, resolve_mirror
 from builder.resolve.packages import resolve_packages
 from builder.resolve.tree_files import find_tree_files
+
+if TYPE_CHECKING:
+    from builder.resolve.held import Held, LockInUse
 
 
 def what_is_asked(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lookups) -> Asked:
@@ -29,7 +32,7 @@ def what_is_asked(request: Request, book: RecipeBook, source: SourceFacts, looku
     return Asked(request=request, book=book, source=source, values=values, finder=finder)
 
 
-def resolve(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lookups, lock: LockInUse | None = None) -> Lock:
+def resolve(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lookups, lock: "LockInUse | None" = None) -> Lock:
     """The lock of this request; what `lock` binds is not looked up.
 
     Raises the errors of its parts: LockError, RequestError, SourceError, BaseImageError, ArtifactError, …
@@ -64,10 +67,10 @@ def resolve(request: Request, book: RecipeBook, source: SourceFacts, lookups: Lo
 class Looking:
     """Takes each thing from the lock where that has it, and looks it up where not."""
 
-    def __init__(self, asked: Asked, lookups: Lookups, lock: LockInUse | None) -> None:
+    def __init__(self, asked: Asked, lookups: Lookups, lock: "LockInUse | None") -> None:
         self._asked = asked
         self._lookups = lookups
-        self._held = Held(lock=lock, asked=asked, registry=lookups.registry) if lock else None
+        self._held = _held(lock, asked, lookups) if lock else None
 
     def go(self) -> LockedGo:
         """The Go that compiles."""
@@ -102,3 +105,10 @@ def used_names(chosen: Sequence[tuple[ImageRecipe, tuple[str, ...]]]) -> tuple[l
     bases = {recipe.variants[name].base for recipe, names in built for name in names}
     artifacts = {file.artifact for recipe, _ in built for file in recipe.artifacts}
     return sorted(bases), sorted(artifacts)
+
+
+def _held(lock: "LockInUse", asked: Asked, lookups: Lookups) -> "Held":
+    # With the schema of the file, which nobody has read where there is no lock.
+    from builder.resolve.held import Held
+
+    return Held(lock=lock, asked=asked, registry=lookups.registry)

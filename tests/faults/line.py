@@ -16,7 +16,7 @@ from tests.faults.world import Killed, Look, Request, World
 
 _READS = ("get_manifest", "get_blob", "pull_blob", "has_blob", "find_blob", "has_manifest", "find_referrers", "list_tags")
 _CONTENT = ("put_manifest", "push_blob")
-# How long a request that moves a tag may go on after an interruption (builder/pipeline/wiring.py).
+# How long a request that moves a tag may go on after an interruption (builder/pipeline/clients.py).
 _LAST_ANSWER_SECONDS = 1.2
 
 

@@ -1,4 +1,5 @@
-"""`--engine builtin` leaves Docker alone: its SDK is not imported and no engine is asked, from the first stage to the last."""
+"""What a push imports: with `--engine builtin` nothing of Docker, which is not asked either; and where nothing has changed
+nothing of what makes images."""
 
 import re
 import socket
@@ -42,6 +43,43 @@ FROM {{ image.base }}
 ENTRYPOINT {{ image.entrypoint | exec_form }}
 """
 BASE_TAG = "1.29-2026-02-04T19-02-21"
+# What makes images, and what only some settings need.
+MAKES_IMAGES = {
+    "builder.build.assemble",
+    "builder.build.compile",
+    "builder.build.fetch",
+    "builder.build.scheduler",
+    "builder.engine.builtin",
+    "builder.images.check",
+    "builder.images.compress",
+    "builder.images.finish",
+    "builder.oci.layer",
+    "builder.oci.tar_stream",
+    "builder.rootfs.bootstrap",
+    "deflate",
+    "elftools",
+    "isal",
+    "tarfile",
+}
+FOR_SOME = {
+    "apprise",
+    "builder.cli.commands",
+    "builder.cli.schedule_command",
+    "builder.cli.verify_command",
+    "builder.cache.prune",
+    "builder.config.project_schema",
+    "builder.engine.buildx",
+    "builder.engine.either",
+    "builder.host.git_patches",
+    "builder.plan.archives",
+    "builder.recipe.support",
+    "builder.report.record",
+    "builder.resolve.lock_file",
+    "builder.verify.verification",
+    "docker",
+    "rich",
+    "tenacity",
+}
 
 
 @dataclass
@@ -88,7 +126,7 @@ def hub_with_a_base(work: Path) -> Iterator[str]:
 
 def push(host: str, source: Path, work: Path, docker: FalseDocker, *more: str) -> subprocess.CompletedProcess[str]:
     recipes = work / "recipes"
-    recipes.mkdir()
+    recipes.mkdir(exist_ok=True)
     (recipes / "note.yaml").write_text(RECIPE)
     (recipes / "note.Dockerfile.j2").write_text(TEMPLATE)
     what = ("--source", source, "--recipes", recipes, "--image", "note", "--base-registry", f"{host}/istio-base")
@@ -124,3 +162,16 @@ def test_auto_asks_and_does_without(source: Path, tmp_path: Path, docker: FalseD
     assert "docker" in imports_of(run)
     assert docker.connections
     assert "Images are assembled without Docker" in run.stderr
+
+
+@pytest.mark.parametrize("engine", ["builtin", "buildx", "auto"])
+def test_where_nothing_has_changed_nothing_is_imported_that_makes_images(
+    source: Path, tmp_path: Path, docker: FalseDocker, engine: str
+) -> None:
+    with hub_with_a_base(tmp_path) as host:
+        made = push(host, source, tmp_path, docker, "--engine", "builtin")
+        unchanged = push(host, source, tmp_path, docker, "--engine", engine)
+    assert "look      1 image at the hub: 1 unchanged" in unchanged.stderr
+    assert MAKES_IMAGES - imports_of(made) == set()
+    assert imports_of(unchanged) & (MAKES_IMAGES | FOR_SOME) == set()
+    assert docker.connections == []

@@ -18,7 +18,7 @@ EVERYWHERE = {"errors", "ports", "__init__"}
 ADAPTERS = {"registry", "net", "engine", "host"}
 # Who besides an adapter may import one: what puts them together, for runs and for the doctor, and who shows the bake file
 # that would be fed.
-PICKS_ADAPTERS = {"pipeline.wiring", "pipeline.probing", "cli.plan_view"}
+PICKS_ADAPTERS = {"pipeline.wiring", "pipeline.clients", "pipeline.probing", "cli.plan_view"}
 # Decide and render: no clock, no environment, no disk, no network.
 PURE = {
     "cache.choice",

@@ -74,5 +74,5 @@ class TestLimits:
         def fail(*_: object, **__: object) -> None:
             raise error
 
-        monkeypatch.setattr("builder.pipeline.cache_care.prune", fail)
+        monkeypatch.setattr("builder.cache.prune.prune", fail)
         keep_limits(replace(make_case(tmp_path).job, cache=CacheLimits(max_size=0)), adapters)

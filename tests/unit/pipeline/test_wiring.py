@@ -9,6 +9,7 @@ from builder.engine.buildx import Buildx
 from builder.engine.builtin import Builtin
 from builder.engine.container_compiler import ContainerCompiler
 from builder.engine.either import Either
+from builder.engine.late import LateEngine
 from builder.errors import DiskFull, EngineError, RequestError, ToolchainError
 from builder.host.go_compiler import MachineCompiler
 from builder.oci.reference import ImageReference
@@ -100,6 +101,24 @@ class TestEngine:
 
     def test_what_only_docker_can_do_is_not_tried_without_it(self, machine: Machine) -> None:
         assert isinstance(machine.adapters.engine_for("auto", "--load"), Buildx)
+
+    def test_one_is_made_when_something_is_to_be_assembled(self) -> None:
+        made: list[FakeEngine] = []
+
+        def make() -> FakeEngine:
+            made.append(FakeEngine())
+            return made[-1]
+
+        engine = LateEngine(make)
+        assert made == []
+        engine.prepare()
+        engine.assemble([], lambda text: None)
+        assert len(made) == 1
+
+    def test_what_it_cannot_do_is_told_before(self, machine: Machine) -> None:
+        assert isinstance(machine.adapters.late_engine("builtin", ""), LateEngine)
+        with pytest.raises(RequestError, match="--compile-in needs Docker, which --engine builtin does without"):
+            machine.adapters.late_engine("builtin", "--compile-in")
 
     def test_where_no_docker_answers_the_built_in_one_assembles_and_the_run_says_so(self) -> None:
         told: list[str] = []
