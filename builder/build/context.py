@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.build.assemble import AssembledPlatform
-from builder.images.check import ReadLayer, SumFile
+from builder.images.layer_cache import LayerCache
 from builder.ports import Compiler, Downloader, Engine, RegistryReader
 from builder.runtime.cancellation import TaskGroup
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Progress
 
 
@@ -28,7 +29,7 @@ class CompileContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext(CompileContext):
     """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256; `sum_file` gives
-    that of what this run has written.
+    that of what this run has written; `jobs` has what other runs work with, as this one does with `work`.
 
     `whole` layouts hold the layers of their bases, too. What only goes to a registry need not: it may have them already.
     With `fail_fast` the first image that fails ends the others, which else are finished. `on_assembled` is told of each
@@ -39,8 +40,9 @@ class BuildContext(CompileContext):
     downloader: Downloader
     registry: RegistryReader
     engine: Engine
-    read_layer: ReadLayer
-    sum_file: SumFile
+    read_layer: LayerCache
+    sum_file: FileSums
+    jobs: Path | None = None
     whole: bool = True
     fail_fast: bool = False
     on_assembled: Callable[[AssembledPlatform], None] = lambda part: None

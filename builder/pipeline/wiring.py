@@ -159,10 +159,7 @@ class Adapters:
     @cached_property
     def downloader(self) -> Downloader:
         """The downloader."""
-        downloader = HttpDownloader(
-            retry=self._retry,
-            waiting=_waiting(self._patience, self.cancellation.check),
-        )
+        downloader = HttpDownloader(retry=self._retry, waiting=_waiting(self._patience, self.cancellation.check))
         self.cancellation.on_set(downloader.abort)
         return downloader if self._offline is None else OfflineDownloader(downloader)
 
@@ -260,6 +257,7 @@ class Adapters:
             engine=engine,
             read_layer=self.layer_cache,
             sum_file=self.sums,
+            jobs=self.workspace.jobs,
             whole=whole,
             progress=self.progress,
             cancellation=self.cancellation,
