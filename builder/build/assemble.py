@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from builder.build.pack import expect_all, pack_files
-from builder.images.check import ExpectedFile, ReadLayer, SumFile, check_platform
+from builder.build.pack import Packer, expect_all
+from builder.images.check import ExpectedFile, check_platform
 from builder.images.finish import ImageFinisher
+from builder.images.kept_layers import KeptLayers
+from builder.images.layer_cache import LayerCache
 from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor
@@ -18,6 +20,7 @@ from builder.plan.model import AccountsLayer, FilesLayer, ImagePlan, PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
 from builder.ports import Engine
+from builder.runtime.file_sums import FileSums
 
 
 class Material(Protocol):
@@ -51,14 +54,17 @@ class AssembledPlatform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembler:
-    """Assembles the images of one plan with this engine. `work` is kept between runs, so that little is done again."""
+    """Assembles the images of one plan with this engine. `work` is kept between runs, so that little is done again; `jobs` has
+    the like directories of others, from whose layers parts are taken.
+    """
 
     engine: Engine
     material: Material
     work: Path
     compression: str
-    read_layer: ReadLayer
-    sum_file: SumFile
+    read_layer: LayerCache
+    sum_file: FileSums
+    jobs: Path | None = None
     whole: bool = True
 
     def assemble(
@@ -71,31 +77,38 @@ class Assembler:
         on_progress("packing")
         images = [next(image for image in plan.platforms if image.platform == platform) for plan in plans]
         targets = [assembly_target(*pair, self.work, source_date_epoch) for pair in zip(plans, images, strict=True)]
-        files = [self._pack(image, target.context) for image, target in zip(images, targets, strict=True)]
+        kept = self._kept_layers(platform, plans[0].image)
+        packer = Packer(sums=self.sum_file, layers=self.read_layer, kept=kept)
+        files = [self._pack(packer, image, target.context) for image, target in zip(images, targets, strict=True)]
         for target in targets:
             _make_empty(target.destination)
         self.engine.assemble(targets, on_progress)
         on_progress("compressing")
-        kept = self.work / "compressed" / platform.slug / plans[0].image
-        finisher = ImageFinisher(self.compression, kept, self.material.base_layer if self.whole else None, self.sum_file)
+        finisher = ImageFinisher(kept, self.material.base_layer if self.whole else None)
         for plan, image, target, expected in zip(plans, images, targets, files, strict=True):
             layout = Layout(target.destination)
             check_platform(plan, image, layout, expected, self.read_layer, self.sum_file)
             finisher.finish(layout, target)
-        finisher.forget_others()
+        kept.forget_others()
         return tuple(
             AssembledPlatform(key=plan.key, platform=platform, layout=Layout(target.destination))
             for plan, target in zip(plans, targets, strict=True)
         )
 
-    def _pack(self, image: PlatformImage, context: Path) -> list[ExpectedFile]:
+    def _kept_layers(self, platform: Platform, image: str) -> KeptLayers:
+        place = Path("compressed", platform.slug, image)
+        return KeptLayers(
+            self.compression, self.work / place, lambda: self.jobs.glob(f"*/{place}") if self.jobs else (), self.sum_file
+        )
+
+    def _pack(self, packer: Packer, image: PlatformImage, context: Path) -> list[ExpectedFile]:
         context.mkdir(parents=True, exist_ok=True)
         packed: list[ExpectedFile] = []
         for layer in image.layers:
             archive = context / layer.archive
             match layer:
                 case FilesLayer(files=files):
-                    packed += pack_files(files, archive, image.platform, self.material.file)
+                    packed += packer.pack_files(files, archive, image.platform, self.material.file)
                 case RootfsLayer(rootfs=step):
                     self.material.rootfs(step).replace(archive)
                     packed += expect_all(archive)

@@ -11,9 +11,11 @@ from builder.oci.executable import is_program_for
 from builder.oci.reference import Platform
 from builder.plan.model import CompileStep
 from builder.ports import Compiler, GoBuild, ProcessFailed
-from builder.runtime.extracted_file import is_intact, keep_sum
+from builder.runtime.extracted_file import is_intact, keep_sum, recorded_sum
 
 _SHOWN_LINES = 30
+# As much as Go itself reads to find a build ID (cmd/internal/buildid).
+_HEAD = 32 * 1024
 
 
 def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str, Path]:
@@ -83,21 +85,46 @@ def compile_step(
     # Go takes a program for up to date by the build ID near its beginning, so one that was cut off while it was written
     # would be taken for whole: after a build that did not end well, all are linked anew.
     unfinished = into.with_name(f"{into.name}.unfinished")
-    # Nor would it see that one has been damaged since.
     for path in programs.values():
-        if unfinished.exists() or not is_intact(path):
+        if unfinished.exists() or not recorded_sum(path):
             path.unlink(missing_ok=True)
-    unfinished.touch()
+    heads = {path: _head(path) for path in programs.values()}
     build = GoBuild(command=step.command, env=step.env, platform=step.platform, tree=tree, into=into)
+    _build(step, build, compiler, on_line, unfinished)
+    left_alone = {path for path, head in heads.items() if head and _head(path) == head}
+    # Nor does Go see that one has been damaged since it was linked.
+    damaged = {path for path in left_alone if not is_intact(path)}
+    for path in damaged:
+        path.unlink()
+    if damaged:
+        _build(step, build, compiler, on_line, unfinished)
+    for path in programs.values():
+        check_executable(path, step.platform)
+        if path not in left_alone - damaged:
+            keep_sum(path)
+    return programs
+
+
+def _build(step: CompileStep, build: GoBuild, compiler: Compiler, on_line: Callable[[str], None], unfinished: Path) -> None:
+    unfinished.touch()
     try:
         compiler.build(build, on_line)
     except ProcessFailed as error:
-        raise _explain(step, tree, error) from error
+        raise _explain(step, build.tree, error) from error
     unfinished.unlink()
-    for path in programs.values():
-        check_executable(path, step.platform)
-        keep_sum(path)
-    return programs
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a program, with the build ID, which is another in each that is linked of other things.
+
+    So Go has left alone what has the same as before. Neither time nor inode says that: Go sets the time of what it leaves alone,
+    and writes into the file that is there where it links on another file system.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError:
+        return b""
 
 
 def check_executable(path: Path, platform: Platform) -> None:

@@ -12,7 +12,8 @@ from builder.runtime.progress import Progress
 if TYPE_CHECKING:
     # What a push is handed, and does not need where nothing is to be made.
     from builder.build.assemble import AssembledPlatform
-    from builder.images.check import ReadLayer, SumFile
+    from builder.images.layer_cache import LayerCache
+    from builder.runtime.file_sums import FileSums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class CompileContext:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext(CompileContext):
     """What building images needs besides. `downloads` has files, blobs of images among them, by their sha256; `sum_file` gives
-    that of what this run has written.
+    that of what this run has written; `jobs` has what other runs work with, as this one does with `work`.
 
     `whole` layouts hold the layers of their bases, too. What only goes to a registry need not: it may have them already.
     With `fail_fast` the first image that fails ends the others, which else are finished. `on_assembled` is told of each
@@ -43,8 +44,9 @@ class BuildContext(CompileContext):
     downloader: Downloader
     registry: RegistryReader
     engine: Engine
-    read_layer: "ReadLayer"
-    sum_file: "SumFile"
+    read_layer: "LayerCache"
+    sum_file: "FileSums"
+    jobs: Path | None = None
     whole: bool = True
     fail_fast: bool = False
     on_assembled: "Callable[[AssembledPlatform], None]" = lambda part: None

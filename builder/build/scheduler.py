@@ -288,6 +288,7 @@ def _assemble(
         compression=plan.compression,
         read_layer=context.read_layer,
         sum_file=context.sum_file,
+        jobs=context.jobs,
         whole=context.whole,
     )
     with context.progress.task("assemble", f"{group[0].image} {platform}") as task:

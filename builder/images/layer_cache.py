@@ -4,13 +4,14 @@ Remembered is only what bytes of that very digest held; whether the bytes at han
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.errors import CheckError
 from builder.oci.manifest import Descriptor
+from builder.oci.reference import Digest
 from builder.runtime.atomic_file import sum_file, whole_file
 from builder.runtime.json_document import parse_json
 from builder.runtime.last_use import mark_used
@@ -35,7 +36,7 @@ class LayerCache:
         # With all that unpacks: a run that reads no layer has no use for it.
         from builder.oci.layer import LayerEntry, read_layer
 
-        path = self._directory / f"{layer.digest.hex}.json"
+        path = self._path(layer.digest)
         mark_used(path)
         try:
             return tuple(LayerEntry(**entry) for entry in parse_json(path.read_text(encoding="utf-8"), largest=_LARGEST))
@@ -46,10 +47,17 @@ class LayerCache:
         if not self._is_whole(blob, layer):
             raise CheckError(f"layer {layer.digest} in {layout.root} is damaged")
         entries = read_layer(blob, layer.media_type)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        self.remember(layer.digest, entries)
         return entries
+
+    def remember(self, digest: Digest, entries: "Sequence[LayerEntry]") -> None:
+        """What bytes of this very digest hold."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with whole_file(self._path(digest)) as partial:
+            partial.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+
+    def _path(self, digest: Digest) -> Path:
+        return self._directory / f"{digest.hex}.json"
 
     def _is_whole(self, blob: Path, layer: Descriptor) -> bool:
         try:

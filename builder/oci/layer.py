@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from builder.errors import CheckError
 from builder.oci.elf import read_executable
@@ -16,6 +16,9 @@ from builder.oci.overlay import entry_path
 from builder.oci.tar_stream import DAMAGE, Compression, decompressed, open_tar
 from builder.runtime.disk_space import NO_ROOM
 from builder.runtime.regular_file import open_regular
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # Enough of a file for its ELF header and, behind it, pyelftools' first look at the tables.
 _HEADER = 64
@@ -46,30 +49,53 @@ class LayerEntry:
     architecture: str = ""
 
 
-def write_layer(files: Sequence[LayerFile], archive: Path) -> tuple[LayerEntry, ...]:
-    """Write the archive, with the directories above each file (0755), all owned by 0:0; gives what is in it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLayer:
+    """An archive that was written: its own sha256, and what is in it."""
+
+    sha256: str
+    entries: tuple[LayerEntry, ...]
+
+
+def write_layer(files: Sequence[LayerFile], archive: Path, on_bytes: Callable[[bytes], object] = lambda _: None) -> WrittenLayer:
+    """Write the archive, with the directories above each file (0755), all owned by 0:0.
+
+    Each file is read once: what is written is summed on its way, and given to `on_bytes` piece by piece. The entries are read
+    back from the archive's headers, with the sums of what was written behind them.
 
     The archive itself keeps the time of its writing: BuildKit takes a context file of the same size and time for
     unchanged, whatever is in it.
     """
-    entries = []
-    # USTAR: no extended headers, which hold fractional times where the format is PAX.
-    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
-        tar.copybufsize = _CHUNK  # type: ignore[attr-defined]  # in its documentation, not in its stub
-        for directory, mtime in _directories(files).items():
-            header = _header(directory, tarfile.DIRTYPE, "0755", mtime)
-            tar.addfile(header)
-            entries.append(_describe(header, "", ""))
-        for file in sorted(files, key=lambda file: file.path):
-            header = _header(file.path, tarfile.REGTYPE, file.mode, file.mtime)
-            header.size = file.content.stat().st_size
-            with file.content.open("rb") as content:
-                executable = read_executable(content)
-                content.seek(0)
-                hashing = _HashingReader(content)
-                tar.addfile(header, hashing)
-            entries.append(_describe(header, hashing.hexdigest(), executable.architecture if executable else ""))
-    return tuple(entries)
+    contents = []
+    with archive.open("wb") as file:
+        watched = _WatchedFile(file, on_bytes)
+        # USTAR: no extended headers, which hold fractional times where the format is PAX.
+        with tarfile.open(fileobj=watched, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            tar.copybufsize = _CHUNK  # type: ignore[attr-defined]  # in its documentation, not in its stub
+            for directory, mtime in _directories(files).items():
+                tar.addfile(_header(directory, tarfile.DIRTYPE, "0755", mtime))
+            contents = [_add_file(tar, file) for file in sorted(files, key=lambda file: file.path)]
+    return WrittenLayer(sha256=watched.hexdigest(), entries=tuple(_read_back(archive, contents)))
+
+
+def _add_file(tar: tarfile.TarFile, file: LayerFile) -> tuple[str, str]:
+    """Gives the sha256 of what was added, and its architecture."""
+    header = _header(file.path, tarfile.REGTYPE, file.mode, file.mtime)
+    header.size = file.content.stat().st_size
+    with file.content.open("rb") as content:
+        executable = read_executable(content)
+        content.seek(0)
+        hashing = _HashingReader(content)
+        tar.addfile(header, hashing)
+    return hashing.hexdigest(), executable.architecture if executable else ""
+
+
+def _read_back(archive: Path, contents: Sequence[tuple[str, str]]) -> Iterator[LayerEntry]:
+    left = iter(contents)
+    with tarfile.open(archive, "r:") as tar:
+        for member in tar:
+            sha256, architecture = next(left) if member.isreg() else ("", "")
+            yield _describe(member, sha256, architecture)
 
 
 def read_layer(blob: Path, media_type: str) -> tuple[LayerEntry, ...]:
@@ -122,6 +148,27 @@ class _HashingReader:
         data = self._file.read(size)
         self._digest.update(data)
         return data
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+class _WatchedFile(io.BufferedIOBase):
+    """Writes to a file, sums up what is written, and lets somebody else see it."""
+
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[bytes], object]) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+        self._digest = hashlib.sha256()
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        piece = bytes(data)
+        self._digest.update(piece)
+        self._on_bytes(piece)
+        return self._file.write(piece)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()

@@ -292,6 +292,7 @@ class Adapters:
             engine=engine,
             read_layer=self.layer_cache,
             sum_file=self.sums,
+            jobs=self.workspace.jobs,
             whole=whole,
             progress=self.progress,
             cancellation=self.cancellation,

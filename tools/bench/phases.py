@@ -1,7 +1,7 @@
 """The phases that are timed: who takes a turn when, and what is done before it."""
 
+import secrets
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,12 @@ from tools.bench.results import Phase, Round
 from tools.bench.work import Figures, PushCheck, Site, Work, say
 
 PHASES = ("changed", "unchanged", "relink", "package", "cold", "second", "memory")
-_MARK = "\n// bench\n"
+# What `change` puts behind it; before the first change there is none.
+_MARK = "\n// bench\n\n"
+# Shifted and not multiplied: of that the compiler would make one operation, however many there are.
+_STATEMENT = "benchValue = benchValue<<7 ^ benchValue>>9 ^ "
+# How many of them there may be: some 25 bytes each, where the linker aligns functions to 32.
+_STATEMENTS = (8, 400, 4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +93,15 @@ def measure_unchanged(bench: Bench) -> Phase:
 
 
 def measure_relink(bench: Bench) -> Phase:
-    """Another hub in each round, which is stamped into the programs; what is compiled stays."""
+    """Another hub in each round, which is stamped into the programs; what is compiled stays, and so does what was made for the
+    hub before the first."""
     contestants = _builders(bench)
     _warm_up(contestants, replace(bench.work, name="relink"))
+    kept = _jobs(bench.site)
 
     def turn(contestant: Contestant, number: int) -> Figures:
         figures = contestant.take_turn(replace(bench.work, name=f"relink-{number}"), is_new=False)
-        _throw_away(bench.site)
+        _throw_away(bench.site, kept)
         return figures
 
     return measure("relink", turns_of(contestants, turn), bench.rounds)
@@ -169,9 +176,17 @@ MEASURES: dict[str, Callable[[Bench], Phase]] = {
 
 
 def change(file: Path) -> None:
-    """A change that reaches the linker: a variable with a value never seen before."""
-    kept = file.read_text(encoding="utf-8").partition(_MARK)[0]
-    file.write_text(f'{kept}{_MARK}var benchChange = "{uuid.uuid4()}"\n', encoding="utf-8")
+    """A change as people make them: a function of another size than before, which is called.
+
+    So all that is linked behind it moves, and whoever calls into that is changed, too. Another value of a variable would leave
+    most of the program as it was, byte for byte.
+    """
+    kept, _, before = file.read_text(encoding="utf-8").partition(_MARK)
+    sizes = set(range(*_STATEMENTS)) - {before.count(_STATEMENT)}
+    statements = [f"{_STATEMENT}{secrets.randbits(63):#018x}" for _ in range(secrets.choice(sorted(sizes)))]
+    function = "\n\t".join(["func benchChange() {", *statements])
+    added = f"var benchValue uint64\n\nfunc init() {{ benchChange() }}\n\n//go:noinline\n{function}\n}}\n"
+    file.write_text(f"{kept}{_MARK}{added}", encoding="utf-8")
 
 
 def _builders(bench: Bench) -> tuple[Contestant, ...]:
@@ -193,8 +208,13 @@ def _fetch(bench: Bench) -> None:
             return
 
 
-def _throw_away(site: Site) -> None:
+def _jobs(site: Site) -> frozenset[Path]:
+    """What the cache has of hubs that were pushed to."""
+    return frozenset((site.cache / "jobs").glob("*"))
+
+
+def _throw_away(site: Site, kept: frozenset[Path] = frozenset()) -> None:
     """What a hub that is not used again leaves, so that the disk does not fill."""
-    for folder in (site.cache / "jobs", site.scratch / "by-hand"):
+    for folder in (*(_jobs(site) - kept), site.scratch / "by-hand"):
         shutil.rmtree(folder, ignore_errors=True)
     site.registry.reset()

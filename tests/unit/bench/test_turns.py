@@ -1,5 +1,6 @@
 """Who takes a turn when, and what is changed before it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 from tools.bench.phases import change, measure, rotate
@@ -35,13 +36,19 @@ def test_all_take_turns_in_every_round_and_the_order_is_kept() -> None:
     assert phase.requests("ours") == 7
 
 
-def test_a_change_is_a_new_one_each_time_and_stands_alone(tmp_path: Path) -> None:
+def test_a_change_is_a_function_of_another_size_each_time_and_stands_alone(tmp_path: Path) -> None:
+    """So that what is linked behind it moves, as it does where people change a function."""
     file = tmp_path / "server.go"
-    file.write_text("package bootstrap\n")
-    change(file)
-    first = file.read_text()
-    change(file)
-    second = file.read_text()
-    assert first.startswith("package bootstrap\n")
-    assert first != second
-    assert second.count("var benchChange") == 1
+    file.write_text("package bootstrap\n\nfunc Run() {}\n")
+    sizes, texts = [0], {""}
+    for _ in range(50):
+        change(file)
+        text = file.read_text()
+        kept, _, added = text.partition("// bench\n")
+        assert kept == "package bootstrap\n\nfunc Run() {}\n\n"
+        assert added.count("func benchChange() {") == 1
+        assert "func init() { benchChange() }" in added
+        sizes.append(added.count("benchValue = "))
+        texts.add(text)
+    assert len(texts) == 51
+    assert all(one != next_one for one, next_one in pairwise(sizes))

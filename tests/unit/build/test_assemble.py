@@ -1,17 +1,23 @@
 """Packing, handing over to the engine, checking: and what is packed only once."""
 
 import json
+import os
+import random
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import deflate
 import pytest
 
 from builder.build.assemble import AssembledPlatform, Assembler
 from builder.cli.plan_view import plan_bake
 from builder.engine.bake import bake_definition
+from builder.engine.builtin import Builtin
 from builder.errors import CheckError, CompileError
 from builder.images.check import read_layer_of
+from builder.images.layer_cache import LayerCache
 from builder.oci.image_config import BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig
@@ -19,6 +25,8 @@ from builder.plan.model import PlannedFile
 from builder.plan.rootfs_step import RootfsStep
 from builder.plan.users_step import UsersStep
 from builder.runtime.atomic_file import sum_file
+from builder.runtime.extracted_file import keep_sum
+from builder.runtime.file_sums import FileSums
 from tests.fakes.engine import FakeEngine
 from tests.samples.images import ARM64, COMMITTED_AT
 from tests.samples.plans import make_sample_plan
@@ -34,8 +42,14 @@ class Bench:
 
     root: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
+    builtin: bool = False
+    hub: str = "hub"
     contents: dict[str, bytes] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+
+    @property
+    def work(self) -> Path:
+        return self.root / "jobs" / self.hub
 
     def write(self, path: str, content: bytes) -> None:
         self.contents[path] = content
@@ -58,19 +72,22 @@ class Bench:
         return self.root / "users.tar"
 
     def assemble(self) -> tuple[AssembledPlatform, ...]:
+        sums = FileSums()
         assembler = Assembler(
-            engine=self.engine,
+            engine=Builtin(sums) if self.builtin else self.engine,
             material=self,
-            work=self.root / "work",
+            work=self.work,
             compression="gzip",
-            read_layer=read_layer_of,
-            sum_file=sum_file,
+            read_layer=LayerCache(self.root / "known"),
+            sum_file=sums,
+            jobs=self.root / "jobs",
+            whole=not self.builtin,
         )
         return assembler.assemble(PROXY, ARM64, COMMITTED_AT, self.said.append)
 
     def archives(self) -> dict[str, int]:
         """The tars of the build context and the inode of each: a new one says that it was written anew."""
-        context = self.root / "work" / "context" / "linux_arm64" / "proxyv2"
+        context = self.work / "context" / "linux_arm64" / "proxyv2"
         return {path.name: path.stat().st_ino for path in context.glob("*.tar")}
 
 
@@ -115,7 +132,7 @@ def test_the_engine_gets_one_target_a_variant_over_one_context(bench: Bench) -> 
 
 def test_what_is_shown_is_what_the_engine_gets(bench: Bench) -> None:
     bench.assemble()
-    work = bench.root / "work"
+    work = bench.work
     below = [
         replace(target, context=target.context.relative_to(work), destination=target.destination.relative_to(work))
         for target in bench.engine.targets
@@ -148,17 +165,99 @@ def test_what_is_changed_is_packed_again_and_nothing_else(bench: Bench) -> None:
     assert {name for name in after if after[name] != before[name]} == {"3-pilot-agent.tar"}
 
 
+def test_a_program_that_is_the_same_is_not_packed_again_whatever_its_time(bench: Bench) -> None:
+    """Go gives one that it leaves alone the time of the build."""
+    agent = bench.root / "files" / "usr_local_bin_pilot-agent"
+    keep_sum(agent)
+    bench.assemble()
+    before = bench.archives()
+    os.utime(agent)
+    bench.assemble()
+    assert bench.archives() == before
+    agent.write_bytes(make_elf("arm64") + b"tnega")
+    keep_sum(agent)
+    bench.assemble()
+    assert {name for name, inode in bench.archives().items() if inode != before[name]} == {"3-pilot-agent.tar"}
+
+
+def test_what_is_packed_is_not_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is summed and compressed while it is written, and its headers alone are read back."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr("builder.oci.layer.read_layer", fail)
+    monkeypatch.setattr("builder.images.kept_layers.compress_layer", fail)
+    monkeypatch.setattr("builder.runtime.file_sums.sum_file", fail)
+    bench.builtin = True
+    [debug, _] = bench.assemble()
+    monkeypatch.undo()
+    for layer in debug.layout.index().layers()[1:]:
+        assert debug.layout.blob(layer.digest).stat().st_size == layer.size
+        assert sum_file(debug.layout.blob(layer.digest)) == layer.digest.hex
+        assert read_layer_of(debug.layout, layer)
+
+
+@pytest.mark.parametrize("field", ["mode", "mtime", "path"])
+def test_what_was_written_otherwise_than_planned_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    def write_wrong(path: str, kind: bytes, mode: str, mtime: int) -> tarfile.TarInfo:
+        found = tarfile.TarInfo(f"{path.lstrip('/')}{'x' if field == 'path' else ''}")
+        found.type, found.mode = kind, 0o777 if field == "mode" else int(mode, 8)
+        found.mtime = mtime + (field == "mtime")
+        return found
+
+    monkeypatch.setattr("builder.oci.layer._header", write_wrong)
+    bench.builtin = True
+    with pytest.raises(CheckError, match="is not what was planned"):
+        bench.assemble()
+
+
+def test_a_damaged_archive_is_packed_over(bench: Bench) -> None:
+    bench.builtin = True
+    [first, _] = bench.assemble()
+    digest = first.layout.index().digest
+    for archive in bench.work.rglob("*.tar"):
+        content = bytearray(archive.read_bytes())
+        content[1000] ^= 1
+        archive.write_bytes(content)
+    [again, _] = bench.assemble()
+    assert again.layout.index().digest == digest
+
+
+def test_what_another_hub_has_the_same_is_not_compressed_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bytes] = []
+    real = deflate.gzip_compress
+
+    def compress_and_note(data: bytes, level: int) -> object:
+        given.append(data)
+        return real(data, level)
+
+    monkeypatch.setattr(deflate, "gzip_compress", compress_and_note)
+    agent, envoy = random.Random(1).randbytes(2 << 20), random.Random(2).randbytes(1 << 20)
+    bench.write("/usr/local/bin/envoy", make_elf("arm64") + envoy)
+    bench.write("/usr/local/bin/pilot-agent", make_elf("arm64") + agent)
+    bench.assemble()
+    given.clear()
+    bench.hub = "other"
+    bench.write("/usr/local/bin/pilot-agent", make_elf("arm64") + agent[:-9] + b"other hub")
+    [debug, _] = bench.assemble()
+    [changed] = given
+    assert b"other hub" in changed
+    for layer in debug.layout.index().layers()[1:]:
+        assert read_layer_of(debug.layout, layer)
+
+
 @pytest.mark.parametrize("spoil", [b"", b"{}", b"[]", b"null", b'{"identity": 1, "entries": [{"nonsense": 1}]}', b"\xff"])
 def test_a_record_of_another_version_of_this_tool_is_packed_over(bench: Bench, spoil: bytes) -> None:
     bench.assemble()
-    for record in (bench.root / "work").rglob("*.tar.json"):
+    for record in bench.work.rglob("*.tar.json"):
         record.write_bytes(spoil)
     assert len(bench.assemble()) == 2
 
 
 def test_a_damaged_entry_of_a_record_is_packed_over(bench: Bench) -> None:
     bench.assemble()
-    for record in (bench.root / "work").rglob("*.tar.json"):
+    for record in bench.work.rglob("*.tar.json"):
         record.write_text(record.read_text().replace('"kind"', '"sort"'))
     assert len(bench.assemble()) == 2
 

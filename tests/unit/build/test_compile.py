@@ -1,7 +1,8 @@
 """How `go build` is called, that nothing of the machine gets into it, and what is said where it fails."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from builder.errors import BuilderError, CompileError, ToolchainError
 from builder.host.go_compiler import MachineCompiler, compiler_environment
 from builder.plan.model import CompileStep
 from builder.ports import Completed, GoBuild, GoToolchain, ProcessFailed
+from builder.runtime.atomic_file import sum_file
+from builder.runtime.extracted_file import is_intact
 from tests.fakes.runner import Call, FakeRunner, go_build
 from tests.samples.images import AMD64, ARM64
 from tests.samples.plans import make_sample_plan
@@ -68,20 +71,6 @@ class TestTheCall:
         assert call.argv[-2:] == ("./istioctl/cmd/istioctl", "./pilot/cmd/pilot-discovery")
         assert call.cwd == Path("/src")
 
-    def test_a_program_that_was_damaged_since_is_linked_anew(self, tmp_path: Path) -> None:
-        """Go would take it for up to date by the build ID near its beginning."""
-        into = tmp_path / "out"
-        build(go_build, into)
-        (into / "pilot-discovery").write_bytes(make_elf("arm64") + b"damaged")
-        there: list[set[str]] = []
-
-        def look(call: Call) -> Completed:
-            there.append({path.name for path in into.iterdir() if not path.name.endswith(".sum")})
-            return go_build(call)
-
-        build(look, into)
-        assert there == [{"istioctl"}]
-
     def test_gives_each_programs_path(self, tmp_path: Path) -> None:
         programs = compile_step(
             STEP,
@@ -105,6 +94,121 @@ class TestTheCall:
             on_line=lines.append,
         )
         assert lines == ["go: downloading k8s.io/api v0.35.0"]
+
+
+@dataclass
+class Go:
+    """As Go: what has the build ID of what it would link is left alone, and only its time is set.
+
+    It writes into the file that is there, as Go does where its temporary directory is on another file system.
+    """
+
+    revision: str = "1"
+    linked: list[str] = field(default_factory=list)
+
+    def __call__(self, call: Call) -> Completed:
+        into = Path(call.argv[call.argv.index("-o") + 1])
+        for package in (word for word in call.argv if word.startswith("./")):
+            path = into / Path(package).name
+            if path.exists() and self._build_id() in path.read_bytes()[:4096]:
+                os.utime(path)
+            else:
+                path.write_bytes(self.program())
+                self.linked.append(path.name)
+        return Completed(stdout="", stderr="")
+
+    def program(self) -> bytes:
+        return make_elf("arm64") + self._build_id() + bytes(100_000) + f"all of {self.revision}".encode()
+
+    def _build_id(self) -> bytes:
+        return f"build ID {self.revision};".encode()
+
+
+class TestWhatIsThereAlready:
+    @pytest.fixture
+    def into(self, tmp_path: Path) -> Path:
+        return tmp_path / "out"
+
+    @pytest.fixture
+    def go(self, into: Path) -> Go:
+        """It has built everything once."""
+        go = Go()
+        build(go, into)
+        go.linked.clear()
+        return go
+
+    def check(self, go: Go, into: Path) -> None:
+        """All programs are whole, and known as that."""
+        for name in ("istioctl", "pilot-discovery"):
+            assert (into / name).read_bytes() == go.program()
+            assert is_intact(into / name)
+
+    def test_is_left_alone_where_it_is_up_to_date(self, into: Path, go: Go) -> None:
+        assert len(build(go, into).calls) == 1
+        assert go.linked == []
+        self.check(go, into)
+
+    def test_is_not_even_read_where_it_is_linked_anew(self, into: Path, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+        summed: list[bytes] = []
+
+        def sum_and_note(path: Path) -> str:
+            summed.append(path.read_bytes())
+            return sum_file(path)
+
+        monkeypatch.setattr("builder.runtime.extracted_file.sum_file", sum_and_note)
+        monkeypatch.setattr("builder.runtime.atomic_file.sum_file", sum_and_note)
+        go.revision = "2"
+        assert len(build(go, into).calls) == 1
+        assert go.linked == ["istioctl", "pilot-discovery"]
+        assert summed == [go.program()] * 2
+        self.check(go, into)
+
+    @pytest.mark.parametrize("place", [5, 17, 200, 50_000, -1])
+    def test_is_linked_anew_where_it_was_damaged_since(self, into: Path, go: Go, place: int) -> None:
+        """Go would take it for up to date by the build ID near its beginning."""
+        damaged = bytearray(go.program())
+        damaged[place] ^= 4
+        (into / "pilot-discovery").write_bytes(damaged)
+        build(go, into)
+        assert go.linked == ["pilot-discovery"]
+        self.check(go, into)
+
+    @pytest.mark.parametrize("size", [0, 40, 5000, 100_000])
+    def test_is_linked_anew_where_it_was_cut_off_since(self, into: Path, go: Go, size: int) -> None:
+        (into / "pilot-discovery").write_bytes(go.program()[:size])
+        build(go, into)
+        assert go.linked == ["pilot-discovery"]
+        self.check(go, into)
+
+    def test_is_linked_anew_where_nobody_has_summed_it(self, into: Path, go: Go) -> None:
+        (into / "istioctl.sum").unlink()
+        build(go, into)
+        assert go.linked == ["istioctl"]
+        self.check(go, into)
+
+    def test_is_linked_anew_where_a_run_was_ended_before_it_was_summed(self, into: Path, go: Go) -> None:
+        go.revision = "2"
+        for name in ("istioctl", "pilot-discovery"):
+            (into / name).write_bytes(go.program())
+        build(go, into)
+        assert go.linked == ["istioctl", "pilot-discovery"]
+        self.check(go, into)
+
+    def test_may_be_damaged_where_it_is_linked_anew_in_any_case(self, into: Path, go: Go) -> None:
+        (into / "istioctl").write_bytes(go.program()[:-1] + b"!")
+        go.revision = "2"
+        assert len(build(go, into).calls) == 1
+        self.check(go, into)
+
+    def test_that_is_damaged_and_cannot_be_built_is_gone(self, into: Path, go: Go) -> None:
+        """What fails is the second build, the first having left it alone."""
+        (into / "istioctl").write_bytes(go.program()[:-1] + b"!")
+        answers: Iterator[Callable[[Call], Completed]] = iter([go, failing("killed")])
+        with pytest.raises(CompileError):
+            build(lambda call: next(answers)(call), into)
+        assert not (into / "istioctl").exists()
+        build(go, into)
+        self.check(go, into)
 
 
 class TestAfterAnInterruption:

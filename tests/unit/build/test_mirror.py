@@ -16,6 +16,7 @@ from builder.config.request import Request
 from builder.errors import BaseImageError, CheckError, RecipeError, RequestError
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import read_layer_of
+from builder.images.layer_cache import LayerCache
 from builder.images.layout_notes import LayoutNotes
 from builder.oci.layout import Layout
 from builder.oci.manifest import Manifest
@@ -31,8 +32,8 @@ from builder.publish.release_parts import read_release
 from builder.recipe.book import RecipeBook
 from builder.recipe.loader import load_recipes
 from builder.resolve.resolver import resolve
-from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Progress
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.engine import FakeEngine
@@ -126,8 +127,8 @@ class Site:
             downloader=FakeDownloader(),
             registry=self.registry,
             engine=self.engine,
-            read_layer=read_layer_of,
-            sum_file=sum_file,
+            read_layer=LayerCache(self.root / "known"),
+            sum_file=FileSums(),
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
         )

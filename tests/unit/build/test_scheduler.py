@@ -26,6 +26,7 @@ from builder.errors import (
 )
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import check_integrity, read_layer_of
+from builder.images.layer_cache import LayerCache
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference, Platform
 from builder.plan.lock import ImageArtifact, UrlArtifact
@@ -34,8 +35,8 @@ from builder.ports import Compiler, Completed, GoToolchain, ProcessFailed
 from builder.publish.release_file import ListedImage, ReleaseFile
 from builder.publish.release_parts import read_release
 from builder.recipe.schema import ArtifactFile
-from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Event, Progress, TaskFinished
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.engine import FakeEngine
@@ -94,8 +95,8 @@ class Site:
             downloader=self.downloader,
             registry=self.registry,
             engine=self.engine,
-            read_layer=read_layer_of,
-            sum_file=sum_file,
+            read_layer=LayerCache(self.root / "known"),
+            sum_file=FileSums(),
             progress=Progress(self._observe),
             cancellation=self.cancellation,
             fail_fast=self.fail_fast,

@@ -13,6 +13,7 @@ from builder.errors import RegistryError
 from builder.images.check import read_layer_of
 from builder.images.compress import compress_layer
 from builder.images.finish import ImageFinisher
+from builder.images.kept_layers import KeptLayers
 from builder.oci.image_config import AddedConfig, BaseImage
 from builder.oci.layout import Layout
 from builder.oci.manifest import Descriptor, ImageConfig, Manifest
@@ -72,7 +73,7 @@ def finish(wanted: AssemblyTarget, engine: Engine, compression: str = "gzip", ke
     engine.assemble([wanted], lambda text: None)
     layout = Layout(wanted.destination)
     registry = Registry(wanted.context)
-    ImageFinisher(compression, kept or wanted.context / "kept", registry.fetch).finish(layout, wanted)
+    ImageFinisher(KeptLayers(compression, kept or wanted.context / "kept"), registry.fetch).finish(layout, wanted)
     return layout
 
 
@@ -141,7 +142,7 @@ def test_a_layer_of_the_base_is_the_registrys_whatever_the_engine_has(tmp_path: 
     if spoil == "damaged":
         blob.write_bytes(content[:-1] + b"x")
     registry = Registry(tmp_path)
-    ImageFinisher("gzip", tmp_path / "kept", registry.fetch).finish(layout, wanted)
+    ImageFinisher(KeptLayers("gzip", tmp_path / "kept"), registry.fetch).finish(layout, wanted)
     assert registry.asked == [base_layers()[0].digest]
     assert Digest.of(blob.read_bytes()) == base_layers()[0].digest
 
@@ -153,7 +154,7 @@ def test_a_base_that_cannot_be_had_ends_it(tmp_path: Path) -> None:
     wanted = target(tmp_path)
     Builtin().assemble([wanted], lambda text: None)
     with pytest.raises(RegistryError, match="gone"):
-        ImageFinisher("gzip", tmp_path / "kept", fail).finish(Layout(wanted.destination), wanted)
+        ImageFinisher(KeptLayers("gzip", tmp_path / "kept"), fail).finish(Layout(wanted.destination), wanted)
 
 
 @pytest.mark.parametrize(
@@ -188,47 +189,10 @@ def test_what_two_variants_share_is_compressed_once(tmp_path: Path) -> None:
     first = target(tmp_path)
     second = replace(first, destination=tmp_path / "other")
     Builtin().assemble([first, second], lambda text: None)
-    finisher = ImageFinisher("gzip", tmp_path / "kept", Registry(tmp_path).fetch)
+    finisher = ImageFinisher(KeptLayers("gzip", tmp_path / "kept"), Registry(tmp_path).fetch)
     blobs = []
     for wanted in (first, second):
         layout = Layout(wanted.destination)
         finisher.finish(layout, wanted)
         blobs.append(layout.blob(layout.index().layers()[1].digest))
     assert blobs[0].samefile(blobs[1])
-
-
-def test_a_layer_that_is_the_same_the_next_time_is_not_compressed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compressed: list[str] = []
-
-    def compress_and_count(file: io.BufferedReader, compression: str, into: Path) -> object:
-        compressed.append(file.name)
-        return compress_layer(file, compression, into)
-
-    monkeypatch.setattr("builder.images.finish.compress_layer", compress_and_count)
-    kept = tmp_path / "kept"
-    manifests = set()
-    for number in range(3):
-        if number == 2:
-            [blob] = [path for path in kept.iterdir() if path.suffix != ".sum"]
-            damaged = bytearray(blob.read_bytes())
-            damaged[-1] ^= 1
-            blob.unlink()
-            blob.write_bytes(damaged)
-        layout = finish(target(tmp_path / str(number)), Builtin(), kept=kept)
-        manifests.add(layout.index())
-        blob = layout.blob(layout.index().layers()[1].digest)
-        assert Digest.of(blob.read_bytes()).hex == blob.name
-    assert len(manifests) == 1
-    # The first time, and when what was kept had been damaged.
-    assert [Path(name).parent.parent.name for name in compressed] == ["0", "2"]
-
-
-def test_what_no_image_has_any_more_is_not_kept(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    for content in (b"old", b"new"):
-        wanted = target(tmp_path, make_tar([SampleFile(path="/a", content=content)]))
-        Builtin().assemble([wanted], lambda text: None)
-        finisher = ImageFinisher("gzip", kept, Registry(tmp_path).fetch)
-        finisher.finish(Layout(wanted.destination), wanted)
-        finisher.forget_others()
-    assert len([path for path in kept.iterdir() if path.suffix != ".sum"]) == 1

@@ -70,7 +70,7 @@ class TestWriting:
         self, files: tuple[LayerFile, ...], tmp_path: Path
     ) -> None:
         newer = LayerFile(content=files[0].content, path="/var/lib/b", mode="0644", mtime=3000)
-        entries = write_layer((*files, newer), tmp_path / "a.tar")
+        entries = write_layer((*files, newer), tmp_path / "a.tar").entries
         directories = {entry.path: (entry.mode, entry.owner, entry.mtime) for entry in entries if entry.kind == "directory"}
         assert directories == {
             "/usr": ("0755", "0:0", 2000),
@@ -81,6 +81,13 @@ class TestWriting:
             "/var/lib/a": ("0755", "0:0", 1000),
         }
         assert [entry.kind for entry in entries] == ["directory"] * 6 + ["file"] * 3
+
+    def test_what_is_written_passes_by_once_and_is_summed_on_its_way(self, files: tuple[LayerFile, ...], tmp_path: Path) -> None:
+        seen: list[bytes] = []
+        written = write_layer(files, tmp_path / "a.tar", seen.append)
+        content = (tmp_path / "a.tar").read_bytes()
+        assert b"".join(seen) == content
+        assert written.sha256 == hashlib.sha256(content).hexdigest()
 
     def test_nothing_but_plain_headers_is_written(self, files: tuple[LayerFile, ...], tmp_path: Path) -> None:
         write_layer(files, tmp_path / "a.tar")
@@ -93,7 +100,7 @@ class TestWriting:
 class TestReadingBack:
     @pytest.mark.parametrize("compression", COMPRESSIONS)
     def test_what_was_written_is_read(self, files: tuple[LayerFile, ...], tmp_path: Path, compression: str) -> None:
-        written = write_layer(files, tmp_path / "a.tar")
+        written = write_layer(files, tmp_path / "a.tar").entries
         assert read_blob(tmp_path, (tmp_path / "a.tar").read_bytes(), compression) == written
         [agent, text] = [entry for entry in written if entry.kind == "file"]
         assert agent.architecture == "arm64"

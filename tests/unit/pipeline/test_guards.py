@@ -14,6 +14,7 @@ from builder.config.request import GoRequest
 from builder.errors import AccessDenied, BuilderError, DiskFull, PlatformLoss, PublishError, RequestError, TagKept, TakeOver
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import read_layer_of
+from builder.images.layer_cache import LayerCache
 from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, Hub
 from builder.pipeline.preflight import check_output
@@ -27,8 +28,8 @@ from builder.ports import Completed, GoToolchain
 from builder.publish.guards import CAREFUL, Permissions
 from builder.publish.lease_times import LeaseTimes
 from builder.publish.release_parts import read_release
-from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Event, Progress
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.engine import FakeEngine
@@ -114,8 +115,8 @@ class Site:
             downloader=FakeDownloader(),
             registry=self.registry,
             engine=FakeEngine(),
-            read_layer=read_layer_of,
-            sum_file=sum_file,
+            read_layer=LayerCache(work / "layers"),
+            sum_file=FileSums(),
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
         )

@@ -18,6 +18,7 @@ from builder.build.context import BuildContext
 from builder.errors import BuilderError, CheckError, RequestError
 from builder.host.go_compiler import MachineCompiler
 from builder.images.check import read_layer_of
+from builder.images.layer_cache import LayerCache
 from builder.oci.layout import Layout
 from builder.oci.reference import Digest, ImageReference
 from builder.pipeline.publish_context import PublishContext
@@ -33,8 +34,8 @@ from builder.publish.release_directory import ReleasePart
 from builder.publish.release_file import RELEASE_FILE, ReleaseFile
 from builder.publish.release_parts import WHOLE, read_release
 from builder.recipe.loader import load_recipes
-from builder.runtime.atomic_file import sum_file
 from builder.runtime.cancellation import Cancellation
+from builder.runtime.file_sums import FileSums
 from builder.runtime.progress import Progress
 from tests.fakes.downloader import FakeDownloader
 from tests.fakes.engine import FakeEngine
@@ -131,8 +132,8 @@ class Machines:
             downloader=self.downloader,
             registry=self.registry,
             engine=FakeEngine(),
-            read_layer=read_layer_of,
-            sum_file=sum_file,
+            read_layer=LayerCache(machine / "layers"),
+            sum_file=FileSums(),
             progress=Progress(lambda event: None),
             cancellation=Cancellation().group(),
         )

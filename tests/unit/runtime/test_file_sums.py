@@ -52,6 +52,17 @@ def test_what_was_written_to_since_is_read_again(tmp_path: Path, reads: list[Pat
     assert sums(file) == hashlib.sha256(b"CONTENT").hexdigest()
 
 
+def test_what_was_summed_on_its_way_is_not_read(tmp_path: Path, reads: list[Path]) -> None:
+    sums, file = FileSums(), tmp_path / "layer.tar.partial"
+    file.write_bytes(b"content")
+    sums.know(file, "told")
+    file.replace(tmp_path / "layer.tar")
+    assert sums(tmp_path / "layer.tar") == "told"
+    assert reads == []
+    os.utime(tmp_path / "layer.tar", ns=(0, 1))
+    assert sums(tmp_path / "layer.tar") == hashlib.sha256(b"content").hexdigest()
+
+
 def test_what_is_not_there_is_an_error_each_time(tmp_path: Path) -> None:
     sums = FileSums()
     for _ in range(2):
