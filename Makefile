@@ -37,7 +37,7 @@ image: venv ## istio-build's own image for both platforms, pushed (HUB=registry.
 
 test: venv ## all tests; as root on Debian, with a Docker engine that it starts (ARGS='-k push' for some of them)
 	tools/engine browser
-	tools/with-engine --if-possible $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	tools/with-engine --if-possible $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: venv ## the unit tests, on all cores: some 50 s on two
 	TMPDIR=$(FAST_TMPDIR) $(BIN)/pytest --numprocesses auto tests/unit $(ARGS)

@@ -45,11 +45,22 @@ OURS = re.compile(r"go-build|istio-build|pytest-|buildx|buildkit|docker|apt|acti
 MARKS = {"contract": "process", "parity": "process", "process": "process", "engine": "engine"}
 
 
+# Where several processes share the files out (`--no-loadscope-reorder`), those that take long come first, so that at the end no
+# processor waits for the last of them.
+LONGEST_FIRST = ("engine", "faults", "process", "contract", "parity", "fuzz", "unit")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        mark = MARKS.get(item.path.relative_to(ROOT / "tests").parts[0])
+        mark = MARKS.get(room_of(item))
         if mark:
             item.add_marker(mark)
+    items.sort(key=lambda item: LONGEST_FIRST.index(room_of(item)))
+
+
+def room_of(item: pytest.Item) -> str:
+    """The first directory below tests/."""
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 def engine_is_up() -> bool:

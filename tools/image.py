@@ -15,6 +15,8 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder import __version__
@@ -29,6 +31,27 @@ _HOME = "opt/istio-build"
 _BASE = "istio-build-base"
 # -P: what lies in the working directory is not imported.
 _START = f"#!/usr/bin/python3 -P\nimport sys\n\nsys.path.insert(0, '/{_HOME}')\nfrom builder.__main__ import main\n\nmain()\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What it is put together of: the base as buildx takes it, a directory with each platform's archive, the commit's time."""
+
+    base: str
+    apps: Path
+    mtime: int
+
+
+def make_parts(work: Path) -> Parts:
+    """Make them below `work`, which is empty; side by side, as each of them waits for downloads."""
+    mtime = int(_run(["git", "-C", ROOT, "log", "-1", "--format=%ct"]))
+    with ThreadPoolExecutor() as pool:
+        base = pool.submit(build_base, work)
+        wheel = build_wheel(work)
+        archives = [pool.submit(make_archive, wheel, architecture, work, mtime) for architecture in _MACHINES]
+        for archive in archives:
+            archive.result()
+        return Parts(base=base.result(), apps=work / "apps", mtime=mtime)
 
 
 def build_base(work: Path) -> str:
@@ -61,11 +84,19 @@ def build_wheel(work: Path) -> Path:
     return wheel
 
 
+def make_archive(wheel: Path, architecture: str, work: Path, mtime: int) -> None:
+    """What comes onto the base on one platform, as packaging/Dockerfile looks for it."""
+    unpacked, archive = work / "unpacked" / architecture, work / "apps" / architecture / "app.tar"
+    unpack_app(wheel, _MACHINES[architecture], unpacked)
+    archive.parent.mkdir(parents=True)
+    write_tar(unpacked, archive, mtime)
+
+
 def unpack_app(wheel: Path, machine: str, into: Path) -> None:
     """The project and all that it needs, as it is on one kind of machine, below `into`. Nothing of it is run."""
     platforms = [word for libc in _LIBC for word in ("--platform", f"{libc}_{machine}")]
     words = ["--quiet", "--no-compile", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON, *platforms]
-    _run([sys.executable, "-m", "pip", "install", *words, "--target", into / _HOME, f"{wheel}[go]"])
+    _run([sys.executable, "-m", "pip", "install", *words, "--target", into / _HOME, f"{wheel}[go,notify]"])
     # Scripts of packages, which name the Python of this machine.
     _run(["rm", "-rf", into / _HOME / "bin"])
     start = into / "usr/local/bin/istio-build"
@@ -94,18 +125,20 @@ def write_tar(directory: Path, archive: Path, mtime: int) -> None:
             tar.addfile(member)
 
 
-def push_image(base: str, apps: Path, reference: str, mtime: int) -> str:
-    """Put it together and push it; gives its digest."""
-    metadata = apps.with_name("metadata.json")
+def push_image(parts: Parts, reference: str, *more: str, architectures: Sequence[str] = tuple(_MACHINES)) -> str:
+    """Put it together and push it; gives its digest. `more` are words for buildx."""
+    metadata = parts.apps.with_name("metadata.json")
     # A checkout with changes is not what its commit says.
     changed = "-dirty" if _run(["git", "-C", ROOT, "status", "--porcelain"]) else ""
     revision = _run(["git", "-C", ROOT, "rev-parse", "HEAD"]).strip() + changed
-    argv = ["docker", "buildx", "build", "--platform", "linux/amd64,linux/arm64", "--provenance=false"]
-    argv += ["--output", f"type=image,name={reference},push=true,oci-mediatypes=true"]
-    argv += ["--build-context", f"base={base}", "--metadata-file", str(metadata)]
+    platforms = ",".join(f"linux/{architecture}" for architecture in architectures)
+    argv = ["docker", "buildx", "build", "--platform", platforms, "--provenance=false", *more]
+    # It is for the registry: the engine need not keep it.
+    argv += ["--output", f"type=image,name={reference},push=true,store=false,oci-mediatypes=true"]
+    argv += ["--build-context", f"base={parts.base}", "--metadata-file", str(metadata)]
     argv += ["--file", str(ROOT / "packaging" / "Dockerfile")]
-    argv += ["--build-arg", f"VERSION={__version__}", "--build-arg", f"REVISION={revision}", str(apps)]
-    _run(argv, {**os.environ, "SOURCE_DATE_EPOCH": str(mtime)})
+    argv += ["--build-arg", f"VERSION={__version__}", "--build-arg", f"REVISION={revision}", str(parts.apps)]
+    _run(argv, {**os.environ, "SOURCE_DATE_EPOCH": str(parts.mtime)})
     digest: str = json.loads(metadata.read_text())["containerimage.digest"]
     return digest
 
@@ -124,15 +157,8 @@ def main() -> None:
     if len(sys.argv) not in (2, 3) or not sys.argv[1]:
         sys.exit("image: name where it goes: make image HUB=registry.corp.example/tools")
     reference = f"{sys.argv[1].rstrip('/')}/istio-build:{sys.argv[2] if len(sys.argv) == 3 else __version__}"
-    mtime = int(_run(["git", "-C", ROOT, "log", "-1", "--format=%ct"]))
     with tempfile.TemporaryDirectory(prefix="istio-build-image-") as scratch:
-        work = Path(scratch)
-        base, wheel = build_base(work), build_wheel(work)
-        for arch, machine in _MACHINES.items():
-            unpack_app(wheel, machine, work / "unpacked" / arch)
-            (work / "apps" / arch).mkdir(parents=True)
-            write_tar(work / "unpacked" / arch, work / "apps" / arch / "app.tar", mtime)
-        digest = push_image(base, work / "apps", reference, mtime)
+        digest = push_image(make_parts(Path(scratch)), reference)
     print(f"{reference}@{digest}")
 
 

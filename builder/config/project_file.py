@@ -22,7 +22,7 @@ def read_project(path: Path) -> YamlDocument:
 def find_project(named: str) -> YamlDocument | None:
     """The project file: the one named, else `istio-build.yaml` in the working directory, if it is there."""
     path = Path(named or PROJECT_FILE)
-    if not path.exists():
+    if not _is_there(path):
         if named:
             raise RequestError(f"there is no project file {path}", hint="--file names it.")
         other = path.with_suffix(OTHER_SUFFIX)
@@ -33,3 +33,14 @@ def find_project(named: str) -> YamlDocument | None:
             )
         return None
     return read_project(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        # As in a container whose user may not look into what is mounted.
+        raise RequestError(
+            f"cannot look for the project file {path}: {error.strerror}",
+            hint="Whoever runs this has to be able to read the directory that it is in.",
+        ) from error

@@ -13,6 +13,8 @@ from builder.schedule.nightly_job import ProjectPart
 
 # A ConfigMap holds at most 1 MiB (https://kubernetes.io/docs/concepts/configuration/configmap/), base64 and all.
 _LARGEST = 960 << 10
+# Where the claim is in the pod.
+_KEPT = Path("/cache")
 # Of a URL its user, which may be a token by itself, and what a signed one has behind the question mark.
 _CREDENTIALS = re.compile(
     r"https?://[^/\s\"']*@|https?://[^\s\"']*[?&][\w-]*(token|sig|key|secret|password)[\w-]*=", re.IGNORECASE
@@ -55,11 +57,22 @@ def _refuse_what_stays_here(project: Path, job: Job) -> None:
         raise RequestError(
             f"{project} names a checkout, and a CronJob has none", hint="Name a release: `istio`, and `git_url` for a fork."
         )
+    # A directory was made absolute when it was read.
+    if job.source.url.startswith("/"):
+        raise RequestError(
+            f"{project}: `git_url` is a directory of this machine, and a CronJob has none", hint="Name the URL of a git server."
+        )
     for override in job.request.artifact_overrides:
         if "://" not in override.location:
             raise RequestError(
                 f"{project}: {override.artifact} for {override.platform} is a file of this machine",
                 hint="Put it behind a URL, or into an image (`envoy_image`).",
+            )
+    for name, place in (("report", job.outputs.report), ("trace", job.outputs.trace), ("metrics", job.outputs.metrics)):
+        if place and not place.is_relative_to(_KEPT):
+            raise RequestError(
+                f"{project}: `{name}` goes to {place}, where a CronJob cannot write",
+                hint=f"Name a place below {_KEPT}, which is what is kept between nights.",
             )
 
 

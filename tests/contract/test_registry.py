@@ -145,6 +145,16 @@ def test_fetches_a_blob_to_the_disk(subject: Subject, tmp_path: Path) -> None:
     assert [entry.name for entry in into.parent.iterdir()] == ["blob"]
 
 
+def test_who_reads_a_file_that_is_fetched_anew_reads_on(subject: Subject, tmp_path: Path) -> None:
+    descriptor, path = make_blob(tmp_path, b"new")
+    subject.registry.push_blob(subject.repository, descriptor, lambda: path)
+    into = tmp_path / "blob"
+    into.write_bytes(b"old")
+    with into.open("rb") as reader:
+        subject.registry.pull_blob(subject.repository, descriptor, into)
+        assert (reader.read(), into.read_bytes()) == (b"old", b"new")
+
+
 def test_tells_how_long_a_blob_is(subject: Subject, tmp_path: Path) -> None:
     descriptor, path = make_blob(tmp_path, bytes(1234))
     subject.registry.push_blob(subject.repository, descriptor, lambda: path)

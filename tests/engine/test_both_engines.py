@@ -35,8 +35,9 @@ def site(registry: str, bases: str, envoy_url: str, source: Path, tmp_path_facto
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_all_images_have_the_same_digests(site: Site, compression: str) -> None:
     how = ("--compression", compression, "--rebuild", "--replace")
-    buildx = site.run("push", f"buildx-{compression}", "--engine", "buildx", *how)
-    builtin = site.run("push", f"builtin-{compression}", "--engine", "builtin", *how, **NO_DOCKER)
+    # One for each engine: programs and downloads have nothing to do with how layers are compressed.
+    buildx = site.run("push", "buildx", "--engine", "buildx", *how)
+    builtin = site.run("push", "builtin", "--engine", "builtin", *how, **NO_DOCKER)
     assert len(buildx.digests()) == 8
     assert builtin.digests() == buildx.digests()
     assert {image["state"] for image in builtin.report()["images"]} == {"built"}

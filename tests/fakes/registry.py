@@ -12,6 +12,7 @@ from builder.errors import RegistryError
 from builder.oci.manifest import Descriptor, FoundBlob, Manifest
 from builder.oci.reference import RECORD_TAG, Digest, ImageReference, Repository
 from builder.ports import UploadOutcome
+from builder.runtime.atomic_file import whole_file
 
 
 class FakeRegistry:
@@ -87,7 +88,8 @@ class FakeRegistry:
             if Digest.of(data) != descriptor.digest:
                 raise RegistryError("the registry sent other bytes", damaged=True)
             into.parent.mkdir(parents=True, exist_ok=True)
-            into.write_bytes(data)
+            with whole_file(into) as partial:
+                partial.write_bytes(data)
             if on_bytes:
                 on_bytes(len(data))
 

@@ -203,6 +203,9 @@ class TestKubernetes:
         ("project", "told"),
         [
             ("hub: h.example/i\nsource: .\n", "names a checkout, and a CronJob has none"),
+            (f"{RELEASE}git_url: ../istio\n", "`git_url` is a directory of this machine"),
+            (f"{RELEASE}report: pages\n", "`report` goes to pages, where a CronJob cannot write"),
+            (f"{RELEASE}metrics: /var/lib/node_exporter/istio-build.prom\n", "`metrics` goes to /var/lib/node_exporter"),
             (RELEASE + "envoy: { linux/amd64: /opt/envoy }\n", "is a file of this machine"),
             (f"{RELEASE}patches: ../outside.patch\n", "does not lie beside the project file"),
             (f"{RELEASE}patches: none.patch\n", "cannot read"),

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,11 +146,10 @@ class NoSecondEngine(Exception):
 @contextmanager
 def running_nodes() -> Iterator[TwoNodes]:
     """Two engines, and a builder of both. Raises NoSecondEngine."""
+    platforms = {"amd": "linux/amd64", "arm": "linux/arm64"}
     with ExitStack() as stack:
-        nodes = tuple(
-            RealNode(name=name, platform=platform, engine=stack.enter_context(_running_engine(f"{name}-{os.getpid()}")))
-            for name, platform in (("amd", "linux/amd64"), ("arm", "linux/arm64"))
-        )
+        engines = stack.enter_context(_running_engines({name: f"{name}-{os.getpid()}" for name in platforms}))
+        nodes = tuple(RealNode(name=name, platform=platforms[name], engine=engine) for name, engine in engines.items())
         # Names of sockets are short, and pytest's directories are not.
         short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="istio-build-", dir="/tmp")))
         made = TwoNodes(name="two", nodes=nodes, directory=short)
@@ -160,12 +160,22 @@ def running_nodes() -> Iterator[TwoNodes]:
 
 
 @contextmanager
-def _running_engine(name: str) -> Iterator[str]:
-    """One more Docker engine; gives its socket."""
-    started = subprocess.run([ROOT / "tools" / "engine", "node", name], check=False, capture_output=True, text=True)
-    try:
-        if started.returncode:
-            raise NoSecondEngine(started.stderr.strip()[-500:])
-        yield started.stdout.strip()
-    finally:
-        subprocess.run([ROOT / "tools" / "engine", "node-down", name], check=True, capture_output=True)
+def _running_engines(names: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """One more Docker engine for each, all at once, as they take their time to begin and to end; gives their sockets."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            started = dict(zip(names, pool.map(_start_engine, names.values()), strict=True))
+            for ended in started.values():
+                if ended.returncode:
+                    raise NoSecondEngine(ended.stderr.strip()[-500:])
+            yield {name: ended.stdout.strip() for name, ended in started.items()}
+        finally:
+            list(pool.map(_stop_engine, names.values()))
+
+
+def _start_engine(name: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([ROOT / "tools" / "engine", "node", name], check=False, capture_output=True, text=True)
+
+
+def _stop_engine(name: str) -> None:
+    subprocess.run([ROOT / "tools" / "engine", "node-down", name], check=True, capture_output=True)

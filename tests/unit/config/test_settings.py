@@ -336,6 +336,11 @@ class TestProjectFile:
         with pytest.raises(RequestError, match=r"there is no project file .*/gone\.yaml"):
             find_project(str(tmp_path / "gone.yaml"))
 
+    def test_that_cannot_be_looked_for_is_told_as_what_is_read(self) -> None:
+        with pytest.raises(RequestError, match=r"cannot look for the project file x+: File name too long") as raised:
+            find_project("x" * 1000)
+        assert "read the directory" in raised.value.hint
+
     @pytest.mark.parametrize("text", ["", "# nothing yet\n", "hub: []\n"])
     def test_that_is_empty_says_nothing(self, tmp_path: Path, text: str) -> None:
         assert make_job({**flag("hub", HUB), **flag("istio", "1.29.0")}, project(tmp_path, text)).request.tags == ()
