@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 FAST_TMPDIR := $(or $(TMPDIR),$(if $(shell test -w /dev/shm && echo yes),/dev/shm,/tmp))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv image demo test test-fast faults bench parity lint type check clean
+.PHONY: help venv image demo test test-fast faults bench parity docs docs-serve lint type check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -52,6 +52,12 @@ parity: venv ## our plans beside Istio's own build files (ISTIO=a clone of istio
 	@test -n '$(ISTIO)' || { echo 'name a clone of istio/istio with its tags: make parity ISTIO=DIR' >&2; exit 2; }
 	$(BIN)/python -m tools.parity --istio '$(ISTIO)' --versions '$(VERSIONS)' $(ARGS)
 
+docs: venv ## the pages of docs/ as a site, in site/: open site/index.html
+	$(BIN)/python -m mkdocs --quiet build --site-dir site $(ARGS)
+
+docs-serve: venv ## the same on http://127.0.0.1:8000, anew with each change (ARGS='--dev-addr 127.0.0.1:8001')
+	$(BIN)/python -m mkdocs serve $(ARGS)
+
 lint: venv ## ruff: style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,5 +69,5 @@ check: lint type test ## what CI runs
 
 clean: ## stop what `tools/engine up` started; remove it, its downloads and the virtual environment
 	tools/engine down
-	rm -rf .state $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .state $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,7 @@ from typing import Any
 
 from builder.pipeline.report import Report
 from builder.publish.publication import Traffic
-from builder.publish.reasons import Reason, gather
+from builder.publish.reasons import Reason
 from builder.runtime.progress import counted
 from builder.runtime.text import format_size, format_table
 
@@ -68,16 +68,13 @@ def report_references(report: Report) -> str:
 
 
 def report_text(report: Report, *, installable: bool) -> str:
-    """The report for people: what is where, how long it took, and how to install from it."""
+    """The report for people: what is where, how long it took, and how to install from it. Why was told before it was made."""
     rows = [("IMAGE", "DIGEST", "PLATFORMS (compressed)", "")]
     for image in report.images:
         platforms = ", ".join(f"{entry.platform} {format_size(entry.size)}" for entry in image.platforms)
         rows.append((str(image.references[0]), image.digest.short, platforms, image.state))
         rows += [(str(reference), "", "", "") for reference in image.references[1:]]
     lines = format_table(rows)
-    causes = gather({image.key: image.reasons for image in report.images})
-    if causes:
-        lines += ["", "Why:", *(f"  {cause}" for cause in causes)]
     stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
     lines += ["", f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
     if report.patches:

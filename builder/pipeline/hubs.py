@@ -121,4 +121,5 @@ class HubGroups:
         elif self._context.fail_fast or not self.left:
             self._run.fail(join_failures(self.all, self.failures))
         elif not self._run.is_set():
-            self._context.progress.warn(f"{hub} has failed, and the other hubs go on: {error.message}")
+            # What with is told at the end, of all hubs together.
+            self._context.progress.warn(f"{hub} has failed, and the other hubs go on (code {error.exit_code}).")

@@ -87,6 +87,7 @@ def _mover(at: AtHub, context: PublishContext) -> TagMover:
         source_tag=at.release.source_tag,
         seen={image.reference: image.index for image in at.pulled if image.reference.digest is None},
         on_moved=at.before.update,
+        place=context.place,
     )
 
 
@@ -116,7 +117,7 @@ def _record(at: AtHub, context: PublishContext) -> None:
         return
     happening = replace(context.happening, time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     try:
-        record_release(at.release.publications, at.before, happening, context.registry, context.progress)
+        record_release(at.release.publications, at.before, happening, context.registry, context.progress, place=context.place)
     except Interrupted as error:
         raise NotReadBack(
             f"interrupted when all {len(at.release.references)} tags were at this release, and before the history said so",

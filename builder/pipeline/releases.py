@@ -90,7 +90,10 @@ def failure_of(report: RunReport, *, may_be_several: bool) -> BuilderError | Non
         return None
     if not may_be_several:
         return failed[0].error
-    lines = [f"{outcome.release}: {outcome.error}" for outcome in failed]
+    causes: dict[str, list[str]] = {}
+    for outcome in failed:
+        causes.setdefault(str(outcome.error), []).append(outcome.release)
+    lines = [f"{', '.join(releases)}: {cause}" for cause, releases in causes.items()]
     done = [outcome.release for outcome in report.releases if not outcome.error and outcome.report]
     skipped = [outcome.release for outcome in report.releases if outcome.state == "skipped"]
     told = [f"{len(failed)} of {len(report.releases)} releases failed:", *lines]

@@ -230,7 +230,8 @@ def _send_ahead(
     content = LayoutContent(part.layout, (*look.holders(image.key), *_made_from(image)), _fetch_from(image, bases))
     for hub in hubs.left:
         if part.key not in look.found[hub]:
-            uploads[hub].send_ahead((hub.repository(image.image),), str(part.platform), part.layout.index(), content)
+            name = f"{image.variant} {part.platform}".lstrip()
+            uploads[hub].send_ahead((hub.repository(image.image),), name, part.layout.index(), content)
 
 
 def _fetch_from(image: ImagePlan | MirrorPlan, bases: BaseLayers) -> Callable[[Descriptor], Path] | None:

@@ -52,14 +52,19 @@ def record_release(
     happening: Happening,
     registry: HistoryStore,
     progress: Progress,
+    *,
+    place: str = "",
 ) -> None:
     """Add a release, whose tags have moved, to the history of each of its repositories.
 
-    What cannot be written is told, and fails nothing: the release is there. Raises Interrupted.
+    `place` says where, where there are several hubs. What cannot be written is told, and fails nothing: the release is there. Raises Interrupted.
     """
     moved = moved_by_repository(publications, before)
     found_id = uuid.uuid5(uuid.NAMESPACE_OID, happening.release).hex
-    with progress.task("history", f"{len(moved)} repositories") as task, ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+    with (
+        progress.task("history", f"{len(moved)} repositories{place}") as task,
+        ThreadPoolExecutor(max_workers=_PARALLEL) as pool,
+    ):
         failures = [
             error for error in pool.map(lambda each: _record(each, happening, found_id, registry), moved) if error is not None
         ]

@@ -39,6 +39,7 @@ class TagMover:
     what a tag has. `pause(seconds)` sleeps, and raises Interrupted once the run is. The process must not be ended in
     `protected`. `permissions` is what may be done to tags that are there, `source_tag` the tag of the commit that is pushed
     (see builder.publish.guards), `seen` where tags were a moment ago. `on_moved` is told where each was.
+    `place` says where, where there are several hubs.
     """
 
     images: ImageReader
@@ -52,6 +53,7 @@ class TagMover:
     source_tag: str = ""
     seen: Mapping[ImageReference, Manifest | None] = field(default_factory=lambda: MappingProxyType({}))
     on_moved: Callable[[Mapping[ImageReference, Manifest | None]], None] = lambda before: None
+    place: str = ""
 
     def move(self, publications: Sequence[Publication]) -> int:
         """Have every tag point at its image; gives how many had to be moved.
@@ -61,7 +63,7 @@ class TagMover:
         """
         wanted = {reference: publication.index for publication in publications for reference in publication.references}
         put_back: list[ImageReference] = []
-        with self.progress.task("tag", counted(len(wanted), "tag")) as task, self._lock():
+        with self.progress.task("tag", f"{counted(len(wanted), 'tag')}{self.place}") as task, self._lock():
             with before_tags(put_back):
                 unseen = tuple(reference for reference in wanted if reference not in self.seen)
                 found = {**self.seen, **read_tags(unseen, self.tags)}

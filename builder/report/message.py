@@ -51,14 +51,15 @@ def _failure(error: RecordedError) -> list[str]:
 def _images(report: Report) -> list[str]:
     """What of a release is new, and how much is not."""
     changed = [image for image in report.images if image.state != "unchanged"]
-    shown = [
-        _line(f"- {image.key} {image.state}{': ' if image.reasons else ''}{'; '.join(reason.text for reason in image.reasons)}")
-        for image in changed
-    ]
+    alike: dict[str, list[str]] = {}
+    for image in changed[:_MOST_IMAGES]:
+        why = "; ".join(reason.text for reason in image.reasons)
+        alike.setdefault(f"{image.state}{': ' if why else ''}{why}", []).append(image.key)
+    shown = [_line(f"- {', '.join(keys)} {told}") for told, keys in alike.items()]
     more = [f"… and {len(changed) - _MOST_IMAGES} more"] if len(changed) > _MOST_IMAGES else []
     same = len(report.images) - len(changed)
     head = f"{report.version} at {report.hub}, {same} unchanged:" if same else f"{report.version} at {report.hub}:"
-    return [_line(head), *shown[:_MOST_IMAGES], *more]
+    return [_line(head), *shown, *more]
 
 
 def _line(text: str) -> str:

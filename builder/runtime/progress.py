@@ -112,13 +112,17 @@ class Task:
 
 
 class Progress:
-    """Emits the events of a run to an observer, and keeps how long each stage was at work."""
+    """Emits the events of a run to an observer, and keeps how long each stage was at work.
+
+    What is told it tells once, however many images, hubs and releases it is true of; but for what is tried again each time.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._identities = itertools.count(1)
         self._lock = threading.Lock()
         self._spans: dict[str, list[tuple[float, float]]] = {}
+        self._told: set[Message] = set()
 
     @contextmanager
     def task(self, stage: str, subject: str) -> Iterator[Task]:
@@ -147,7 +151,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Tell something worth knowing."""
-        self._observer(Message(level="note", text=text))
+        self._tell_once(Message(level="note", text=text))
 
     def note_retry(self, text: str) -> None:
         """Tell that something has failed and is tried again."""
@@ -155,7 +159,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """Tell something the user should look at."""
-        self._observer(Message(level="warning", text=text))
+        self._tell_once(Message(level="warning", text=text))
 
     def tell_cause(self, *, kind: str, text: str, images: tuple[str, ...], before: str, after: str) -> None:
         """Tell why these images are to be made."""
@@ -174,6 +178,13 @@ class Progress:
         """Forget how long stages were at work: what comes next is another release of the same run."""
         with self._lock:
             self._spans.clear()
+
+    def _tell_once(self, message: Message) -> None:
+        with self._lock:
+            if message in self._told:
+                return
+            self._told.add(message)
+        self._observer(message)
 
     def _add_span(self, stage: str, started: float, ended: float) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from builder.oci.reference import RESERVED_TAGS
 from tests.fakes.fault_server import FaultServer, Received, Reply, error_reply
 from tests.process.test_without_docker import RECIPE, TEMPLATE, hub_with_a_base
 from tests.real.program import Ended, istio_build
+from tests.real.said_twice import said_twice
 from tools.registry import serving
 
 READS = ("GET", "HEAD")
@@ -98,6 +99,7 @@ def test_the_first_has_its_release_and_the_same_again_does_the_rest(site: Site) 
     assert f"  {site.first}/istio: all 2 tags are at this release" in failed.stderr
     assert f"  {site.second.host}/istio: no tag has moved: " in failed.stderr
     assert "Traceback" not in failed.stderr
+    assert said_twice(failed) == []
     # Told before anything is made, and the others' table and references are there all the same.
     assert failed.stderr.index("has failed, and the other hubs go on") < failed.stderr.index("assemble")
     assert {line.partition("/")[0] for line in failed.stdout.splitlines()} == {site.first}

@@ -118,12 +118,6 @@ def test_what_has_the_name_of_a_setting_is_that_setting(name: str) -> None:
     assert {own: opts for own, opts in named.items() if opts != [flags[own or ""]]} == {}
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
-
-
 # What the pipelines of docs/shards.md have in variables.
 PIPELINE_VALUES = {
     "${{ matrix.shard }}": "2/4",
@@ -179,36 +173,6 @@ def test_what_pipelines_call_is_what_the_program_takes(of: str) -> None:
             assert (context.params["shard"] or "").endswith("/4")
 
 
-PAGES = {
-    "shards": 7,
-    "releases": 7,
-    "why": 2,
-    "cache": 3,
-    "doctor": 2,
-    "patches": 2,
-    "schedules": 5,
-    "nightly": 4,
-    "report": 3,
-    "retain": 4,
-    "completion": 2,
-    "project-file": 2,
-}
-
-
-@pytest.mark.parametrize(("page", "count"), [(f"{name}.md", count) for name, count in PAGES.items()])
-def test_the_commands_of_a_page_are_what_the_program_takes(page: str, count: int) -> None:
-    text = (ROOT / "docs" / page).read_text()
-    scripts = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    calls = [words for script in scripts for words in commands_in(script)]
-    assert len(calls) == count
-    for name, *arguments in calls:
-        command = cli.commands[name]
-        if isinstance(command, click.Group):
-            name, *arguments = arguments
-            command = command.commands[name]
-        command.make_context(name, arguments)
-
-
 def test_the_project_file_of_the_page_on_nights_is_one_and_does_not_hold_its_own_tags_back(tmp_path: Path) -> None:
     [text] = re.findall(r"```yaml\n# istio-build\.yaml\n(.*?)```", (ROOT / "docs" / "nightly.md").read_text(), re.DOTALL)
     (tmp_path / "istio-build.yaml").write_text(text)
@@ -218,11 +182,3 @@ def test_the_project_file_of_the_page_on_nights_is_one_and_does_not_hold_its_own
     assert [bool(kept.keeping(tag)) for tag in ("1.29.3", "1.29.3-distroless", "1.29", "1.29-distroless", "latest")] == [
         *[True, True, False, False, False]
     ]
-
-
-def test_the_commands_of_the_page_on_the_lock_are_what_the_program_takes() -> None:
-    text = (ROOT / "docs" / "lock.md").read_text()
-    calls = [words for script in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for words in commands_in(script)]
-    assert [name for name, *_ in calls] == ["lock", "push", "lock", "lock", "push"]
-    for name, *arguments in calls:
-        cli.commands[name].make_context(name, arguments)

@@ -107,6 +107,16 @@ class TestEvents:
         progress = Progress(lambda event: events.append(event))
         return events, progress
 
+    def test_what_is_told_is_told_once_but_for_what_is_tried_again(self) -> None:
+        events, progress = self.run()
+        for _ in range(3):
+            progress.warn("no arm64")
+            progress.note("no arm64")
+            progress.note_retry("refused")
+            progress.begin_anew()
+        levels = [(event.level, event.retry) for event in events if isinstance(event, Message)]
+        assert levels == [("warning", False), ("note", False), ("note", True), ("note", True), ("note", True)]
+
     def test_a_task_begins_goes_on_and_ends(self) -> None:
         events, progress = self.run()
         with progress.task("push", "pilot") as task:
@@ -310,7 +320,7 @@ class TestJsonLines:
     def test_lines_of_many_threads_do_not_mix(self) -> None:
         stream = io.StringIO()
         with watched("json", stream) as progress:
-            in_threads(8, 50, lambda: progress.note("x" * 200))
+            in_threads(8, 50, lambda: progress.note_retry("x" * 200))
         assert [json.loads(line)["text"] for line in stream.getvalue().splitlines()] == ["x" * 200] * 400
 
 

@@ -111,6 +111,14 @@ def test_one_that_fails_does_not_stop_the_others_and_is_told_with_its_own_code(s
     )
 
 
+def test_what_several_releases_fail_with_is_told_once(site: Site) -> None:
+    site.ends |= {"1.30.0": BuilderError("no hub"), "1.29.0": CompileError("no pilot"), "1.28.0": BuilderError("no hub")}
+    failure = failure_of(site.run("1.28.0", "1.29.0", "1.30.0"), may_be_several=True)
+    assert failure
+    assert failure.message == "3 of 3 releases failed:\n1.30.0, 1.28.0: no hub\n1.29.0: no pilot"
+    assert [end.error for end in failure.releases] == ["no hub", "no pilot", "no hub"]
+
+
 def test_of_one_release_its_own_error_is_the_runs(site: Site) -> None:
     site.ends["1.29.0"] = CompileError("no pilot")
     assert failure_of(site.run("1.29.0"), may_be_several=False) is site.ends["1.29.0"]

@@ -77,7 +77,7 @@ class TestRecorder:
         def work() -> None:
             for _ in range(50):
                 with progress.task("push", "pilot"):
-                    progress.note("x")
+                    progress.note_retry("x")
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
