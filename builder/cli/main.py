@@ -6,7 +6,6 @@ from typing import NoReturn
 
 import click
 
-from builder.cli.commands import cli
 from builder.cli.failure import FORESEEN, error_of
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
@@ -17,6 +16,9 @@ def main() -> NoReturn:
     """Run, and turn every error into a message and an exit code: this is the one place that does."""
     prepare_streams()
     voice = Voice(sys.argv[1:], os.environ)
+    voice.begin()
+    from builder.cli.commands import cli
+
     try:
         code = cli.main(standalone_mode=False, obj=voice)
     except click.ClickException as error:

@@ -59,7 +59,10 @@ def record_release(
     """
     moved = moved_by_repository(publications, before)
     found_id = uuid.uuid5(uuid.NAMESPACE_OID, happening.release).hex
-    with progress.task("history", f"{len(moved)} repositories") as task, ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+    with (
+        progress.task("history", "1 repository" if len(moved) == 1 else f"{len(moved)} repositories") as task,
+        ThreadPoolExecutor(max_workers=_PARALLEL) as pool,
+    ):
         failures = [
             error for error in pool.map(lambda each: _record(each, happening, found_id, registry), moved) if error is not None
         ]
