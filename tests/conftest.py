@@ -77,7 +77,7 @@ BEFORE = listing()
 
 @pytest.fixture(scope="session", autouse=True)
 def _everything_below_one_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """RetryableError files of programs, and what they would keep below the home directory."""
+    """Temporary files of programs, and what they would keep below the home directory."""
     base = tmp_path_factory.mktemp("elsewhere")
     os.environ["TMPDIR"] = tempfile.tempdir = str(base)
     os.environ["XDG_CACHE_HOME"] = str(base / "cache")

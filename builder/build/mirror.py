@@ -17,6 +17,7 @@ from builder.runtime.atomic_file import has_sha256
 from builder.runtime.concurrency import finish_or_end
 from builder.runtime.last_use import mark_used
 from builder.runtime.progress import Task
+from builder.runtime.text import counted
 
 _PARALLEL = 4
 
@@ -73,7 +74,7 @@ def _fetch_blobs(mirror: MirrorPlan, manifests: Sequence[Manifest], context: Bui
 
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
         finish_or_end([pool.submit(pull, blob) for blob in missing], context.cancellation, "interrupted; nothing was tagged")
-    task.outcome = f"{len(missing)} of {len(wanted)} blobs fetched"
+    task.outcome = f"{len(missing)} of {counted(len(wanted), 'blob')} fetched"
     return paths
 
 

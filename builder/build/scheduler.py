@@ -32,6 +32,7 @@ from builder.plan.users_step import UsersStep
 from builder.rootfs.bootstrap import MadeRootfs, make_rootfs
 from builder.rootfs.useradd import write_users_layer
 from builder.runtime.concurrency import finish_all, finish_or_end
+from builder.runtime.text import counted
 from builder.runtime.tree_links import find_file
 
 _INTERRUPTED = "interrupted; nothing was tagged"
@@ -242,7 +243,7 @@ def _submit_roots(
 
 def _make_rootfs(step: RootfsStep, fetched: Mapping[str, Future[Path]], context: BuildContext) -> MadeRootfs:
     with context.progress.task("unpack", f"{step.image} {step.platform}") as task:
-        task.detail(f"downloading {len(step.packages)} packages")
+        task.detail(f"downloading {counted(len(step.packages), 'package')}")
         packages = [fetched[package.sha256].result() for package in step.packages]
         return make_rootfs(step, packages, context.work / "rootfs" / f"{step.key}.tar", task.detail)
 

@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 
+from builder.cli.screen import ENDLESS, Screen
 from builder.recipe.availability import ImageSupport
-from builder.runtime.text import format_table
 
 _HEADINGS = ("IMAGE", "GROUP", "RELEASES", "VARIANTS")
 
 
-def support_table(support: Sequence[ImageSupport]) -> str:
+def support_table(support: Sequence[ImageSupport], screen: Screen = ENDLESS) -> str:
     """The rows for people: the group says what `--image` takes them together."""
     platforms = [platform for platform, _ in support[0].lacks]
     rows = [(*_HEADINGS, *(str(platform) for platform in platforms))]
     for entry in support:
         on = [_describe_platform(ranges) for _, ranges in entry.lacks]
         rows.append((entry.image, entry.group, entry.releases, _describe(entry.variants), *on))
-    return "\n".join(format_table(rows))
+    return "\n".join(screen.table(rows, labels=True))
 
 
 def support_json(support: Sequence[ImageSupport]) -> list[dict[str, object]]:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import project_file
+from builder.cli.options import output_format, project_file
+from builder.cli.streams import printed_on
+from builder.cli.themed_command import CommandGroup
 from builder.errors import BuilderError, RequestError
 
 if TYPE_CHECKING:
     from builder.cache.workspace import Workspace
     from builder.config.request import CacheLimits
 
-_format = click.option(
-    "--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout."
-)
+_format = output_format("table", "json")
 
 
-@click.group("cache", invoke_without_command=True)
+@click.group("cache", cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def cache_command(context: click.Context) -> None:
     """Show what the cache holds, or free what of it is no longer needed; `show` where no command is named."""
@@ -40,7 +40,7 @@ def show(everything: bool, output_format: str) -> None:
     if output_format == "json":
         click.echo(json.dumps(survey_json(survey, *shown), indent=2))
     else:
-        click.echo(survey_table(survey, *shown, everything=everything))
+        click.echo(survey_table(survey, *shown, printed_on(), everything=everything))
 
 
 @cache_command.command()
@@ -71,7 +71,7 @@ def prune(project_file: str | None, dry_run: bool, output_format: str, **given: 
     if output_format == "json":
         click.echo(json.dumps(pruned_json(pruned, place.root, _free(place), dry_run=dry_run), indent=2))
     else:
-        click.echo(pruned_text(pruned, _now(), _free(place), dry_run=dry_run))
+        click.echo(pruned_text(pruned, _now(), _free(place), printed_on(), dry_run=dry_run))
     if pruned.stuck:
         entry, reason = pruned.stuck[0]
         raise BuilderError(

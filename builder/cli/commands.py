@@ -5,6 +5,8 @@ Stdout is for machines (references, JSON, what `plan` shows), stderr for people.
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from builder.cli.options import (
     how,
     only_shard,
     output,
+    output_format,
     outputs,
     read_job,
     setting,
@@ -27,6 +30,7 @@ from builder.cli.options import (
 from builder.cli.recording import recorded
 from builder.cli.result import print_report
 from builder.cli.session import open_adapters, waiting
+from builder.cli.streams import find_screen, printed_on
 from builder.cli.themed_command import ThemedCommand
 from builder.config.options import find_option
 from builder.errors import RequestError
@@ -98,19 +102,16 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
     examples=(
         ("istio-build plan --hub docker.io/me --istio 1.29.0", "what a push would do"),
         ("istio-build plan --hub docker.io/me --istio 1.29.0 --against-hub", "what of it the hub has already"),
-        ("istio-build plan --hub docker.io/me --istio 1.29.0 --format dockerfiles", "the Dockerfiles"),
+        ("istio-build plan --hub docker.io/me --istio 1.29.0 --output-format dockerfiles", "the Dockerfiles"),
     ),
 )
 @where
 @what
 @how
-@click.option(
-    "--format",
-    "view",
-    type=click.Choice(["table", "json", "dockerfiles", "bake", "matrix"]),
-    default="table",
-    show_default=True,
-    help="What is shown; matrix: the shards, as JSON for a CI system.",
+@output_format(
+    *("table", "json", "dockerfiles", "bake", "matrix"),
+    meaning="What is printed on stdout; matrix: the shards, as JSON for a CI system.",
+    before="--format",
 )
 @click.option(
     "--shards", metavar="N", type=click.IntRange(min=1), help="Of how many shards the matrix is; one a platform by default."
@@ -122,7 +123,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
 )
 @only_shard
 @click.pass_context
-def plan(context: click.Context, /, view: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401 - click
+def plan(context: click.Context, /, output_format: str, shards: int | None, shard: str | None, **options: Any) -> None:  # noqa: ANN401
     """Show everything that a push would do, and where each setting comes from; does nothing."""
     from builder.cli.comparison_view import comparison_json
     from builder.cli.plan_view import plan_bake, plan_dockerfiles, plan_json, plan_matrix
@@ -130,12 +131,12 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
     from builder.pipeline.moving_tags import share_tags
     from builder.pipeline.prepare import resolve_job
 
-    _check_view(view, shards, shard, against_hub=options["against_hub"])
+    _check_view(output_format, shards, shard, against_hub=options["against_hub"])
     cut = _parse_shard(shard)
     job = read_job(context)
     with open_adapters(job, options["progress"], pushes=options["against_hub"]) as adapters:
         # People can read one plan after the other; programs expect one.
-        jobs = find_releases(job, adapters) if view == "table" else (find_one_release(job, adapters),)
+        jobs = find_releases(job, adapters) if output_format == "table" else (find_one_release(job, adapters),)
         found = [resolve_job(each, adapters) for each in share_tags(jobs)]
         compared = [_compare(each, job, adapters) if options["against_hub"] else None for each in found]
     plans = [_part_of(each.plan, *cut) for each in found]
@@ -147,7 +148,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
         "bake": lambda: plan_bake(decided),
         "matrix": lambda: plan_matrix(decided, shards or (len(decided.platforms) if decided.images else 1)),
     }
-    click.echo(show[view]())
+    click.echo(show[output_format]())
 
 
 @click.command(cls=ThemedCommand)
@@ -158,7 +159,7 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
 @how
 @click.option("--target", multiple=True, metavar="NAME", help="A target, such as osx-arm64; all by default. Repeatable.")
 @click.option("--output", metavar="DIR", default="istio-archives", show_default=True, help="Where the archives go.")
-@click.option("--output-format", type=click.Choice(["paths", "json"]), default="paths", help="What is printed on stdout.")
+@output_format("paths", "json")
 @click.pass_context
 def archives(context: click.Context, /, target: tuple[str, ...], output: str, **options: Any) -> None:  # noqa: ANN401
     """Write istioctl for people's machines: an archive for each system and architecture, with its sha256 beside it."""
@@ -181,7 +182,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
 @click.command("list")
 @setting_for("istio", "Only what this release has: 1.29.0, or 1.29.")
 @setting(find_option("recipes"))
-@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@output_format("table", "json")
 def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str) -> None:
     """List the images, the releases of Istio that have them, and what can be built on which platform."""
     from builder.cli.availability_view import support_json, support_table
@@ -196,9 +197,10 @@ def list_images(istio: str | None, recipes: tuple[str, ...], output_format: str)
             f"--istio {istio}: that is no version of Istio", hint="Write it as 1.29.0, or 1.29 for its newest patch."
         )
     support = support_at(book.at(release)) if release else find_support(book)
-    click.echo(json.dumps(support_json(support), indent=2) if output_format == "json" else support_table(support))
+    click.echo(json.dumps(support_json(support), indent=2) if output_format == "json" else support_table(support, printed_on()))
     if output_format == "table":
-        click.echo(f"\n{book.note(release)}", err=True)
+        note = find_screen(sys.stderr, os.environ).fold(book.note(release), hang=0)
+        click.echo("\n".join(["", *note]), err=True)
 
 
 @click.command()
@@ -214,13 +216,13 @@ def schema(project: bool) -> None:
 def _check_view(view: str, shards: int | None, shard: str | None, *, against_hub: bool) -> None:
     """What cannot be shown of a plan."""
     if shards and view != "matrix":
-        raise RequestError("--shards is for --format matrix", hint="Another view of one shard is --shard K/N.")
+        raise RequestError("--shards is for --output-format matrix", hint="Another view of one shard is --shard K/N.")
     if shard and view == "matrix":
         raise RequestError(
             "a matrix is of all shards: --shard cannot be used with it", hint="Leave it out, or unset ISTIO_BUILD_SHARD."
         )
     if against_hub and view not in ("table", "json"):
-        raise RequestError(f"--format {view} has no place for what hubs hold", hint="--against-hub is for table and json.")
+        raise RequestError(f"--output-format {view} has no place for what hubs hold", hint="--against-hub is for table and json.")
     if against_hub and shard:
         raise RequestError(
             "--against-hub is of a whole push: --shard cannot be used with it", hint="Unset ISTIO_BUILD_SHARD, too."
@@ -231,7 +233,8 @@ def _told(plan: "Plan", compared: "Comparison | None", job: "Job") -> str:
     from builder.cli.comparison_view import comparison_table
     from builder.cli.plan_view import plan_table
 
-    return plan_table(plan, job.settings) + (f"\n\n{comparison_table(compared)}" if compared else "")
+    screen = printed_on()
+    return plan_table(plan, job.settings, screen) + (f"\n\n{comparison_table(compared, screen)}" if compared else "")
 
 
 def _compare(resolved: "Resolved", job: "Job", adapters: "Adapters") -> "Comparison":

@@ -3,10 +3,10 @@
 from typing import Any
 
 from builder.cli.report_view import reason_json
+from builder.cli.screen import ENDLESS, Screen
 from builder.oci.reference import Digest
 from builder.pipeline.comparison import ComparedImage, Comparison
 from builder.publish.reasons import gather
-from builder.runtime.text import format_table
 
 _STATES = {"unchanged": "unchanged", "built": "would be built", "mirrored": "would be copied"}
 
@@ -30,17 +30,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def comparison_table(comparison: Comparison) -> str:
+def comparison_table(comparison: Comparison, screen: Screen = ENDLESS) -> str:
     """For people: each image and its tags that would move, then the reasons, each once."""
     rows = [row for image in comparison.images for row in _rows(image)]
-    lines = ["Against the hub", *(f"  {line}" for line in format_table(rows))]
+    lines = ["Against the hub", *screen.table(rows, indent="  ")]
     causes = gather({image.key: image.reasons for image in comparison.images})
     if causes:
-        lines += ["", "Why", *(f"  {cause}" for cause in causes)]
+        lines += ["", "Why", *(part for cause in causes for part in screen.fold(f"  {cause}"))]
     if not any(image.moves for image in comparison.images):
         lines += ["", "A push would do nothing: the hub has it all."]
     if comparison.refused:
-        lines += ["", f"A push as this one would be refused (code {comparison.exit_code}):", *comparison.refused.splitlines()]
+        told = (f"A push as this one would be refused (code {comparison.exit_code}):", *comparison.refused.splitlines())
+        lines += ["", *(part for line in told for part in screen.fold(line))]
     return "\n".join(lines)
 
 

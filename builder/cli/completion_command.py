@@ -13,9 +13,12 @@ def completion(context: click.Context, shell: str) -> None:
     """Print the script that has a shell complete commands, options, images, variants and platforms.
 
     \b
-    bash, in ~/.bashrc:                 eval "$(istio-build completion bash)"
-    zsh, in ~/.zshrc, after compinit:   eval "$(istio-build completion zsh)"
-    fish, once:   istio-build completion fish > ~/.config/fish/completions/istio-build.fish
+    bash, in ~/.bashrc:
+      eval "$(istio-build completion bash)"
+    zsh, in ~/.zshrc, after compinit:
+      eval "$(istio-build completion zsh)"
+    fish, once:
+      istio-build completion fish > ~/.config/fish/completions/istio-build.fish
     """
     from click.shell_completion import get_completion_class
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from builder.cli.json_lines import JsonLines
+from builder.cli.screen import Screen
 from builder.runtime.progress import CauseTold, Event, Message, Observer, TaskAdvanced, TaskFinished, TaskStarted
 from builder.runtime.text import format_size, printable_lines
 
@@ -104,10 +105,9 @@ class _Live:
     def _show(self, event: Event) -> None:
         match event:
             case Message(level=level, text=text):
-                line = f"warning: {text}" if level == "warning" else text
-                self._progress.console.print(printable_lines(line), markup=False, emoji=False, highlight=False)
+                self._say(f"warning: {text}" if level == "warning" else text)
             case CauseTold():
-                self._progress.console.print(printable_lines(event.line), markup=False, emoji=False, highlight=False)
+                self._say(event.line)
             case TaskStarted():
                 subject = printable_lines(event.subject)
                 self._rows[event.task] = self._progress.add_task(subject, total=None, stage=event.stage, state="")
@@ -123,6 +123,13 @@ class _Live:
                 self._progress.stop_task(row)
                 if event.failed:
                     self._progress.update(row, state="failed")
+
+    def _say(self, text: str) -> None:
+        """Above the rows. Rich would break words that are to be copied, such as references; whose edges they go over is ours."""
+        console = self._progress.console
+        screen = Screen(console.width)
+        lines = [part for line in printable_lines(text).split("\n") for part in screen.fold(line)]
+        console.print("\n".join(lines), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def _describe_end(event: TaskFinished) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import cache, collect_given, how, no_source, what, where
+from builder.cli.options import cache, collect_given, how, no_source, output_format, what, where
+from builder.cli.streams import printed_on, show_for_now
 from builder.cli.themed_command import ThemedCommand
 from builder.errors import NotReady
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", metavar="SECONDS", type=click.FloatRange(1, 600), default=10.0, show_default=True, help="For how long each check."
 )
-@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@output_format("table", "json")
 @click.pass_context
 def doctor(context: click.Context, /, output: str, run: bool, limit: float, **options: Any) -> None:  # noqa: ANN401 - click
     """Look at all that a push with these settings will need, before one is needed. Changes nothing."""
@@ -44,8 +45,9 @@ def doctor(context: click.Context, /, output: str, run: bool, limit: float, **op
     cancellation = Cancellation()
     with heard(cancellation, as_json=options["progress"] == "json"):
         checked = examine_job(job, request, os.environ, cancellation)
+    show_for_now("")
     as_json = options["output_format"] == "json"
-    click.echo(json.dumps(doctor_json(checked), indent=2) if as_json else doctor_table(checked))
+    click.echo(json.dumps(doctor_json(checked), indent=2) if as_json else doctor_table(checked, printed_on()))
     verdict = doctor_verdict(checked)
     if verdict:
         raise NotReady(f"a run would fail: {verdict}", hint="docs/doctor.md says what each check looks at.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from builder import __version__
+from builder.cli.screen import ENDLESS, Screen
 from builder.doctor.finding import Checked, Finding, State
 from builder.runtime.text import format_table, printable
 
@@ -11,15 +12,21 @@ SCHEMA_VERSION = 1
 _INDENT = " " * 9
 
 
-def doctor_table(checked: Sequence[Checked]) -> str:
-    """A line a check, and beneath it what it means and what mends it; how many there are of each state."""
+def doctor_table(checked: Sequence[Checked], screen: Screen = ENDLESS) -> str:
+    """A line a check, and beneath it what it means and what mends it; how many there are of each state.
+
+    Where a line has no room, what was found stands below what was looked at, too.
+    """
     heads = format_table([(str(one.finding.state), _name(one)) for one in checked]) if checked else []
     width = max(map(len, heads), default=0)
+    first_lines = [(one.finding.text.splitlines() or [""])[0] for one in checked]
+    has_room = not screen.width or max((width + 2 + len(text) for text in first_lines), default=0) <= screen.width
     lines: list[str] = []
     for head, one in zip(heads, checked, strict=True):
         first, *rest = one.finding.text.splitlines() or [""]
-        lines.append(f"{head.ljust(width)}  {printable(first)}".rstrip())
-        lines += [f"{_INDENT}{printable(line)}" for line in (*rest, *_advice(one.finding))]
+        lines.append(f"{head.ljust(width)}  {printable(first)}".rstrip() if has_room else head.rstrip())
+        beneath = (*(() if has_room else (first,)), *rest, *_advice(one.finding))
+        lines += [part for line in beneath for part in screen.fold(f"{_INDENT}{printable(line)}")]
     counts = ", ".join(f"{count} {state}" for state in State if (count := _count(checked, state)))
     return "\n".join([*lines, "", counts])
 

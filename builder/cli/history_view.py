@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+from builder.cli.screen import ENDLESS, Screen
 from builder.oci.reference import Digest, ImageReference, Repository
 from builder.pipeline.history import Past
 from builder.publish.history import HistoryImage
 from builder.publish.timeline import PastRelease, Way
-from builder.runtime.text import format_table, printable
+from builder.runtime.text import printable
 
 _ID = 12
 
 
-def history_table(past: Past, tags: Sequence[str] = ()) -> str:
+def history_table(past: Past, tags: Sequence[str] = (), screen: Screen = ENDLESS) -> str:
     """One release after the other, newest first, each with its images."""
     chosen = _chosen(past, tags)
     if not chosen:
@@ -28,11 +29,12 @@ def history_table(past: Past, tags: Sequence[str] = ()) -> str:
         )
         head = f"{happening.release[:_ID]}  {happening.time}  {happening.by}  {made or 'of unknown source'}  ({tool})"
         rows = [
-            (f"  {where}", image.digest.short, _tags(past, where, image), _state(past, where, image))
+            (str(where), image.digest.short, _tags(past, where, image), _state(past, where, image))
             for where, image in release.images
         ]
         missing = [f"  {repository} does not remember it" for repository in _silent(past, release)]
-        blocks.append("\n".join(printable(line) for line in (head, *format_table(rows), *missing)))
+        lines = (*screen.fold(printable(head)), *screen.table(rows, indent="  "), *missing)
+        blocks.append("\n".join(map(printable, lines)))
     return "\n\n".join(blocks)
 
 
@@ -69,14 +71,14 @@ def history_json(past: Past, tags: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def rollback_table(way: Way) -> str:
+def rollback_table(way: Way, screen: Screen = ENDLESS) -> str:
     """Which tag goes from where to where."""
     rows = [("TAG", "IS", "GOES BACK TO")]
     rows += [(str(reference), _short(now), digest.short) for reference, now, digest in way.moves]
-    lines = [f"back to release {way.to.id[:_ID]} of {way.to.happening.time or 'an unknown time'}, {way.to.happening.by}:"]
-    lines += format_table(rows)
-    lines += [f"{reference} stays: that release did not have it." for reference in way.stay]
-    return "\n".join(printable(line) for line in lines)
+    head = f"back to release {way.to.id[:_ID]} of {way.to.happening.time or 'an unknown time'}, {way.to.happening.by}:"
+    stay = [f"{reference} stays: that release did not have it." for reference in way.stay]
+    lines = [*screen.fold(printable(head)), *screen.table(rows), *(part for line in stay for part in screen.fold(line))]
+    return "\n".join(map(printable, lines))
 
 
 def rollback_json(way: Way) -> dict[str, Any]:

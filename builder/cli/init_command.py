@@ -79,7 +79,7 @@ def _ask() -> "dict[str, Given]":
     if not sys.stdin.isatty():
         raise RequestError(
             "no setting is given, and there is no terminal to ask on",
-            hint="istio-build init --hub docker.io/me --istio supported",
+            hint="`istio-build init --hub docker.io/me --istio supported`",
         )
     answers = {
         name: click.prompt(question, default=default, value_proc=_answer(name), err=True)

@@ -8,7 +8,6 @@ from typing import NoReturn
 import click
 
 from builder.cli.failure import FORESEEN, error_of
-from builder.cli.program import cli
 from builder.cli.streams import prepare_streams
 from builder.cli.voice import Voice
 from builder.errors import BuilderError, RequestError
@@ -22,6 +21,9 @@ def main() -> NoReturn:
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     prepare_streams()
     voice = Voice(sys.argv[1:], os.environ)
+    voice.begin()
+    from builder.cli.program import cli
+
     try:
         code = cli.main(standalone_mode=False, obj=voice)
     except click.ClickException as error:

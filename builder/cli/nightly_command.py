@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from builder.cli.options import cache, fail_fast, how, outputs, pushing, read_job, tags, what, where
+from builder.cli.options import cache, fail_fast, how, output_format, outputs, pushing, read_job, tags, what, where
 from builder.cli.releases_run import push_all
 from builder.cli.result import released
 from builder.cli.themed_command import ThemedCommand
@@ -54,12 +54,7 @@ _EXAMPLES = (
     show_default=True,
     help="End with this code where all went well and something changed.",
 )
-@click.option(
-    "--output-format",
-    type=click.Choice(["summary", "json"]),
-    default="summary",
-    help="What is printed on stdout at the end: one line, or all of it.",
-)
+@output_format("summary", "json", meaning="What is printed on stdout at the end: one line, or all of it.")
 @click.pass_context
 def nightly(
     context: click.Context,

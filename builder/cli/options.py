@@ -112,6 +112,32 @@ pushing = all_of(
 )
 
 
+_PRINTED_AT_THE_END = "What is printed on stdout at the end."
+
+
+class _Renamed(click.Option):
+    """An option that still goes by the name that it had, of which help says nothing."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """See `click.Option.get_help_record`."""
+        record = super().get_help_record(ctx)
+        return record and (record[0].replace(f", {self.opts[1]}", ""), record[1])
+
+
+def output_format(*choices: str, meaning: str = "What is printed on stdout.", before: str = "") -> Callable[[Command], Command]:
+    """The option that says what a command prints, the first of these by default; `before`: the name that it had."""
+    return click.option(
+        "--output-format",
+        *([before] if before else ()),
+        "output_format",
+        cls=_Renamed if before else click.Option,
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help=meaning,
+    )
+
+
 fail_fast = click.option(
     "--fail-fast",
     is_flag=True,
@@ -119,15 +145,8 @@ fail_fast = click.option(
 )
 
 
-output = all_of(
-    fail_fast,
-    click.option(
-        "--output-format",
-        type=click.Choice(["references", "json"]),
-        default="references",
-        help="What is printed on stdout at the end.",
-    ),
-)
+output_of_run = output_format("references", "json", meaning=_PRINTED_AT_THE_END)
+output = all_of(fail_fast, output_of_run)
 
 
 outputs = _settings(OUTPUTS)

@@ -1,10 +1,12 @@
 """Shows a plan before anything runs: as a table, as JSON, as Dockerfiles, as the bake definition."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from builder.cli.screen import ENDLESS, Rows, Screen
 from builder.config.merged import Setting
 from builder.engine.bake import bake_definition
 from builder.oci.reference import Digest, Hub, ImageReference, Platform, Repository, redact_url
@@ -13,7 +15,7 @@ from builder.plan.lock import FileArtifact, ImageArtifact, LockedArtifact, UrlAr
 from builder.plan.model import CompiledFile, CompileStep, ImagePlan, MirrorPlan, Plan
 from builder.plan.shards import split_plan
 from builder.recipe.rootfs_schema import Rootfs
-from builder.runtime.text import format_table
+from builder.runtime.text import counted
 
 _KINDS = {FileArtifact: "file", UrlArtifact: "url", ImageArtifact: "image"}
 _PAIRS = tuple[tuple[str, str], ...]
@@ -64,30 +66,30 @@ def plan_matrix(plan: Plan, count: int) -> str:
     return json.dumps({"include": rows})
 
 
-def plan_table(plan: Plan, settings: tuple[Setting, ...]) -> str:
+def plan_table(plan: Plan, settings: tuple[Setting, ...], screen: Screen = ENDLESS) -> str:
     """What would be done, for people."""
-    lines = [f"Istio {plan.version}, commit {plan.commit[:12]}, {_go(plan)}stamped for {plan.hub}", ""]
-    lines += ["Settings"]
-    lines += _indent([(setting.name, redact_url(setting.value), setting.origin) for setting in settings])
+    lines = screen.fold(f"Istio {plan.version}, commit {plan.commit[:12]}, {_go(plan)}stamped for {plan.hub}")
+    for title, rows in _tables(plan, settings):
+        lines += ["", title, *screen.table(rows, indent="  ")]
+    lines += ["", "Images"]
+    told = [line for image in plan.images for line in _image_lines(image)]
+    told += [line for mirror in plan.mirrors for line in _mirror_lines(mirror)]
+    return "\n".join([*lines, *(part for line in told for part in screen.fold(line))])
+
+
+def _tables(plan: Plan, settings: tuple[Setting, ...]) -> Iterator[tuple[str, Rows]]:
+    yield "Settings", [(setting.name, redact_url(setting.value), setting.origin) for setting in settings]
     if plan.patches:
-        lines += ["", "Patch"]
-        lines += _indent([(patch.name, f"sha256:{patch.sha256[:12]}") for patch in plan.patches])
-    lines += ["", "Compile"]
-    lines += _indent([(str(step.platform), " ".join(step.programs), _tags(step)) for step in plan.compiles] or [("nothing",)])
+        yield "Patch", [(patch.name, f"sha256:{patch.sha256[:12]}") for patch in plan.patches]
+    yield "Compile", [(str(step.platform), " ".join(step.programs), _tags(step)) for step in plan.compiles] or [("nothing",)]
     if plan.artifacts:
-        lines += ["", "Fetch"]
-        lines += _indent(
+        yield (
+            "Fetch",
             [
                 (a.name, str(a.platform), _KINDS[type(a)], redact_url(a.location), f"sha256:{a.sha256[:12]}")
                 for a in plan.artifacts
-            ]
+            ],
         )
-    lines += ["", "Images"]
-    for image in plan.images:
-        lines += _image_lines(image)
-    for mirror in plan.mirrors:
-        lines += _mirror_lines(mirror)
-    return "\n".join(lines)
 
 
 def _go(plan: Plan) -> str:
@@ -102,7 +104,7 @@ def _image_lines(image: ImagePlan) -> list[str]:
     if image.base is None:
         lines = [f"  {image.image}, {platforms}"]
         roots = [step for platform in image.platforms for step in platform.roots]
-        lines += [f"    of     {len(step.packages)} packages for {step.platform}: {step.sources[0]}" for step in roots]
+        lines += [f"    of     {counted(len(step.packages), 'package')} for {step.platform}: {step.sources[0]}" for step in roots]
     else:
         lines = [f"  {image.image} ({image.variant}), {platforms}", f"    from   {image.base.reference}"]
     first = image.platforms[0]
@@ -124,10 +126,6 @@ def _origin(origin: object) -> str:
 
 def _tags(step: CompileStep) -> str:
     return f"-tags={','.join(step.command.tags)}" if step.command.tags else "no tags"
-
-
-def _indent(rows: list[tuple[str, ...]]) -> list[str]:
-    return [f"  {line}" for line in format_table(rows)] if rows else []
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - walks any of the plan's values

@@ -6,6 +6,7 @@ from importlib import import_module
 import click
 
 from builder import __version__
+from builder.cli.themed_command import CommandGroup
 
 # The module and the command in it, by the name that is typed.
 COMMANDS = {
@@ -55,7 +56,7 @@ class _LateCommands(MutableMapping[str, click.Command]):
         return len(COMMANDS)
 
 
-@click.group(commands=_LateCommands(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=CommandGroup, commands=_LateCommands())
 @click.version_option(__version__, prog_name="istio-build")
 def cli() -> None:
     """Rebuild Istio's images for your own registry: linux/amd64 and linux/arm64, checked, pushed as one release."""

@@ -2,16 +2,31 @@
 
 import dataclasses
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import Command, all_of, collect_given, how, no_source, outputs, project_file, setting, setting_for
+from builder.cli.options import (
+    Command,
+    all_of,
+    collect_given,
+    how,
+    no_source,
+    output_format,
+    output_of_run,
+    outputs,
+    project_file,
+    setting,
+    setting_for,
+)
 from builder.cli.recording import recorded
 from builder.cli.result import print_report, released
 from builder.cli.session import open_adapters
+from builder.cli.streams import find_screen, printed_on
 from builder.config.options import find_option
 from builder.config.outputs import NOTHING_MORE
 from builder.errors import RequestError
@@ -26,12 +41,6 @@ def _settings(**meanings: str) -> Callable[[Command], Command]:
 
 
 _replace = click.option("--replace", is_flag=True, help="Let tags lose platforms that they have there and this release lacks.")
-_printed = click.option(
-    "--output-format",
-    type=click.Choice(["references", "json"]),
-    default="references",
-    help="What is printed on stdout at the end.",
-)
 
 
 @click.command()
@@ -40,7 +49,7 @@ _printed = click.option(
     image="An image or group (core, mesh, test, bases, all); by default all that recipes know, and what was released with them.",
     tag="Only releases that set this tag.",
 )
-@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@output_format("table", "json")
 @click.pass_context
 def history(context: click.Context, /, output_format: str, **options: Any) -> None:  # noqa: ANN401 - click
     """Show the releases that a hub remembers: when, by what, of which source, which digests, where its tags are now."""
@@ -53,8 +62,8 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
         past = read_past(read_timeline(job.request.hubs, names, adapters, only=only), adapters)
         for note in past.timeline.notes:
             adapters.progress.warn(f"{note}.")
-    tags = job.request.tags
-    click.echo(json.dumps(history_json(past, tags), indent=2) if output_format == "json" else history_table(past, tags))
+    tags, as_json = job.request.tags, output_format == "json"
+    click.echo(json.dumps(history_json(past, tags), indent=2) if as_json else history_table(past, tags, printed_on()))
 
 
 @click.command()
@@ -68,7 +77,7 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
 )
 @click.option("--dry-run", is_flag=True, help="Show which tags would go where, and move none.")
 @_replace
-@_printed
+@output_of_run
 @outputs
 @click.pass_context
 def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
@@ -84,9 +93,9 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
         planned = plan_rollback(job, to, adapters)
         if dry_run:
             as_json = options["output_format"] == "json"
-            click.echo(json.dumps(rollback_json(planned.way), indent=2) if as_json else rollback_table(planned.way))
+            click.echo(json.dumps(rollback_json(planned.way), indent=2) if as_json else rollback_table(planned.way, printed_on()))
             return
-        for line in rollback_table(planned.way).splitlines():
+        for line in rollback_table(planned.way, find_screen(sys.stderr, os.environ)).splitlines():
             adapters.progress.note(line)
         report = roll_back(planned, adapters, started, replace=replace)
         recording.achieved(report)
@@ -108,7 +117,7 @@ def rollback(context: click.Context, /, to: str, dry_run: bool, replace: bool, *
     platform="A platform that has to be there; linux/amd64 and linux/arm64 by default. All that there are go.",
 )
 @_replace
-@_printed
+@output_of_run
 @outputs
 @click.pass_context
 def promote(context: click.Context, /, held: str, replace: bool, **options: Any) -> None:  # noqa: ANN401 - click
@@ -138,7 +147,7 @@ def promote(context: click.Context, /, held: str, replace: bool, **options: Any)
 )
 @click.option("--also-foreign", is_flag=True, help="Also tags of images that istio-build has not made, such as mirrored ones.")
 @click.option("--yes", is_flag=True, help="Take the tags away; else it is only shown which would go.")
-@click.option("--output-format", type=click.Choice(["table", "json"]), default="table", help="What is printed on stdout.")
+@output_format("table", "json")
 @click.pass_context
 def retain(
     context: click.Context,
@@ -160,8 +169,10 @@ def retain(
             adapters.progress.warn(f"{note}.")
         if yes:
             retained = take_away(retained, adapters)
-    as_json = output_format == "json"
-    click.echo(json.dumps(retain_json(retained, done=yes), indent=2) if as_json else retain_table(retained, done=yes))
+    if output_format == "json":
+        click.echo(json.dumps(retain_json(retained, done=yes), indent=2))
+    else:
+        click.echo(retain_table(retained, printed_on(), done=yes))
 
 
 def _job(context: click.Context, *, needs_tag: bool, needs_hub: bool = True, reads_tag: bool = True) -> "Job":

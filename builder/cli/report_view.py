@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from builder.cli.screen import ENDLESS, Screen
 from builder.pipeline.report import Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
 from builder.runtime.progress import counted
-from builder.runtime.text import format_size, format_table
+from builder.runtime.text import format_size
 
 # Of the form of the JSON (docs/schemas/report.json). It changes where a program that reads it has to.
 SCHEMA_VERSION = 1
@@ -67,24 +68,25 @@ def report_references(report: Report) -> str:
     return "\n".join(lines)
 
 
-def report_text(report: Report, *, installable: bool) -> str:
+def report_text(report: Report, screen: Screen = ENDLESS, *, installable: bool) -> str:
     """The report for people: what is where, how long it took, and how to install from it. Why was told before it was made."""
     rows = [("IMAGE", "DIGEST", "PLATFORMS (compressed)", "")]
     for image in report.images:
         platforms = ", ".join(f"{entry.platform} {format_size(entry.size)}" for entry in image.platforms)
         rows.append((str(image.references[0]), image.digest.short, platforms, image.state))
         rows += [(str(reference), "", "", "") for reference in image.references[1:]]
-    lines = format_table(rows)
+    lines = screen.table(rows)
     stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
-    lines += ["", f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
+    told = [f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
     if report.patches:
-        lines.append(f"The source has patches on it: {', '.join(name for name, _ in report.patches)}.")
+        told.append(f"The source has patches on it: {', '.join(name for name, _ in report.patches)}.")
     if report.traffic:
-        lines.append(_describe_traffic(report.traffic))
+        told.append(_describe_traffic(report.traffic))
+    lines += ["", *(part for line in told for part in screen.fold(line))]
     if installable:
         lines += [
             "",
-            f"The istioctl in {report.hub}/istioctl:{report.version} installs from this hub by itself:",
+            *screen.fold(f"The istioctl in {report.hub}/istioctl:{report.version} installs from this hub by itself:", hang=0),
             "  istioctl install",
             "Any other istioctl of this release has to be told:",
             f"  istioctl install --set hub={report.hub} --set tag={report.version}",

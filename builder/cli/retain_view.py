@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from builder.cli.screen import ENDLESS, Screen
 from builder.pipeline.retain import Retained
 from builder.publish.retention import Verdict
 from builder.runtime.progress import counted
-from builder.runtime.text import format_table, printable
+from builder.runtime.text import printable
 
 
-def retain_table(retained: Retained, *, done: bool) -> str:
+def retain_table(retained: Retained, screen: Screen = ENDLESS, *, done: bool) -> str:
     """A row for each tag that a pattern names, what goes first; then what it comes to."""
     ordered = sorted(retained.verdicts, key=lambda verdict: (not verdict.goes, verdict.tag.reference))
     rows = [("TAG", "DIGEST", "SINCE", "", "WHY")]
@@ -16,13 +17,13 @@ def retain_table(retained: Retained, *, done: bool) -> str:
         (str(verdict.tag.reference), _digest(verdict), _time(verdict), _state(verdict, retained, done=done), verdict.reason)
         for verdict in ordered
     ]
-    lines = format_table(rows) if ordered else ["No tag is named by these patterns."]
+    lines = screen.table(rows) if ordered else ["No tag is named by these patterns."]
     going = sum(verdict.goes for verdict in ordered)
     if done:
         end = f"{counted(len(retained.gone), 'tag')} gone, {len(ordered) - len(retained.gone)} left"
     else:
         end = f"{counted(going, 'tag')} would go, {len(ordered) - going} would stay"
-    lines += ["", f"{end}; {counted(retained.others, 'other tag')} that no pattern names."]
+    lines += ["", *screen.fold(f"{end}; {counted(retained.others, 'other tag')} that no pattern names.")]
     if going and not done:
         lines.append("Nothing was changed: --yes takes them away.")
     return "\n".join(printable(line) for line in lines)

@@ -1,4 +1,4 @@
-"""Help for commands of many options: examples first, then what is the command's own, then the settings by theme."""
+"""Help: of commands of many options examples first, then what is the command's own, then the settings by theme."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +20,32 @@ _BESIDE = {
 }
 _THEME_OF = {option.name: title for title, options in THEMES for option in options} | _BESIDE
 _OWN = "Options"
+
+
+# Longer than any first sentence.
+_WHOLE = 10_000
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class CommandGroup(click.Group):
+    """Commands, of each of which `--help` has the first sentence whole, however narrow the terminal is; `-h` is the same."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - click
+        super().__init__(*arguments, **more)
+        self.context_settings = {**_SETTINGS, **self.context_settings}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group.get_command`. A command is asked for help in one way, whoever asks it."""
+        command = super().get_command(ctx, cmd_name)
+        if command:
+            command.context_settings = {**_SETTINGS, **command.context_settings}
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the names and sentences."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(_WHOLE)) for name, command in commands if command])
 
 
 class ThemedCommand(click.Command):

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from builder.cli.options import all_of, collect_given, how, no_source, outputs, project_file, setting, setting_for
+from builder.cli.options import all_of, collect_given, how, no_source, output_format, outputs, project_file, setting, setting_for
 from builder.cli.recording import recorded
 from builder.cli.session import open_adapters
+from builder.cli.streams import printed_on
 from builder.cli.themed_command import ThemedCommand
 from builder.config.options import find_option
 from builder.errors import VerifyError
@@ -46,12 +47,10 @@ _EXAMPLES = (
 @click.option("--run", is_flag=True, help="Also start each image's program and ask for its version. Runs what is in the images.")
 @click.option("--compare-with", metavar="HUB", default="", help="Where Istio's own images are; `none` for no comparison.")
 @click.option("--fix-hint", is_flag=True, help="Say for each finding which command mends it.")
-@click.option(
-    "--format", "view", type=click.Choice(["table", "json", "junit"]), default="table", show_default=True, help="What is printed."
-)
+@output_format("table", "json", "junit", before="--format")
 @outputs
 @click.pass_context
-def verify(context: click.Context, /, references: tuple[str, ...], view: str, **options: Any) -> None:  # noqa: ANN401 - click
+def verify(context: click.Context, /, references: tuple[str, ...], output_format: str, **options: Any) -> None:  # noqa: ANN401
     """Look at images as a puller does, whoever pushed them: platforms, layers, programs, settings. Changes nothing."""
     from builder.pipeline.verify import VerifyRequest, plan_verification, run_verification
 
@@ -62,7 +61,7 @@ def verify(context: click.Context, /, references: tuple[str, ...], view: str, **
         with open_adapters(job, options["progress"], recording=recording) as adapters:
             found = run_verification(plan, request, adapters)
         recording.verified(found, plan.release)
-        _show(found, plan.release, view, fix=options["fix_hint"])
+        _show(found, plan.release, output_format, fix=options["fix_hint"])
 
 
 def _show(found: "Verification", release: str, view: str, *, fix: bool) -> None:
@@ -70,7 +69,7 @@ def _show(found: "Verification", release: str, view: str, *, fix: bool) -> None:
     from builder.cli.verify_view import verify_json, verify_junit, verify_table, verify_verdict
 
     show = {
-        "table": lambda: verify_table(found, release, fix=fix),
+        "table": lambda: verify_table(found, release, printed_on(), fix=fix),
         "json": lambda: json.dumps(verify_json(found, release), indent=2),
         "junit": lambda: verify_junit(found, release),
     }

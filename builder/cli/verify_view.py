@@ -6,8 +6,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from builder import __version__
+from builder.cli.screen import ENDLESS, Screen
 from builder.oci.reference import Platform
-from builder.runtime.text import counted, format_size, format_table, printable
+from builder.runtime.text import counted, format_size, printable
 from builder.verify.compare import Comparison
 from builder.verify.findings import Finding, Remedies, fix_hint
 from builder.verify.look import PlatformLook
@@ -18,12 +19,12 @@ SCHEMA_VERSION = 1
 _HEADINGS = ("IMAGE", "PLATFORM", "DIGEST", "SIZE", "RESULT")
 
 
-def verify_table(verification: Verification, release: str, *, fix: bool) -> str:
+def verify_table(verification: Verification, release: str, screen: Screen = ENDLESS, *, fix: bool) -> str:
     """A line for each image and platform, then what is wrong, then how much of it there is."""
     rows = [_HEADINGS, *(row for image in verification.images for row in _rows(image))]
-    lines = format_table([tuple(printable(cell) for cell in row) for row in rows])
-    told = [line for image in verification.images for line in _finding_lines(image, release, fix=fix)]
-    compared = list(_comparison_lines(verification))
+    lines = screen.table([tuple(printable(cell) for cell in row) for row in rows])
+    told = [line for image in verification.images for line in _finding_lines(image, release, screen, fix=fix)]
+    compared = [part for line in _comparison_lines(verification) for part in screen.fold(line)]
     parts = [lines, told, compared, [f"{_summary_text(verification)}."]]
     return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -99,13 +100,15 @@ def _rows(image: VerifiedImage) -> Iterator[tuple[str, ...]]:
         name = ""
 
 
-def _finding_lines(image: VerifiedImage, release: str, *, fix: bool) -> Iterator[str]:
+def _finding_lines(image: VerifiedImage, release: str, screen: Screen, *, fix: bool) -> Iterator[str]:
     for finding in image.findings:
         where = f" {finding.platform}" if finding.platform else ""
-        yield printable(f"{finding.severity}: {finding.kind}: {finding.reference}{where}: {finding.message}")
+        yield from screen.fold(printable(f"{finding.severity}: {finding.kind}: {finding.reference}{where}: {finding.message}"))
         hint = fix_hint(finding, _remedies(image, release)) if fix else ""
         if hint:
-            yield printable(f"  mend it: {hint}")
+            # A command to be copied, so it is never broken in two.
+            line = printable(f"  mend it: {hint}")
+            yield from [line] if not screen.width or len(line) <= screen.width else ["  mend it:", printable(f"    {hint}")]
 
 
 def _comparison_lines(verification: Verification) -> Iterator[str]:

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from builder.cli.screen import Screen
+from builder.cli.streams import find_screen, show_for_now
 from builder.errors import BuilderError
 from builder.runtime.text import printable_lines
 
 if TYPE_CHECKING:
     from builder.pipeline.report import ReleaseOutcome, Report, RunReport
+
+
+_ERROR = "error: "
+# The commands that show how far they are.
+SHOW_PROGRESS = frozenset(
+    {"archives", "build", "doctor", "history", "lock", "nightly", "plan", "promote", "push", "retain", "rollback", "verify"}
+)
 
 
 class Voice:
@@ -28,6 +37,16 @@ class Voice:
         # https://no-color.org: set, and not empty. Bold is no colour.
         self._red = None if (environment or {}).get("NO_COLOR") else "red"
         self._quiet = progress == "quiet" or "--quiet" in argv
+        self._environment = environment or {}
+        has_display = next((word for word in argv if not word.startswith("-")), "") in SHOW_PROGRESS
+        asks_for_help = not {"-h", "--help"}.isdisjoint(argv)
+        self._is_live = has_display and not asks_for_help and not self._quiet and progress in ("", "auto", "tty")
+
+    def begin(self) -> None:
+        """Give a first sign of life where a live display will be, before all that takes long is imported for it."""
+        if self._is_live and sys.stderr.isatty():
+            # As the display has its rows.
+            show_for_now(f"  {'start':<8} reading settings")
 
     def error(self, error: BuilderError) -> None:
         """Tell what went wrong, and what to do next."""
@@ -36,11 +55,12 @@ class Voice:
 
             JsonLines(sys.stderr).error(error)
             return
-        click.secho("error: ", fg=self._red, bold=True, err=True, nl=False)
+        click.secho(_ERROR, fg=self._red, bold=True, err=True, nl=False)
         # Much of it may be what a registry or a program has said.
-        click.echo(printable_lines(error.message), err=True)
-        if error.hint:
-            click.echo(printable_lines(error.hint), err=True)
+        told = printable_lines("\n".join(filter(None, (f"{_ERROR}{error.message}", error.hint))))
+        screen = self._screen()
+        folded = "\n".join(part for line in told.split("\n") for part in screen.fold(line))
+        click.echo(folded[len(_ERROR.rstrip()) :].removeprefix(" "), err=True)
 
     def release(self, outcome: "ReleaseOutcome") -> None:
         """Tell what became of one release of several."""
@@ -55,7 +75,7 @@ class Voice:
         if outcome.report and outcome.report.changed:
             from builder.cli.report_view import report_text
 
-            self._say(report_text(outcome.report, installable=False))
+            self._say(report_text(outcome.report, self._screen(), installable=False))
 
     def run(self, run: "RunReport") -> None:
         """Tell how a run of several releases went, that went well."""
@@ -66,7 +86,7 @@ class Voice:
 
             JsonLines(sys.stderr).result(run_json(run))
         else:
-            self._say(run_summary(run))
+            self._say("\n".join(self._screen().fold(run_summary(run))))
 
     def warn(self, text: str) -> None:
         """Tell what somebody should look at, when the display of the run has ended."""
@@ -88,7 +108,10 @@ class Voice:
             if report.failure is None:
                 JsonLines(sys.stderr).result(report_json(report))
         else:
-            self._say(report_text(report, installable=installable))
+            self._say(report_text(report, self._screen(), installable=installable))
+
+    def _screen(self) -> Screen:
+        return find_screen(sys.stderr, self._environment)
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -58,6 +58,8 @@ _REPOSITORY_VARIABLES = frozenset(
 )
 
 _OTHER_SOURCES = "--git-url names a mirror, --source a checkout."
+# What git says at the end of whatever goes wrong with a server, and what is wrong stands before it.
+_SAID_OF_ANY = ("Please make sure you have the correct access rights", "and the repository exists.")
 _PROGRESS = re.compile(r"\d+% \(\d+/\d+\)")
 
 
@@ -245,5 +247,6 @@ class Git:
 
 
 def _last_words(error: ProcessFailed) -> str:
-    lines = [redact_url(line.strip()) for line in error.stderr.splitlines() if line.strip() and not _PROGRESS.search(line)]
+    said = (line.strip() for line in error.stderr.splitlines())
+    lines = [redact_url(line) for line in said if line and line not in _SAID_OF_ANY and not _PROGRESS.search(line)]
     return " / ".join(lines[-3:])[:500] or f"status {error.returncode}"

@@ -92,7 +92,9 @@ def _failure(reached: Reached) -> BuilderError:
 
 def _tell_released(at: AtHub) -> str:
     count = len(at.release.references)
-    return f"all {count} tags are at this release" if at.traffic.tags_moved else f"all {count} tags were at this release already"
+    if at.traffic.tags_moved:
+        return "its one tag is at this release" if count == 1 else f"all {count} tags are at this release"
+    return "its one tag was at this release already" if count == 1 else f"all {count} tags were at this release already"
 
 
 def _outcomes(reached: Reached, hub: Hub) -> list[Outcome]:

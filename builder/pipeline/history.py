@@ -70,7 +70,7 @@ def read_timeline(hubs: Sequence[Hub], names: Sequence[str], adapters: Adapters,
         if asked and len(reader.denied) == len(asked):
             raise reader.denied[0]
         timeline = join_histories(reader.found, reader.notes, frozenset(names) if only else frozenset())
-        task.outcome = f"{len(timeline.releases)} releases"
+        task.outcome = counted(len(timeline.releases), "release")
     lacking = {repository for release in timeline.releases for repository in release.repositories} - set(reader.found)
     silent = [
         f"{repository} has no history, although images of releases are in it"

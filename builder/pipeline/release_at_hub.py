@@ -104,12 +104,16 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
         try:
             verify_tags(release.publications, context.registry)
         except Interrupted as error:
-            message = f"interrupted when all {count} tags were at this release; they were not read back"
+            message = f"interrupted when {_all_tags_were(count)} at this release, and not read back"
             raise NotReadBack(message, hint=again) from error
         except VerifyError:
             raise
         except BuilderError as error:
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
+
+
+def _all_tags_were(count: int) -> str:
+    return "its one tag was" if count == 1 else f"all {count} tags were"
 
 
 def _record(at: AtHub, context: PublishContext) -> None:
@@ -120,6 +124,6 @@ def _record(at: AtHub, context: PublishContext) -> None:
         record_release(at.release.publications, at.before, happening, context.registry, context.progress, place=context.place)
     except Interrupted as error:
         raise NotReadBack(
-            f"interrupted when all {len(at.release.references)} tags were at this release, and before the history said so",
+            f"interrupted when {_all_tags_were(len(at.release.references))} at this release, and before the history said so",
             hint="The release is whole. The next one will note in the history what it finds at the tags.",
         ) from error

@@ -12,6 +12,7 @@ from builder.pipeline.push import Pushed, PushWishes, push_release
 from builder.pipeline.report import ReleaseOutcome, RunReport
 from builder.pipeline.wiring import Adapters
 from builder.runtime.disk_space import system_error
+from builder.runtime.text import counted
 
 
 def _nothing(*_: object) -> None:
@@ -96,7 +97,7 @@ def failure_of(report: RunReport, *, may_be_several: bool) -> BuilderError | Non
     lines = [f"{', '.join(releases)}: {cause}" for cause, releases in causes.items()]
     done = [outcome.release for outcome in report.releases if not outcome.error and outcome.report]
     skipped = [outcome.release for outcome in report.releases if outcome.state == "skipped"]
-    told = [f"{len(failed)} of {len(report.releases)} releases failed:", *lines]
+    told = [f"{len(failed)} of {counted(len(report.releases), 'release')} failed:", *lines]
     told += [f"at the hub: {', '.join(done)}"] if done else []
     told += [f"not begun (--fail-fast): {', '.join(skipped)}"] if skipped else []
     hints = dict.fromkeys(outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint)

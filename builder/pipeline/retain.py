@@ -104,7 +104,8 @@ def _list(repositories: Sequence[Repository], adapters: Adapters) -> tuple[list[
             # Docker Hub refuses what it does not have, as if it were somebody's secret.
             return error
 
-    with adapters.progress.task("list", f"tags of {len(repositories)} repositories") as task:
+    number = "1 repository" if len(repositories) == 1 else f"{len(repositories)} repositories"
+    with adapters.progress.task("list", f"tags of {number}") as task:
         with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
             found = dict(zip(repositories, pool.map(ask, repositories), strict=True))
         denied = {repository: answer for repository, answer in found.items() if isinstance(answer, AccessDenied)}

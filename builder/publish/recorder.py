@@ -57,12 +57,13 @@ def record_release(
 ) -> None:
     """Add a release, whose tags have moved, to the history of each of its repositories.
 
-    `place` says where, where there are several hubs. What cannot be written is told, and fails nothing: the release is there. Raises Interrupted.
+    `place` says where, where there are several hubs. What cannot be written is told, and fails nothing: the release is there.
+    Raises Interrupted.
     """
     moved = moved_by_repository(publications, before)
     found_id = uuid.uuid5(uuid.NAMESPACE_OID, happening.release).hex
     with (
-        progress.task("history", f"{len(moved)} repositories{place}") as task,
+        progress.task("history", f"{'1 repository' if len(moved) == 1 else f'{len(moved)} repositories'}{place}") as task,
         ThreadPoolExecutor(max_workers=_PARALLEL) as pool,
     ):
         failures = [

@@ -9,6 +9,7 @@ from builder.oci.manifest import Manifest
 from builder.oci.reference import Digest, ImageReference
 from builder.ports import RegistryReader, TagStore
 from builder.publish.publication import Publication
+from builder.runtime.text import counted
 
 _PARALLEL = 8
 
@@ -41,7 +42,8 @@ def verify_tags(publications: Sequence[Publication], tags: TagStore) -> None:
         found = dict(zip(wanted, pool.map(tags.get_manifest, wanted), strict=True))
     problems = [problem for reference, index in wanted.items() if (problem := _compare(reference, found[reference], index))]
     if problems:
-        right = f"{len(wanted) - len(problems)} of {len(wanted)} tags are this release"
+        are = "is" if len(wanted) == 1 else "are"
+        right = f"{len(wanted) - len(problems)} of {counted(len(wanted), 'tag')} {are} this release"
         raise VerifyError(
             f"all tags had moved, but {right}:\n" + "\n".join(f"  {problem}" for problem in problems),
             hint="Another run, or a clean-up job of the registry, has changed them meanwhile: run the same again.",

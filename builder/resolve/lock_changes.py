@@ -16,6 +16,7 @@ from builder.resolve.lock_file import (
     PlatformText,
     SourceEntry,
 )
+from builder.runtime.text import counted
 
 Entry = TypeVar("Entry", BaseEntry, MirrorEntry, ArtifactEntry, PackagesEntry)
 # As `plan.selection.select_images` gives them: each with its variants.
@@ -72,7 +73,7 @@ def _each(
 
 def _value(entry: BaseEntry | MirrorEntry | ArtifactEntry | PackagesEntry) -> str:
     if isinstance(entry, PackagesEntry):
-        return f"{len(entry.packages)} packages"
+        return counted(len(entry.packages), "package")
     return f"sha256:{entry.sha256}" if isinstance(entry, ArtifactEntry) else entry.digest
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from builder.errors import RegistryError
 from builder.oci.manifest import ImageConfig
 from builder.oci.reference import ImageReference, Platform
+from builder.runtime.text import counted
 from builder.verify.findings import Finding
 from builder.verify.look import Looker, PlatformLook
 from builder.verify.puller import Puller
@@ -72,7 +73,8 @@ def _differences(ours: Sequence[PlatformLook], theirs: Mapping[Platform, Platfor
                 yield f"{look.platform}: {name} is {own!r}, and {original!r} there"
         own_layers = [layer.digest for layer in look.manifest.layers()]
         shared = {layer.digest for layer in other.manifest.layers()} & set(own_layers)
-        yield f"{look.platform}: {len(shared)} of {len(own_layers)} layers are the same"
+        are = "is" if len(own_layers) == 1 else "are"
+        yield f"{look.platform}: {len(shared)} of {counted(len(own_layers), 'layer')} {are} the same"
 
 
 def _facts(own: ImageConfig, other: ImageConfig) -> Iterator[tuple[str, object, object]]:

@@ -10,6 +10,7 @@ from itertools import islice
 from builder.errors import RegistryError
 from builder.oci.manifest import CONFIG, INDEX_TYPES, Descriptor, ImageConfig, Manifest
 from builder.oci.reference import ImageReference, Platform
+from builder.runtime.text import counted
 from builder.verify.findings import Finding, name_platform
 from builder.verify.puller import Puller
 
@@ -182,7 +183,7 @@ class Looker:
         if platform and config.platform != platform:
             self._tell("wrong-platform", f"the index says {platform}, the image itself {config.platform}", platform)
         if len(config.diff_ids) != len(layers):
-            count = f"{len(layers)} layers, and its configuration names {len(config.diff_ids)}"
+            count = f"{counted(len(layers), 'layer')}, and its configuration names {len(config.diff_ids)}"
             self._tell("wrong-diff-id", f"the manifest has {count}", platform)
         here = platform or config.platform
         readable = tuple(layer for layer in dict.fromkeys(layers) if self._is_there(layer, here))

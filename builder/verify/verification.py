@@ -13,6 +13,7 @@ from builder.oci.reference import Hub, ImageReference, Platform, Repository
 from builder.ports import BlobFinder
 from builder.runtime.once import Once
 from builder.runtime.progress import Progress
+from builder.runtime.text import counted
 from builder.verify.compare import Comparison, Originals, compare_hubs
 from builder.verify.contents import LayerContents, LayerReader
 from builder.verify.expectation import ExpectedImage
@@ -153,7 +154,7 @@ class _Verifier:
                 image = self._look(replace(empty, digest=str(found.manifest.digest)), found.manifest)
             except RegistryError as error:
                 return replace(empty, findings=(self._unreadable(first, error),))
-            task.outcome = f"{len(image.findings)} findings" if image.findings else "ok"
+            task.outcome = counted(len(image.findings), "finding") if image.findings else "ok"
             return image
 
     def _unreadable(self, wanted: Wanted, error: RegistryError) -> Finding:

@@ -21,6 +21,8 @@ SOMEBODY = "somebody"
 _PATIENCE = 180.0 + 70.0
 # Calls of a push that waits for nobody, and more; and of each second of waiting: looks at two records, up to twice.
 _MOST_CALLS, _CALLS_A_SECOND = 150, 8
+# With these words a run says that all of its tags had moved.
+_ALL_MOVED = ("were at this release", "was at this release", "all tags have moved", "all tags had moved")
 
 
 class Broken(AssertionError):
@@ -171,7 +173,7 @@ class Judge:
         if "no tag has moved" in text:
             for effect in own:
                 self._say(f"{ended.name} has moved {effect.tag}, and says that no tag has: {text!r}")
-        if any(words in text for words in ("were at this release", "all tags have moved", "all tags had moved")):
+        if any(words in text for words in _ALL_MOVED):
             self._look_that_all_were_there(ended, f"says {text!r}", since=ended.began)
             return
         stuck = text.partition("not every tag could be put back:")[2]

@@ -155,14 +155,14 @@ def test_a_shard_that_there_is_not(tree: Path, shard: str) -> None:
 
 def test_what_does_not_go_with_shards(tree: Path) -> None:
     assert "--load cannot be used with --shard" in fail("build", "--load", "linux/amd64", "--shard", "1/2", code=2)
-    assert "--shards is for --format matrix" in fail("plan", "--source", tree, *HUB, "--shards", "2", code=2)
-    matrix = ("plan", "--source", tree, *HUB, "--format", "matrix")
+    assert "--shards is for --output-format matrix" in fail("plan", "--source", tree, *HUB, "--shards", "2", code=2)
+    matrix = ("plan", "--source", tree, *HUB, "--output-format", "matrix")
     assert "a matrix is of all shards" in fail(*matrix, "--shard", "1/2", code=2)
 
 
 def test_what_does_not_go_with_a_look_at_the_hub(tree: Path) -> None:
     plan = ("plan", "--source", tree, *HUB, "--against-hub")
-    assert "--format bake has no place for what hubs hold" in fail(*plan, "--format", "bake", code=2)
+    assert "--output-format bake has no place for what hubs hold" in fail(*plan, "--output-format", "bake", code=2)
     assert "--shard cannot be used with it" in fail(*plan, "--shard", "1/2", code=2)
 
 

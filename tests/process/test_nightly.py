@@ -108,8 +108,8 @@ def test_one_night_after_the_other(site: Site) -> None:
     first = site.run("nightly", "--metadata-file", "pushed.json")
     assert first.code == 0, first.stderr
     assert re.fullmatch(
-        r"1\.31\.0 pushed \(1 images made, 3 tags moved\), 1\.30\.0 pushed \(1 images made, 2 tags moved\), "
-        r"1\.29\.0 pushed \(1 images made, 2 tags moved\); [\d.]+ s\n",
+        r"1\.31\.0 pushed \(1 image made, 3 tags moved\), 1\.30\.0 pushed \(1 image made, 2 tags moved\), "
+        r"1\.29\.0 pushed \(1 image made, 2 tags moved\); [\d.]+ s\n",
         first.stdout,
     )
     assert len(site.compiled) == 6

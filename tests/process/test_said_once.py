@@ -93,7 +93,15 @@ def test_without_go(site: Site, tmp_path: Path) -> None:
     git = shutil.which("git")
     assert git
     (programs / "git").symlink_to(git)
-    failed = site.run("push", "--go", "machine", "--base", f"distroless={site.host}/istio-base/base:{BASE_TAG}", image="istioctl", path=str(programs))
+    failed = site.run(
+        "push",
+        "--go",
+        "machine",
+        "--base",
+        f"distroless={site.host}/istio-base/base:{BASE_TAG}",
+        image="istioctl",
+        path=str(programs),
+    )
     assert failed.code == 5, failed.stderr
     assert said_twice(failed) == []
 

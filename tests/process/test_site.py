@@ -46,7 +46,7 @@ PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(30, 33, 41)"}
 
 
 def build(config: Path, into: Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "mkdocs", "build", "--config-file", config, "--site-dir", into]
+    argv: list[str | Path] = [sys.executable, "-m", "mkdocs", "build", "--config-file", config, "--site-dir", into]
     # The theme greets everybody with news of other programs.
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
@@ -134,8 +134,13 @@ def test_an_address_of_another_host_would_be_found() -> None:
     found = [address for address in fetched.addresses if is_elsewhere(address)]
     assert found == ["https://fonts.example/a.css", "//cdn.example/a.js", "https://cdn.example/b.png"]
     assert [text for text in fetched.within if "https://" in text] == ['fetch("https://x.example")\n    ']
-    sheet = '@import "https://a.example/b.css"; a { background: url(data:image/png;base64,AA) } b { src: url("//f.example/c.woff") }'
-    assert [address for address in fetched_by(sheet) if is_elsewhere(address)] == ["https://a.example/b.css", "//f.example/c.woff"]
+    sheet = (
+        '@import "https://a.example/b.css"; a { background: url(data:image/png;base64,AA) } b { src: url("//f.example/c.woff") }'
+    )
+    assert [address for address in fetched_by(sheet) if is_elsewhere(address)] == [
+        "https://a.example/b.css",
+        "//f.example/c.woff",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +180,8 @@ def test_it_is_as_dark_as_its_reader_wants_it(browser: str, site: Path, tmp_path
 
 def test_search_finds_from_disk(browser: str, site: Path, tmp_path: Path) -> None:
     page = dump_page(browser, tmp_path, f"{site.as_uri()}/index.html?q=rollback")
-    found = re.findall(r'href="([^"]+)"[^>]*class="md-search-result__link"|class="md-search-result__link"[^>]*href="([^"]+)"', page)
+    found = re.findall(
+        r'href="([^"]+)"[^>]*class="md-search-result__link"|class="md-search-result__link"[^>]*href="([^"]+)"', page
+    )
     pages = {re.sub(r"[?#].*", "", first or second).rpartition("/")[2] for first, second in found}
     assert "rollback.html" in pages

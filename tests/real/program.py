@@ -55,6 +55,9 @@ def command(*arguments: str | Path) -> Sequence[str]:
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The tests' own environment without settings of istio-build, and with our modules in reach of any directory."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ISTIO_BUILD_")}
+    of_the_terminal = ("COLUMNS", "LINES")
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("ISTIO_BUILD_") and name not in of_the_terminal
+    }
     root = str(ROOT)
     return {**kept, "PYTHONPATH": root, "ISTIO_BUILD_PROGRESS": "plain", **(extra or {})}

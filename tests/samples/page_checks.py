@@ -12,8 +12,9 @@ import click
 import jinja2
 import yaml
 
-from builder.cli.commands import cli
-from builder.config.project_file import PROJECT_FILE, ProjectFile, read_project
+from builder.cli.program import cli
+from builder.config.project_file import PROJECT_FILE, read_project
+from builder.config.project_schema import ProjectFile
 from builder.errors import BuilderError
 from tests import ROOT
 from tests.samples.pages import Block, blocks_in, command_lines, prose_of, simple_commands, spans_in
@@ -22,7 +23,10 @@ _MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = frozenset(re.findall(r"^([a-z-]+):", _MAKEFILE, re.MULTILINE))
 VARIABLES = frozenset(re.findall(r"^([A-Z_]+) [:?]?=", _MAKEFILE, re.MULTILINE))
 # Programs of others, of which no test of ours knows more than that pages may call them.
-OTHERS = frozenset("cd chown crane docker echo eval git go grep helm istioctl jq kubectl mkdir pip tar tee".split())
+OTHERS = frozenset(
+    ("cd", "chown", "crane", "docker", "echo", "eval", "git", "go", "grep", "helm", "istioctl", "jq", "kubectl", "mkdir", "pip")
+    + ("tar", "tee")
+)
 # Flags that are none of ours, and are told of outside of blocks.
 _FLAGS_OF_OTHERS = frozenset(("--binary", "--set"))
 _TOOLS = {"bench": "tools.bench.__main__", "parity": "tools.parity.__main__"}

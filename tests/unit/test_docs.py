@@ -1,9 +1,11 @@
 """The documents say what the program does: commands, options, exit codes, keys of the project file."""
 
 import inspect
+import io
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,26 @@ from tests.samples.golden import check_golden
 
 def test_the_command_reference_is_what_help_prints() -> None:
     """docs/commands.md is made from the program's own help: `UPDATE_GOLDEN=1 make test-fast` writes it anew."""
-    parts = ["# Commands", "What `istio-build COMMAND --help` prints."]
-    for name, command in sorted(all_commands()):
-        context = click.Context(command, info_name=f"istio-build {name}", terminal_width=110, max_content_width=110)
-        parts.append(f"## istio-build {name}\n\n```text\n{command.get_help(context)}\n```")
+    parts = ["# Commands", f"What `istio-build --help` prints:\n\n```text\n{shown_help(110)}\n```"]
+    parts.append("And for each command, where `-h` is `--help`, too:")
+    for name, _ in sorted(all_commands()):
+        parts.append(f"## istio-build {name}\n\n```text\n{shown_help(110, *name.split())}\n```")
     check_golden(ROOT / "docs" / "commands.md", "\n\n".join(parts) + "\n")
+
+
+def shown_help(width: int, *words: str, flag: str = "--help") -> str:
+    """What the program prints on a terminal of this width."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as stdout:
+        patch.setenv("COLUMNS", str(width))
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words, flag], prog_name="istio-build")
+    assert ended.value.code == 0
+    return stdout.getvalue().rstrip("\n")
+
+
+def test_help_is_asked_for_with_one_letter_too() -> None:
+    for name, _ in [("", cli), *all_commands()]:
+        assert shown_help(110, *name.split(), flag="-h") == shown_help(110, *name.split())
 
 
 def test_the_examples_of_help_are_what_the_program_takes() -> None:
@@ -62,14 +79,17 @@ def test_every_setting_has_a_theme() -> None:
     assert sorted(option.name for _, options in THEMES for option in options) == sorted(option.name for option in OPTIONS)
 
 
-@pytest.mark.parametrize("name", ["push", "build", "plan", "nightly", "verify"])
-def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(name: str) -> None:
-    command = cli.commands[name]
-    assert isinstance(command, ThemedCommand)
-    told = command.get_help(click.Context(command, info_name=name, terminal_width=60))
-    calls = {f"  {part}" for call, meaning in command.examples for part in (call, f"# {meaning}")}
-    assert calls <= set(told.splitlines())
-    assert [line for line in told.splitlines() if len(line) > 60 and line not in calls] == []
+@pytest.mark.parametrize("width", [60, 80])
+def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(width: int) -> None:
+    copied = {"      istio-build completion fish > ~/.config/fish/completions/istio-build.fish"}
+    for name, command in [("", cli), *all_commands()]:
+        lines = shown_help(width, *name.split()).splitlines()
+        examples = command.examples if isinstance(command, ThemedCommand) else ()
+        calls = {f"  {part}" for call, meaning in examples for part in (call, f"# {meaning}")}
+        assert calls <= set(lines)
+        assert [line for line in lines if len(line) > width and line not in calls | copied] == [], name
+        # Nothing is cut off to make room.
+        assert not [line for line in lines if line.endswith("...") and not line.endswith("]...")], name
 
 
 def all_commands() -> Iterator[tuple[str, click.Command]]:

@@ -233,12 +233,12 @@ def test_a_refusal_is_of_one_image_only(hub: SampleHub, tmp_path: Path) -> None:
             lambda hub: both(hub, arm64=hub.pilot(ARM64, user="0")),
             "differs",
             [
-                "linux/amd64: 1 of 1 layers are the same",
+                "linux/amd64: 1 of 1 layer is the same",
                 "linux/arm64: user is '1337:1337', and '0' there",
-                "linux/arm64: 1 of 1 layers are the same",
+                "linux/arm64: 1 of 1 layer is the same",
             ],
         ),
-        (only_one_platform, "differs", ["linux/amd64: 1 of 1 layers are the same", "linux/arm64: the other one lacks it"]),
+        (only_one_platform, "differs", ["linux/amd64: 1 of 1 layer is the same", "linux/arm64: the other one lacks it"]),
     ],
 )
 def test_is_compared_with_the_original(make: Make, state: str, differences: list[str], hub: SampleHub, tmp_path: Path) -> None:
