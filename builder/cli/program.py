@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 from builder import __version__
-from builder.cli.themed_command import CommandGroup
+from builder.cli.themed_command import CommandGroup, asked_alike
 
 # The module and the command in it, by the name that is typed.
 COMMANDS = {
@@ -40,7 +40,7 @@ class _LateCommands(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._found:
             module, command = COMMANDS[name]
-            self._found[name] = getattr(import_module(f"builder.cli.{module}"), command)
+            self._found[name] = asked_alike(getattr(import_module(f"builder.cli.{module}"), command))
         return self._found[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:

@@ -27,6 +27,12 @@ _WHOLE = 10_000
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
+def asked_alike(command: click.Command) -> click.Command:
+    """The command, which is asked for help in one way, whoever asks it."""
+    command.context_settings = {**_SETTINGS, **command.context_settings}
+    return command
+
+
 class CommandGroup(click.Group):
     """Commands, of each of which `--help` has the first sentence whole, however narrow the terminal is; `-h` is the same."""
 
@@ -34,12 +40,9 @@ class CommandGroup(click.Group):
         super().__init__(*arguments, **more)
         self.context_settings = {**_SETTINGS, **self.context_settings}
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See `click.Group.get_command`. A command is asked for help in one way, whoever asks it."""
-        command = super().get_command(ctx, cmd_name)
-        if command:
-            command.context_settings = {**_SETTINGS, **command.context_settings}
-        return command
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """See `click.Group.add_command`."""
+        super().add_command(asked_alike(cmd), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names and sentences."""

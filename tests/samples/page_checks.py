@@ -24,8 +24,25 @@ TARGETS = frozenset(re.findall(r"^([a-z-]+):", _MAKEFILE, re.MULTILINE))
 VARIABLES = frozenset(re.findall(r"^([A-Z_]+) [:?]?=", _MAKEFILE, re.MULTILINE))
 # Programs of others, of which no test of ours knows more than that pages may call them.
 OTHERS = frozenset(
-    ("cd", "chown", "crane", "docker", "echo", "eval", "git", "go", "grep", "helm", "istioctl", "jq", "kubectl", "mkdir", "pip")
-    + ("tar", "tee")
+    (
+        "cd",
+        "chown",
+        "crane",
+        "docker",
+        "echo",
+        "eval",
+        "git",
+        "go",
+        "grep",
+        "helm",
+        "istioctl",
+        "jq",
+        "kubectl",
+        "mkdir",
+        "pip",
+        "tar",
+        "tee",
+    ),
 )
 # Flags that are none of ours, and are told of outside of blocks.
 _FLAGS_OF_OTHERS = frozenset(("--binary", "--set"))
