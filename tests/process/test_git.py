@@ -589,6 +589,12 @@ class TestServer:
         assert pauses
         assert sum(pauses) <= 5
 
+    def test_what_is_wrong_is_told_and_not_what_git_says_whatever_is_wrong(self, tmp_path: Path) -> None:
+        with pytest.raises(SourceError, match="does not appear to be a git repository") as raised:
+            make_git(tmp_path).checkout_release(str(tmp_path / "nothing-here"), "1.29.0")
+        assert str(tmp_path / "nothing-here") in raised.value.message
+        assert "access rights" not in raised.value.message
+
     def test_a_server_that_says_nothing_is_given_up(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"git://127.0.0.1:{server.getsockname()[1]}/istio"

@@ -40,7 +40,8 @@ def test_a_table_has_room_there_and_elsewhere_is_as_it_was() -> None:
     assert [line for line in lines if len(line) > 60] == []
     block = lines[lines.index("proxyv2") :]
     assert block[1].split() == ["GROUP", "core"]
-    assert block[5].startswith("  linux/arm64  1.10 to 1.14: bring your own envoy")
+    arm64 = next(line for line in block if "linux/arm64" in line)
+    assert arm64 == "  linux/arm64  1.10 to 1.14: bring your own envoy; 1.15+:"
 
     piped = istio_build("list")
     assert piped.stdout.splitlines()[0].split() == ["IMAGE", "GROUP", "RELEASES", "VARIANTS", "linux/amd64", "linux/arm64"]
@@ -50,7 +51,7 @@ def test_a_table_has_room_there_and_elsewhere_is_as_it_was() -> None:
 def test_an_error_has_room_there() -> None:
     code, sent = on_terminal(60, "push", "--hub", "docker.io/me", "--istio", "1.29.0", "--platform", "linux/riscv64")
     assert code == 2
-    lines = [line.rstrip() for line in sent.splitlines()]
+    lines = [re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line).rstrip() for line in sent.splitlines()]
     assert [line for line in lines if len(line) > 60] == []
     assert "error: " in sent
 
@@ -61,7 +62,7 @@ def test_there_is_a_sign_of_life_before_anything_that_takes_long_and_nothing_is_
     begun, _, after = sent.partition("\r\x1b[K")
     assert begun == "  start    reading settings"
     assert "reading settings" not in after
-    assert "is not Istio's" in " ".join(after.split())
+    assert "--source names a complete checkout" in after
 
 
 @pytest.mark.parametrize("words", [("list",), ("push", "--help"), ("plan", "--progress", "plain"), ("plan", "--progress=json")])

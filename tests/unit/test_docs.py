@@ -61,8 +61,7 @@ def test_the_examples_of_help_are_what_the_program_takes() -> None:
 
 
 def test_help_has_every_option_once_below_its_theme() -> None:
-    push = cli.commands["push"]
-    told = push.get_help(click.Context(push, info_name="push", terminal_width=110))
+    told = shown_help(110, "push")
     titles = re.findall(r"^(\w+):$", told, re.MULTILINE)
     # A push adds tags; what takes old ones away is a command of its own.
     themes = [(title, options) for title, options in THEMES if title != "Retention"]
@@ -81,7 +80,11 @@ def test_every_setting_has_a_theme() -> None:
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(width: int) -> None:
+<<<<<<< HEAD
     copied = {"istio-build completion fish > ~/.config/fish/completions/istio-build.fish"}
+=======
+    copied = {"    istio-build completion fish > ~/.config/fish/completions/istio-build.fish"}
+>>>>>>> habits
     for name, command in [("", cli), *all_commands()]:
         lines = shown_help(width, *name.split()).splitlines()
         examples = command.examples if isinstance(command, ThemedCommand) else ()
