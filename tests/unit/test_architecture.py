@@ -33,6 +33,7 @@ PURE = {
     "cli.run_view",
     "cli.verify_view",
     "config.amounts",
+    "config.counted_tag",
     "config.go_options",
     "config.go_version",
     "config.request",
