@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from builder import __version__
+from builder.cli.against_hub import ask_hubs
 from builder.cli.cache_command import cache_command
 from builder.cli.completion_command import completion
 from builder.cli.doctor_command import doctor
@@ -40,12 +41,12 @@ from builder.cli.session import open_adapters, waiting
 from builder.cli.themed_command import ThemedCommand
 from builder.cli.verify_command import verify
 from builder.config.options import find_option
+from builder.config.tag_template import refuse_counted
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
     from builder.pipeline.comparison import Comparison
-    from builder.pipeline.prepare import Resolved
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
     from builder.plan.model import Plan
@@ -91,6 +92,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         raise RequestError("--load cannot be used with --shard", hint="Choose what is loaded with --image and --platform.")
     cut = _parse_shard(shard)
     job = read_job(context)
+    refuse_counted(job.request.tags, "build")
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
@@ -158,9 +160,9 @@ def plan(context: click.Context, /, view: str, shards: int | None, shard: str | 
         # People can read one plan after the other; programs expect one.
         jobs = find_releases(job, adapters) if view == "table" else (find_one_release(job, adapters),)
         found = [resolve_job(each, adapters) for each in share_tags(jobs)]
-        compared = [_compare(each, job, adapters) if options["against_hub"] else None for each in found]
-    plans = [_part_of(each.plan, *cut) for each in found]
-    decided = plans[0]
+        asked = [ask_hubs(each, job, adapters) if options["against_hub"] else (each, None) for each in found]
+    plans = [_part_of(each.plan, *cut) for each, _ in asked]
+    decided, compared = plans[0], [each for _, each in asked]
     show = {
         "table": lambda: "\n\n".join(_told(*pair, job) for pair in zip(plans, compared, strict=True)),
         "json": lambda: plan_json(decided, job.settings, comparison_json(compared[0]) if compared[0] else None),
@@ -187,6 +189,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
     from builder.pipeline.prepare import make_archives, resolve_archives
 
     job = read_job(context)
+    refuse_counted(job.request.tags[:1], "archives")
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_archives(find_one_release(job, adapters), target, adapters)
         plan = resolved.plan
@@ -265,14 +268,6 @@ def _told(plan: "Plan", compared: "Comparison | None", job: "Job") -> str:
     from builder.cli.plan_view import plan_table
 
     return plan_table(plan, job.settings) + (f"\n\n{comparison_table(compared)}" if compared else "")
-
-
-def _compare(resolved: "Resolved", job: "Job", adapters: "Adapters") -> "Comparison":
-    from builder.pipeline.comparison import compare_with_hubs
-    from builder.publish.guards import Permissions
-
-    permissions = Permissions(no_clobber=job.no_clobber, immutable=job.immutable)
-    return compare_with_hubs(resolved.plan, adapters.registry, adapters.progress, permissions, rebuild=resolved.always_build)
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:
