@@ -186,7 +186,7 @@ PAGES = {
     "doctor": 2,
     "patches": 2,
     "schedules": 5,
-    "nightly": 4,
+    "nightly": 8,
     "report": 3,
     "retain": 4,
     "completion": 2,
