@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from builder.cli.against_hub import ask_hubs
 from builder.cli.options import (
     go,
     how,
@@ -33,12 +34,12 @@ from builder.cli.session import open_adapters, waiting
 from builder.cli.streams import find_screen, printed_on
 from builder.cli.themed_command import ThemedCommand
 from builder.config.options import find_option
+from builder.config.tag_template import refuse_counted
 from builder.errors import RequestError
 
 if TYPE_CHECKING:
     from builder.config.settings import Job
     from builder.pipeline.comparison import Comparison
-    from builder.pipeline.prepare import Resolved
     from builder.pipeline.report import Report
     from builder.pipeline.wiring import Adapters
     from builder.plan.model import Plan
@@ -74,6 +75,7 @@ def build(context: click.Context, /, output: str, load: str | None, shard: str |
         raise RequestError("--load cannot be used with --shard", hint="Choose what is loaded with --image and --platform.")
     cut = _parse_shard(shard)
     job = read_job(context)
+    refuse_counted(job.request.tags, "build")
     load_platform = Platform.parse(load) if load else None
     if load_platform and load_platform not in job.request.platforms:
         raise RequestError(f"--load {load}: that platform is not built", hint="Add it with --platform.")
@@ -138,9 +140,9 @@ def plan(context: click.Context, /, output_format: str, shards: int | None, shar
         # People can read one plan after the other; programs expect one.
         jobs = find_releases(job, adapters) if output_format == "table" else (find_one_release(job, adapters),)
         found = [resolve_job(each, adapters) for each in share_tags(jobs)]
-        compared = [_compare(each, job, adapters) if options["against_hub"] else None for each in found]
-    plans = [_part_of(each.plan, *cut) for each in found]
-    decided = plans[0]
+        asked = [ask_hubs(each, job, adapters) if options["against_hub"] else (each, None) for each in found]
+    plans = [_part_of(each.plan, *cut) for each, _ in asked]
+    decided, compared = plans[0], [each for _, each in asked]
     show = {
         "table": lambda: "\n\n".join(_told(*pair, job) for pair in zip(plans, compared, strict=True)),
         "json": lambda: plan_json(decided, job.settings, comparison_json(compared[0]) if compared[0] else None),
@@ -167,6 +169,7 @@ def archives(context: click.Context, /, target: tuple[str, ...], output: str, **
     from builder.pipeline.prepare import make_archives, resolve_archives
 
     job = read_job(context)
+    refuse_counted(job.request.tags[:1], "archives")
     with open_adapters(job, options["progress"]) as adapters:
         resolved = resolve_archives(find_one_release(job, adapters), target, adapters)
         plan = resolved.plan
@@ -235,14 +238,6 @@ def _told(plan: "Plan", compared: "Comparison | None", job: "Job") -> str:
 
     screen = printed_on()
     return plan_table(plan, job.settings, screen) + (f"\n\n{comparison_table(compared, screen)}" if compared else "")
-
-
-def _compare(resolved: "Resolved", job: "Job", adapters: "Adapters") -> "Comparison":
-    from builder.pipeline.comparison import compare_with_hubs
-    from builder.publish.guards import Permissions
-
-    permissions = Permissions(no_clobber=job.no_clobber, immutable=job.immutable)
-    return compare_with_hubs(resolved.plan, adapters.registry, adapters.progress, permissions, rebuild=resolved.always_build)
 
 
 def _parse_shard(shard: str | None) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,11 @@ from builder.cli.session import open_adapters
 from builder.cli.themed_command import ThemedCommand
 from builder.config.options import OPTIONS, OUTPUTS, find_option
 from builder.errors import RequestError
+
+if TYPE_CHECKING:
+    from builder.oci.reference import Hub
+    from builder.publish.publication import Release
+    from builder.runtime.progress import Progress
 
 _EXAMPLES = (
     ("istio-build push --hub docker.io/me --istio 1.29.0", "a release, for both platforms"),
@@ -70,6 +75,7 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     from builder.config.project_file import find_project
     from builder.config.settings import make_job
     from builder.pipeline.cache_care import keep_limits
+    from builder.pipeline.counted_tags import number_release
     from builder.pipeline.run import publish_release
     from builder.publish.release_directory import ReleasePart
     from builder.publish.release_parts import read_release
@@ -81,29 +87,36 @@ def _push_from(context: click.Context, directories: tuple[Path, ...], started: f
     # It speaks to hubs alone anyway, and which they are stands in the layouts.
     job = dataclasses.replace(job, offline=False)
     hubs = job.request.hubs if "hub" in given else ()
-    tags = _written_out(job.request.tags) if "tag" in given else ()
+    tags = _filled_in(job.request.tags) if "tag" in given else ()
     platforms = tuple(map(str, job.request.platforms)) if "platform" in given else ()
     metadata = MetadataFile(context.params["metadata_file"])
     part = ReleasePart(images=words(given, "image"), variants=words(given, "variant"), platforms=platforms)
     with recorded(context, job) as recording, open_adapters(job, context.params["progress"], recording=recording) as adapters:
         with adapters.progress.task("check", ", ".join(map(str, directories))):
             release = read_release(directories, hubs, tags, adapters.layer_cache, part)
-        for note in release.notes:
-            adapters.progress.note(note)
-        if hubs and str(hubs[0]) != release.hub:
-            adapters.progress.warn(
-                f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
-                f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
-            )
+        _tell(release, hubs, adapters.progress)
+        allowed = permissions(context, job)
+        release, numbered = number_release(release, tags, adapters, allowed)
         states = {publication.key: "given" for publication in release.publications}
-        publishing = adapters.publish_context(permissions(context, job))
-        publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"])
+        publishing = adapters.publish_context(dataclasses.replace(allowed, counted=numbered.tags))
+        publishing = dataclasses.replace(publishing, fail_fast=context.params["fail_fast"], lost=numbered.lost)
         report = publish_release(release, states, publishing, started)
         recording.achieved(report)
         keep_limits(job, adapters)
     with released(report):
         metadata.write((report,))
         print_report(context, report, installable=has_istioctl(report))
+
+
+def _tell(release: "Release", hubs: "tuple[Hub, ...]", progress: "Progress") -> None:
+    """What of layouts people should know; `hubs` are those that they go to instead of their own."""
+    for note in release.notes:
+        progress.note(note)
+    if hubs and str(hubs[0]) != release.hub:
+        progress.warn(
+            f"these programs are stamped for {release.hub}, so their istioctl installs from there; "
+            f"use `istioctl install --set hub={hubs[0]}`, or build with --hub {hubs[0]}."
+        )
 
 
 def _refuse_building(context: click.Context) -> None:
@@ -116,9 +129,13 @@ def _refuse_building(context: click.Context) -> None:
         raise RequestError(f"--from builds nothing, so {flag} cannot be used with it")
 
 
-def _written_out(tags: tuple[str, ...]) -> tuple[str, ...]:
-    from builder.config.tag_template import is_template
+def _filled_in(tags: tuple[str, ...]) -> tuple[str, ...]:
+    from builder.config.counted_tag import COUNT
+    from builder.config.tag_template import fill_in
 
-    if any(map(is_template, tags)):
-        raise RequestError("the source of layouts is not known, so a --tag for them has no placeholders", hint="Write it out.")
-    return tags
+    try:
+        return tuple(fill_in(tag, {"n": COUNT}) for tag in tags)
+    except RequestError as error:
+        raise RequestError(
+            "the source of layouts is not known, so a --tag for them has no placeholders but {{ n }}", hint="Write it out."
+        ) from error

@@ -52,13 +52,15 @@ _EXAMPLES = (
 @click.pass_context
 def verify(context: click.Context, /, references: tuple[str, ...], output_format: str, **options: Any) -> None:  # noqa: ANN401
     """Look at images as a puller does, whoever pushed them: platforms, layers, programs, settings. Changes nothing."""
-    from builder.pipeline.verify import VerifyRequest, plan_verification, run_verification
+    from builder.pipeline.verify import VerifyRequest, plan_newest, plan_verification, run_verification
 
     job = _verify_job(context, references)
     request = VerifyRequest(references=references, compare_with=options["compare_with"], deep=options["deep"], run=options["run"])
-    plan = plan_verification(job, request)
+    # What cannot be is told before anybody is asked.
+    plan_verification(job, request)
     with recorded(context, job) as recording:
         with open_adapters(job, options["progress"], recording=recording) as adapters:
+            plan = plan_newest(job, request, adapters)
             found = run_verification(plan, request, adapters)
         recording.verified(found, plan.release)
         _show(found, plan.release, output_format, fix=options["fix_hint"])

@@ -14,7 +14,7 @@ WHERE = (
     words(
         "tag",
         "TAG",
-        "The tag; by default the version of the source. It may hold {{ release }}, {{ line }}, {{ commit }}, {{ date }}.",
+        "The tag; by default the source's version. It may hold {{ release }}, {{ line }}, {{ commit }}, {{ date }}, {{ n }}.",
         "The first of several is stamped into the programs. See [Tags by rule](nightly.md#tags-by-rule).",
     ),
     words(

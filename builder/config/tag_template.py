@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from builder.config.counted_tag import COUNT, parse_uncounted
 from builder.errors import RecipeError, RequestError
 from builder.oci.reference import parse_tag
 
 # A placeholder with its spaces, and what stands around it without one.
 _WORD = re.compile(r"(?:\{\{[^}]*\}\}|\S)+")
+_NUMBER = re.compile(r"\{\{[^}]*\bn\b[^}]*\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +31,27 @@ def is_template(tag: str) -> bool:
     return "{{" in tag
 
 
+def is_counted_template(tag: str) -> bool:
+    """Whether a number is to be filled in that hubs tell."""
+    return bool(_NUMBER.search(tag))
+
+
+def refuse_counted(tags: Sequence[str], command: str) -> None:
+    """Raises RequestError where one of these tags gets its number at a hub, and the command asks none."""
+    for tag in filter(is_counted_template, tags):
+        raise RequestError(
+            f"the number of {tag} is found at the hub when it is pushed, and `{command}` asks none",
+            hint="Write it out: --tag 1.29.0-r3. What was built under another tag gets its number when it is pushed: "
+            "istio-build push --from DIR --tag '1.29.0-r{{ n }}'.",
+        )
+
+
 def parse_tags(words: Sequence[str]) -> tuple[str, ...]:
     """Tags as a flag or variable has them, each once; a variable comes in words. Raises RequestError."""
-    return _parse(words, asdict(_SAMPLE), "--tag")
+    tags = _parse(words, {**asdict(_SAMPLE), "n": "1"}, "--tag")
+    for tag in filter(is_counted_template, tags):
+        _check_counted(tag)
+    return tags
 
 
 def parse_moving_tags(words: Sequence[str]) -> tuple[str, ...]:
@@ -47,6 +67,17 @@ def _parse(words: Sequence[str], sample: Mapping[str, str], flag: str) -> tuple[
     return tuple(dict.fromkeys(words))
 
 
+def _check_counted(tag: str) -> None:
+    """The number has to be found again in the tags of a hub."""
+    filled = fill_in(tag, {**asdict(_SAMPLE), "n": COUNT})
+    before, _, after = filled.partition(COUNT)
+    if filled.count(COUNT) != 1 or before[-1:].isdigit() or after[:1].isdigit():
+        raise RequestError(
+            f"--tag {tag!r}: its number could not be told from the rest of it",
+            hint="{{ n }} stands in it once, as it is, and beside no other digit: --tag '{{ release }}-r{{ n }}'.",
+        )
+
+
 def fill_in(tag: str, values: Mapping[str, str], flag: str = "--tag") -> str:
     """The tag that this one is, of these values. Raises RequestError for a placeholder that is none of them."""
     if not is_template(tag):
@@ -55,12 +86,13 @@ def fill_in(tag: str, values: Mapping[str, str], flag: str = "--tag") -> str:
     from builder.recipe.template import render_text
 
     try:
-        return parse_tag(render_text(tag, values, flag))
+        filled = render_text(tag, values, flag)
     except RecipeError as error:
         known = ", ".join(f"{{{{ {name} }}}}" for name in values)
         raise RequestError(error.message, hint=f"Placeholders are {known}.") from error
+    return parse_uncounted(filled) if values.get("n") == COUNT else parse_tag(filled)
 
 
 def fill_in_all(tags: Sequence[str], values: TagValues) -> tuple[str, ...]:
-    """All of them, each once. Raises RequestError."""
-    return tuple(dict.fromkeys(fill_in(tag, asdict(values)) for tag in tags))
+    """All of them, each once; of those that are counted the number is left open. Raises RequestError."""
+    return tuple(dict.fromkeys(fill_in(tag, {**asdict(values), "n": COUNT}) for tag in tags))

@@ -32,6 +32,9 @@ class HubGroups:
         self._groups: Mapping[Hub, TaskGroup] = {hub: self._run if self._alone else self._run.group() for hub in named}
         for hub, group in self._groups.items() if not self._alone else ():
             group.on_set(partial(self._tell_end, hub))
+        for hub in named if not self._alone else ():
+            if hub in context.lost:
+                self._groups[hub].fail(context.lost[hub])
 
     @property
     def all(self) -> tuple[Hub, ...]:

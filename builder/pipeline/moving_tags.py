@@ -40,7 +40,7 @@ def share_tags(jobs: Sequence[Job]) -> tuple[Job, ...]:
 def _own_tags(job: Job) -> list[str]:
     """What its tags will be, as far as that decides whether they are another release's, too: its commit is its own."""
     release = job.source.release
-    values = {"release": release, "line": _line(release), "commit": f"of-{release}", "date": "20260101"}
+    values = {"release": release, "line": _line(release), "commit": f"of-{release}", "date": "20260101", "n": "1"}
     return [fill_in(tag, values) for tag in job.request.tags]
 
 

@@ -1,8 +1,12 @@
 """What publishing needs of the world, as one value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from builder.errors import BuilderError
+from builder.oci.reference import Hub
 from builder.pipeline.preflight import TagGuard
 from builder.ports import Registry, TagStore
 from builder.publish.guards import CAREFUL, Permissions
@@ -19,7 +23,7 @@ class PublishContext:
     `cancellation` is of the tasks that the registry is for. `permissions` is what may be done to tags that are there; `cache`
     has downloads by their sha256. `happening` is what the hubs' histories tell of the run, None where they are not to.
     With `fail_fast` the first hub that fails ends the others, which else get their release. `place` is what progress says
-    behind what it counts, where there are several hubs.
+    behind what it counts, where there are several hubs. `lost` are hubs that have failed already, and with what.
     """
 
     registry: Registry
@@ -33,6 +37,7 @@ class PublishContext:
     happening: Happening | None = None
     fail_fast: bool = False
     place: str = ""
+    lost: Mapping[Hub, BuilderError] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def guard(self) -> TagGuard:

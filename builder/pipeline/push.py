@@ -39,24 +39,29 @@ class Pushed:
 def push_release(job: Job, adapters: Adapters, wishes: PushWishes, started: float) -> Pushed:
     """Push the release, or the checkout, of this job. `started`: time.monotonic() of its begin."""
     resolved = leave_newer(resolve_job(job, adapters, _import_what_publishes), adapters)
+    from builder.pipeline.counted_tags import number_plan
     from builder.pipeline.run import push_plan
 
+    rebuild = wishes.rebuild or resolved.always_build
+    resolved, numbered = number_plan(resolved, adapters, wishes.permissions, rebuild=rebuild)
     wishes.on_planned(resolved.plan)
     engine = choose_engine(job, resolved, adapters)
     warn_of_little_room(resolved.tree, resolved.plan, adapters)
-    permissions = replace(wishes.permissions, moving=resolved.request.moving_tags)
+    permissions = replace(wishes.permissions, moving=resolved.request.moving_tags, counted=numbered.tags)
     with adapters.workspace.job(resolved.origin, resolved.plan.hub, wishes.on_wait, adapters.pause) as work:
         report = push_plan(
             resolved.plan,
             work / "layouts",
             build_context(resolved, work, engine, adapters, whole=False, fail_fast=wishes.fail_fast),
-            adapters.publish_context(permissions),
-            rebuild=wishes.rebuild or resolved.always_build,
+            replace(adapters.publish_context(permissions), lost=numbered.lost),
+            rebuild=rebuild,
             started=started,
         )
-    return Pushed(request=resolved.request, report=report)
+    images = tuple(replace(image, reasons=numbered.reasons.get(image.key, image.reasons)) for image in report.images)
+    return Pushed(request=resolved.request, report=replace(report, images=images))
 
 
 def _import_what_publishes() -> None:
     """Before it is needed: see `resolve_job`."""
+    import builder.pipeline.counted_tags
     import builder.pipeline.run  # noqa: F401

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from builder.config.counted_tag import COUNT, is_counted
 from builder.config.settings import Job
 from builder.config.tag_template import fill_in
-from builder.errors import RequestError
+from builder.errors import RequestError, VerifyError
 from builder.oci.reference import RESERVED_TAGS, Hub, ImageReference, Platform
+from builder.pipeline.counted_tags import find_newest
 from builder.pipeline.start_programs import DockerStarter, ExtractedStarter
 from builder.pipeline.wiring import Adapters
 from builder.recipe.istio_release import IstioRelease
@@ -43,8 +45,11 @@ class VerifyPlan:
     notes: tuple[str, ...]
 
 
-def plan_verification(job: Job, request: VerifyRequest) -> VerifyPlan:
-    """Which references are meant, and what they must be. Touches no registry. Raises RequestError and RecipeError."""
+def plan_verification(job: Job, request: VerifyRequest, number: int = 0) -> VerifyPlan:
+    """Which references are meant, and what they must be; of counted tags those of this number, which is left open where it is 0.
+
+    Touches no registry. Raises RequestError and RecipeError.
+    """
     parsed = tuple(ImageReference.parse(text) for text in request.references)
     # What a listing of a repository's tags has besides its images.
     notes = [
@@ -59,7 +64,8 @@ def plan_verification(job: Job, request: VerifyRequest) -> VerifyPlan:
         return VerifyPlan(wanted=tuple(wanted), release="", notes=tuple(notes))
     release = _release(job)
     book = load_recipes(job.recipes, build_bases=job.request.build_bases).at(release)
-    tags = tuple(fill_in(tag, {"release": str(release), "line": release.line}) for tag in job.request.tags) or (str(release),)
+    values = {"release": str(release), "line": release.line, "n": str(number or COUNT)}
+    tags = tuple(fill_in(tag, values) for tag in job.request.tags) or (str(release),)
     selection = Selection(images=job.request.images, variants=job.request.variants, tags=tags)
     expected, unknown = expect_release(book, selection)
     notes += [f"{image}: its tags depend on Istio's source; name them to have them verified" for image in unknown]
@@ -75,6 +81,23 @@ def plan_verification(job: Job, request: VerifyRequest) -> VerifyPlan:
             platforms = job.request.platforms if chosen else tuple(p for p in job.request.platforms if p not in image.lacks)
             wanted += _want(hub, image, platforms, originals)
     return VerifyPlan(wanted=tuple(wanted), release=str(release), notes=tuple(notes))
+
+
+def plan_newest(job: Job, request: VerifyRequest, adapters: Adapters) -> VerifyPlan:
+    """The same, with the newest number that a hub has of counted tags. Raises VerifyError where none has any, RegistryError."""
+    plan = plan_verification(job, request)
+    counted = [wanted.reference for wanted in plan.wanted if is_counted(wanted.reference.tag)]
+    if not counted:
+        return plan
+    with adapters.progress.task("look", f"the number of {counted[0].tag}") as task:
+        number = find_newest(counted, adapters.registry)
+        task.outcome = str(number or "none")
+    if not number:
+        raise VerifyError(
+            f"{', '.join(map(str, job.request.hubs))} has no tag such as {counted[0].tag}",
+            hint="`istio-build push`, with the same project file, makes the first one.",
+        )
+    return plan_verification(job, request, number)
 
 
 def run_verification(plan: VerifyPlan, request: VerifyRequest, adapters: Adapters) -> Verification:

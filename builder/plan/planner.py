@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from builder.config.counted_tag import parse_uncounted
 from builder.config.request import Request
 from builder.errors import RecipeError
-from builder.oci.reference import Platform, parse_tag
+from builder.oci.reference import Platform
 from builder.plan.compile import check_go, plan_compiles
 from builder.plan.fingerprint import identify_platform, identify_rootfs
 from builder.plan.lock import Lock, LockedBase
@@ -168,7 +169,7 @@ def _all_tags(inputs: _Inputs) -> tuple[str, ...]:
 
 def _fixed_tags(inputs: _Inputs, recipe: Mirror | RootfsImage) -> tuple[str, ...]:
     origin = f"{inputs.book.origin(recipe.image)}: tags"
-    return tuple(parse_tag(render_text(tag, inputs.values, origin)) for tag in recipe.tags)
+    return tuple(parse_uncounted(render_text(tag, inputs.values, origin)) for tag in recipe.tags)
 
 
 def _plan_rootfs_image(inputs: _Inputs, recipe: RootfsImage) -> ImagePlan:

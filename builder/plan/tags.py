@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from builder.config.counted_tag import parse_uncounted
 from builder.errors import RequestError
-from builder.oci.reference import Hub, ImageReference, parse_tag
+from builder.oci.reference import Hub, ImageReference
 from builder.recipe.istio_release import IstioRelease
 
 # What stands in tags that follow something, and are no one build's: docs/tags.md lists them.
@@ -81,7 +82,7 @@ def image_references(
     Raises RequestError where a tag gets too long with the variant behind it.
     """
     own = [name for tag in tags for name in _tags_of_variant(tag, variant, is_default=is_default)]
-    return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
+    return tuple(hub.repository(image).at(parse_uncounted(tag)) for hub in dict.fromkeys(hubs) for tag in dict.fromkeys(own))
 
 
 def _tags_of_variant(tag: str, variant: str, *, is_default: bool) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ def mirror_references(
     """
     if fixed_tags or not variants:
         own = dict.fromkeys(fixed_tags or tags)
-        return tuple(hub.repository(image).at(parse_tag(tag)) for hub in dict.fromkeys(hubs) for tag in own)
+        return tuple(hub.repository(image).at(parse_uncounted(tag)) for hub in dict.fromkeys(hubs) for tag in own)
     found = [
         reference
         for variant, is_default in variants

@@ -34,7 +34,7 @@ class Permissions:
 
     `replace` allows all losses. `merge_platforms` keeps the platforms that are there. `no_clobber` lets no tag move that exists,
     `immutable` none that one of these patterns (as of a shell) is for; nothing lifts these two. `moving` are tags that go on
-    with releases, and never back to an older one.
+    with releases, and never back to an older one. `counted` are tags with a number that was free when it was given.
     """
 
     replace: bool = False
@@ -42,6 +42,7 @@ class Permissions:
     no_clobber: bool = False
     immutable: tuple[str, ...] = ()
     moving: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
 
     def keeping(self, tag: str) -> str:
         """Which setting forbids this tag to move, "" where none does."""
@@ -144,6 +145,15 @@ class Intended:
             return found.digest == self.digest
         return _annotations(found).get(FINGERPRINT_ANNOTATION, "") == self.inputs
 
+    def is_all_at(self, found: Manifest) -> bool:
+        """The same, and with no platform more or less."""
+        return self.is_at(found) and (self.digest is not None or frozenset(found.platforms()) == self.platforms)
+
+    def has_lost_platforms(self, found: Manifest) -> bool:
+        """Whether what is found is made from the same inputs, and has not all of the platforms that it was made for."""
+        same = bool(self.inputs) and _annotations(found).get(FINGERPRINT_ANNOTATION, "") == self.inputs
+        return same and self.platforms is not None and frozenset(found.platforms()) < self.platforms
+
 
 Moves = Mapping[ImageReference, tuple[Intended, Manifest | None]]
 
@@ -158,9 +168,10 @@ def check_moves(moves: Moves, permissions: Permissions, source_tag: str, registr
     """Raises TagKept, TakeOver or PlatformLoss where these tags must not become what they are to be.
 
     Each move has what the tag is now. `source_tag` is the tag of the very commit that is pushed, "" where it has none.
-    Raises PublishError where what was to be kept is there no more.
+    Raises PublishError where what was to be kept is there no more, or a number is taken.
     """
     real = {reference: move for reference, move in moves.items() if move[1] and not move[0].is_at(move[1])}
+    _refuse_taken_numbers(real, permissions.counted)
     refuse_kept_tags(real, permissions)
     _refuse_steps_back(real, permissions.moving)
     _refuse_lost_keeps(real)
@@ -193,6 +204,16 @@ def _refuse_steps_back(moves: Moves, moving: Sequence[str]) -> None:
             raise PublishError(
                 f"another run has moved {reference} on to {Build.of(found)} meanwhile; no tag has moved",
                 hint="Run the same again: it leaves that tag where it is now.",
+            )
+
+
+def _refuse_taken_numbers(moves: Moves, counted: Sequence[str]) -> None:
+    """What was free when the number was chosen is another run's by now; a release that has lost something is put right."""
+    for reference, (wanted, found) in moves.items():
+        if found and any(is_tag_of(reference.tag, tag, wanted.key) for tag in counted) and not wanted.has_lost_platforms(found):
+            raise PublishError(
+                f"another run has taken {reference} meanwhile: it is {found.digest}, {Build.of(found)}; no tag has moved",
+                hint="Run the same again: it takes the next number.",
             )
 
 

@@ -80,6 +80,14 @@ class Judge:
         self._look_as_a_puller(effect)
         if effect.by != SOMEBODY and effect.before != effect.after:
             self._look_whose_it_was(effect)
+            self._look_at_its_number(effect)
+
+    def _look_at_its_number(self, effect: TagEffect) -> None:
+        """What has a number stays what it is, for who has looked at it."""
+        if self._runs[effect.by].counted and effect.after == self._wanted[effect.by].get(effect.tag):
+            found = effect.seen.found if effect.seen else None
+            if found not in (None, effect.after):
+                self._say(f"{effect.by} has taken the number of {effect.tag}, which was {self._name(found)}")
 
     def _look_as_a_puller(self, effect: TagEffect) -> None:
         if effect.after is None:

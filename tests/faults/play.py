@@ -13,6 +13,7 @@ from pathlib import Path
 from builder.oci.reference import RECORD_TAG
 from builder.pipeline.publish_context import PublishContext
 from builder.pipeline.run import publish_release
+from builder.publish.guards import Permissions
 from builder.publish.lease_times import LeaseTimes
 from builder.publish.publication import Release
 from builder.runtime.progress import Event, Message, Progress
@@ -149,6 +150,7 @@ class _Stage:
             progress=Progress(observe),  # type: ignore[arg-type]
             cancellation=course.group,
             lease_times=times,
+            permissions=Permissions(counted=run.tags if run.counted else ()),
         )
 
     def _act(self, act: Act) -> None:

@@ -94,6 +94,18 @@ def races(draw: st.DrawFn) -> Script:
     return Script(runs=tuple(runs), seed=draw(st.integers(0, 999)), spread=draw(st.sampled_from((0.0, 0.02, 0.05))))
 
 
+@st.composite
+def numbers(draw: st.DrawFn) -> Script:
+    """Pushes from several machines, of different content, that have chosen the same number."""
+    runs = draw(st.lists(_runs(), min_size=2, max_size=3))
+    return replace(
+        draw(scripts()),
+        runs=tuple(replace(run, tags=(NEW_TAG,), machine=number, counted=True) for number, run in enumerate(runs)),
+        acts=(),
+        records=True,
+    )
+
+
 @dataclass
 class Tally:
     """What has been played so far."""

@@ -36,7 +36,8 @@ class Fault:
 class Run:
     """One push: of which release, from which machine, when it starts, and what goes wrong.
 
-    `skew` is by how many seconds the machine's calendar is wrong. `sends`: whether the hub lacks its content.
+    `skew` is by how many seconds the machine's calendar is wrong. `sends`: whether the hub lacks its content. `counted`: whether
+    its tags have a number that was free when it was chosen.
     """
 
     release: str
@@ -45,6 +46,7 @@ class Run:
     start: float = 0.0
     skew: float = 0.0
     sends: bool = False
+    counted: bool = False
     faults: tuple[Fault, ...] = ()
 
 

@@ -5,17 +5,17 @@ from types import ModuleType
 import pytest
 
 from builder.pipeline import release_at_hub
-from builder.publish import tags
+from builder.publish import guards, tags
 from builder.publish.lease import HubLease
 from builder.publish.tags import TagMover
 from tests.faults.judge import Broken
 from tests.faults.mutants import mutated
-from tests.faults.schedules import races, scripts, search
+from tests.faults.schedules import numbers, races, scripts, search
 
 # After so many schedules at most it has to be told.
 WITHIN = 150
 # Where each is told soonest; other numbers take up to some 350 schedules.
-SEEDS = (3, 4, 2, 3)
+SEEDS = (3, 4, 2, 3, 1)
 # What is switched off, what stands in its place, and in which words it is told.
 MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, str]] = {
     "the look at a tag before it is moved": (
@@ -34,6 +34,10 @@ MUTANTS: dict[str, tuple[ModuleType | type, str, str, str, str]] = {
         *(release_at_hub, "verify_content", "if problems:", "if False:"),
         "names a (manifest|blob) that is not there|StopIteration",
     ),
+    "the look at whether a number is taken": (
+        *(guards, "_refuse_taken_numbers", "if found and", "if False and"),
+        "has taken the number",
+    ),
 }
 
 
@@ -42,7 +46,7 @@ def test_what_is_switched_off_is_missed(what: str, number: int) -> None:
     where, name, text, instead, told = MUTANTS[what]
     with mutated(where, name, text, instead), pytest.raises(Broken, match=told):
         # Two leases at once are missed only where two runs come together, and one dies of it.
-        search(WITHIN, number, shrink=False, made=races if where is HubLease else scripts)
+        search(WITHIN, number, shrink=False, made={HubLease: races, guards: numbers}.get(where, scripts))
 
 
 def test_nothing_is_told_where_nothing_is_switched_off() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.play import play
-from tests.faults.schedules import search
+from tests.faults.schedules import numbers, search
 from tests.faults.script import KINDS, Act, Fault, Run, Script
 
 COUNT = 200
@@ -14,6 +14,11 @@ def test_what_is_promised_holds_in_all_of_them() -> None:
     assert tally.schedules >= COUNT
     assert set(tally.injected) == set(KINDS), "every kind of fault has been there"
     assert {"a report", "PublishError", "RegistryError", "VerifyError", "Interrupted", "killed"} <= set(tally.endings)
+
+
+def test_a_number_is_given_once_whoever_comes_between_and_dies() -> None:
+    tally = search(COUNT, 1, made=numbers)
+    assert {"a report", "PublishError", "killed"} <= set(tally.endings)
 
 
 SCRIPT = Script(

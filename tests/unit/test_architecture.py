@@ -35,6 +35,7 @@ PURE = {
     "cli.screen",
     "cli.verify_view",
     "config.amounts",
+    "config.counted_tag",
     "config.go_options",
     "config.go_version",
     "config.request",

@@ -80,11 +80,7 @@ def test_every_setting_has_a_theme() -> None:
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_on_a_narrow_terminal_help_keeps_within_it_but_for_what_is_copied(width: int) -> None:
-<<<<<<< HEAD
     copied = {"istio-build completion fish > ~/.config/fish/completions/istio-build.fish"}
-=======
-    copied = {"    istio-build completion fish > ~/.config/fish/completions/istio-build.fish"}
->>>>>>> habits
     for name, command in [("", cli), *all_commands()]:
         lines = shown_help(width, *name.split()).splitlines()
         examples = command.examples if isinstance(command, ThemedCommand) else ()

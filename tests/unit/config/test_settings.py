@@ -435,7 +435,7 @@ class TestReleasesByRule:
 
 class TestTagsByRule:
     def test_placeholders_stay_until_the_source_is_known(self) -> None:
-        tags = ("{{ release }}", "{{ line }}-{{ date }}", "corp-{{commit}}")
+        tags = ("{{ release }}", "{{ line }}-{{ date }}", "corp-{{commit}}", "{{ release }}-r{{ n }}")
         assert job(flag("tag", *tags)).request.tags == tags
 
     def test_a_variable_comes_in_words(self) -> None:
@@ -445,10 +445,16 @@ class TestTagsByRule:
     @pytest.mark.parametrize(
         ("tag", "message", "hint"),
         [
-            ("{{ relase }}", "'relase' is undefined", "{{ release }}, {{ line }}, {{ commit }}, {{ date }}"),
+            ("{{ relase }}", "'relase' is undefined", "{{ release }}, {{ line }}, {{ commit }}, {{ date }}, {{ n }}"),
             ("{{ release", "unexpected", "Placeholders are"),
             ("{{ release }}/x", "malformed", ""),
             ("{{ release * 100 }}", "malformed", ""),
+            ("{{ release }}{{ n }}", "could not be told from the rest", "'{{ release }}-r{{ n }}'"),
+            ("r{{ n }}{{ commit }}", "could not be told from the rest", ""),
+            ("{{ n }}-{{ n }}", "could not be told from the rest", ""),
+            ("{{ release }}-r{{ n | int + 1 }}", "could not be told from the rest", ""),
+            ("{{ '%02d' % n }}", "format", "Placeholders are"),
+            ("{{ release }}-r<n>", "malformed", ""),
         ],
     )
     def test_what_makes_no_tag_is_told_at_once(self, tag: str, message: str, hint: str) -> None:

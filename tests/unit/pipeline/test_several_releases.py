@@ -219,7 +219,7 @@ class TestMovingTags:
     def test_what_is_its_own_tag_already_is_not_set_twice(self) -> None:
         assert shared("1.30.1", tags=("1.30.1", "1.30"), moving=("{{ line }}", "latest")) == {"1.30.1": ("latest",)}
 
-    @pytest.mark.parametrize("tags", [("corp",), ("{{ line }}",), ("{{ release }}", "{{ date }}")])
+    @pytest.mark.parametrize("tags", [("corp",), ("{{ line }}",), ("{{ release }}", "{{ date }}"), ("{{ line }}-r{{ n }}",)])
     def test_a_tag_is_that_of_one_release(self, tags: tuple[str, ...]) -> None:
         with pytest.raises(RequestError, match=r"would be that of 1\.29\.5 and of 1\.29\.4") as raised:
             shared("1.29.5", "1.29.4", tags=tags)
@@ -231,8 +231,9 @@ class TestMovingTags:
             "1.29.5": (),
         }
         assert shared("1.30.1", tags=("corp",)) == {"1.30.1": ()}
+        assert shared("1.30.1", "1.29.5", tags=("{{ release }}-r{{ n }}",)) == {"1.30.1": (), "1.29.5": ()}
 
-    @pytest.mark.parametrize("tag", ["{{ commit }}", "{{ date }}"])
+    @pytest.mark.parametrize("tag", ["{{ commit }}", "{{ date }}", "{{ line }}-r{{ n }}"])
     def test_which_release_gets_it_must_not_depend_on_what_is_not_known(self, tag: str) -> None:
         with pytest.raises(RequestError) as raised:
             job("1.29.0", moving_tags=(tag,))
