@@ -15,6 +15,7 @@ from builder import __version__
 from builder.cli.cache_command import cache_command
 from builder.cli.completion_command import completion
 from builder.cli.doctor_command import doctor
+from builder.cli.explain_command import explain
 from builder.cli.init_command import init
 from builder.cli.lock_command import lock_command
 from builder.cli.nightly_command import nightly
@@ -239,6 +240,7 @@ def schema(project: bool) -> None:
 cli.add_command(lock_command)
 cli.add_command(cache_command)
 cli.add_command(doctor)
+cli.add_command(explain)
 cli.add_command(schedule)
 cli.add_command(init)
 cli.add_command(completion)

@@ -184,6 +184,7 @@ PAGES = {
     "why": 2,
     "cache": 3,
     "doctor": 2,
+    "explain": 3,
     "patches": 2,
     "schedules": 5,
     "nightly": 4,
