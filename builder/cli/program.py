@@ -15,6 +15,7 @@ COMMANDS = {
     "cache": ("cache_command", "cache_command"),
     "completion": ("completion_command", "completion"),
     "doctor": ("doctor_command", "doctor"),
+    "explain": ("explain_command", "explain"),
     "history": ("release_commands", "history"),
     "init": ("init_command", "init"),
     "list": ("commands", "list_images"),

@@ -76,5 +76,10 @@ def _directories(context: click.Context) -> tuple[Path, ...]:
     return tuple(merged.path(word, "recipes") for word in merged.words("recipes"))
 
 
-# By the setting's name.
-COMPLETED: Mapping[str, Callable[[click.Context], Values]] = {"image": _images, "variant": _variants, "platform": _platforms}
+# By the name of the setting, or of the argument.
+COMPLETED: Mapping[str, Callable[[click.Context], Values]] = {
+    "image": _images,
+    "names": _images,
+    "variant": _variants,
+    "platform": _platforms,
+}

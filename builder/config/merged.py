@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from builder.recipe.yaml_file import YamlDocument
 
@@ -16,13 +16,39 @@ class Given:
     origin: str
 
 
+# `found` is what was seen without anybody saying it: the working directory is Istio's source.
+GivenBy = Literal["flag", "variable", "project_file", "default", "found"]
+DEFAULT = "default"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting as it came out, and where it came from, for `plan` to show."""
+    """One setting as it came out, and where it came from, for `plan` and `explain` to show."""
 
     name: str
     value: str
     origin: str
+
+    @property
+    def given_by(self) -> GivenBy:
+        """Which of its places it came from."""
+        return given_by(self.origin)
+
+    @property
+    def line(self) -> int:
+        """The line of its key in the project file; 0 where it does not come from there."""
+        return int(self.origin.rpartition(":")[2]) if self.given_by == "project_file" else 0
+
+
+def given_by(origin: str) -> GivenBy:
+    """Which place an origin is: `--hub`, `ISTIO_BUILD_HUB`, `istio-build.yaml:3`, `default`, or words for what was found."""
+    if origin.startswith("--"):
+        return "flag"
+    if origin.startswith("ISTIO_BUILD_"):
+        return "variable"
+    if origin == DEFAULT:
+        return "default"
+    return "project_file" if origin.rpartition(":")[2].isdecimal() else "found"
 
 
 class Merged:
@@ -36,7 +62,7 @@ class Merged:
     def words(self, name: str, default: Sequence[str] = ()) -> tuple[str, ...]:
         words, origin = self._find(name)
         if not words:
-            words, origin = tuple(default), "default"
+            words, origin = tuple(default), DEFAULT
         if words:
             self.used[name] = Setting(name=name, value=", ".join(words), origin=origin)
         return words

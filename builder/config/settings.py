@@ -8,7 +8,7 @@ from pathlib import Path
 from builder.config.amounts import parse_age, parse_count, parse_size
 from builder.config.go_options import parse_go_env, parse_go_flags
 from builder.config.go_version import is_version
-from builder.config.merged import Given, Merged, Setting
+from builder.config.merged import Given, Merged, Setting, given_by
 from builder.config.options import DEFAULT_TIMEOUT
 from builder.config.outputs import NOTHING_MORE, Outputs, check_addresses
 from builder.config.request import (
@@ -69,7 +69,7 @@ class Job:
 
 
 def _is_typed(origin: str) -> bool:
-    return origin.startswith(("--", "ISTIO_BUILD_"))
+    return given_by(origin) in ("flag", "variable")
 
 
 def make_job(given: Mapping[str, Given], project: YamlDocument | None, *, needs_hub: bool = True) -> Job:

@@ -82,7 +82,7 @@ def resolve_job(job: Job, adapters: Adapters, meanwhile: Callable[[], None] = _d
         from builder.plan.planner import make_plan
         from builder.resolve.resolver import resolve
 
-        source, book = _bind(lock_in_use, found, recipes, adapters)
+        source, book = bind_recipes(lock_in_use, found, recipes, adapters)
         tree, job = found.tree, fill_in_tags(job, source, adapters)
         lock = resolve(job.request, book, source, find_lookups(job, tree, source, book, adapters), lock_in_use)
         task.outcome = _outcome(source)
@@ -120,7 +120,9 @@ def find_lookups(job: Job, tree: Path, source: SourceFacts, book: RecipeBook, ad
     )
 
 
-def _bind(lock: "LockInUse | None", found: SourceTree, recipes: Recipes, adapters: Adapters) -> tuple[SourceFacts, RecipeBook]:
+def bind_recipes(
+    lock: "LockInUse | None", found: SourceTree, recipes: Recipes, adapters: Adapters
+) -> tuple[SourceFacts, RecipeBook]:
     """The facts as the lock binds them, and the recipes that it was made with. Raises LockError where they are others."""
     bound = lock.bind_source(found.facts, found.origin) if lock else found.facts
     book = recipes.at(bound.release)
@@ -158,7 +160,7 @@ def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> 
     with adapters.progress.task("resolve", _told(job, "source, Go")) as task:
         lock_in_use = _read_lock(job)
         found = read_source_tree(job, adapters)
-        source, book = _bind(lock_in_use, found, recipes, adapters)
+        source, book = bind_recipes(lock_in_use, found, recipes, adapters)
         job = fill_in_tags(job, source, adapters)
         held = lock_in_use.go(go_asked(job.request.go, source)) if lock_in_use else None
         go = held or _find_go(job, book, source, adapters)

@@ -113,12 +113,13 @@ def _ranges(values: Sequence[tuple[IstioRelease, Value | None]]) -> list[tuple[s
         value = values[begin][1]
         if value is not None:
             after = values[position][0] if position < len(values) else None
-            found.append((_range_text(values[begin][0], after, alone=len(values) == 1), value))
+            found.append((range_text(values[begin][0], after, alone=len(values) == 1), value))
         begin = position
     return found
 
 
-def _range_text(first: IstioRelease, after: IstioRelease | None, *, alone: bool) -> str:
+def range_text(first: IstioRelease, after: IstioRelease | None, *, alone: bool = False) -> str:
+    """The releases from one on, up to where another begins, as a recipe would write them; `alone` is the first of them only."""
     begin = first.line if not first.patch and not alone else str(first)
     if after is None:
         return begin if alone else f"{begin}+"

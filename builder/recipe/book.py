@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import get_args
 
 from builder.errors import RequestError, SourceError
@@ -90,12 +91,17 @@ class RecipeBook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipes:
-    """All recipes as they are written, for every release. `releases` is what the built-in ones were compared with."""
+    """All recipes as they are written, for every release. `releases` is what the built-in ones were compared with.
+
+    `replaced` are pairs of a file, a recipe or a template, and the one that it stands in place of.
+    """
 
     release: YamlDocument
     images: tuple[tuple[str, YamlDocument], ...]
     templates: tuple[tuple[str, str], ...]
     releases: ReleaseRange
+    template_paths: tuple[tuple[str, Path], ...] = ()
+    replaced: tuple[tuple[Path, Path], ...] = ()
 
     def at(self, istio: IstioRelease) -> RecipeBook:
         """The recipes as they hold for one release; a release newer than all has the shape of the newest.

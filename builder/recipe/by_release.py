@@ -58,6 +58,34 @@ def presence(document: YamlDocument) -> str:
     return str(text or "")
 
 
+def find_origins(document: YamlDocument, release: IstioRelease) -> dict[Location, Location]:
+    """Where in the whole document each value stands that `narrow` leaves, by where it comes to stand."""
+    found: dict[Location, Location] = {}
+    _Noting(document, release, found).walk(document.data, (), ())
+    return found
+
+
+def ranges_above(document: YamlDocument, origin: Location) -> tuple[tuple[Location, str], ...]:
+    """The ranges that the value at a place of the whole document depends on, each with where it stands, the outermost first."""
+    found: list[tuple[Location, str]] = []
+    value = document.data
+    for depth, part in enumerate((*origin, None)):
+        here = origin[:depth]
+        if isinstance(value, Mapping):
+            if _is_choice(value):
+                found += [((*here, part), str(part))] if part is not None else []
+            elif PRESENCE_KEY in value:
+                found.append(((*here, PRESENCE_KEY), str(value[PRESENCE_KEY])))
+        if part is not None:
+            value = _within(value, part)
+    return tuple(found)
+
+
+def _within(value: Any, part: str | int) -> Any:  # noqa: ANN401 - YAML
+    """The entry of a mapping, of whatever type its key is, or of a list."""
+    return next(entry for key, entry in value.items() if str(key) == part) if isinstance(value, Mapping) else value[part]
+
+
 def check_entries(document: YamlDocument, lists: Sequence[str]) -> None:
     """Entries of these lists with the same `path`, each for some releases, must follow on each other without a gap.
 
@@ -150,6 +178,18 @@ class _Narrowing:
         if PRESENCE_KEY not in value:
             return True
         return _parse(self._document, (*origin, PRESENCE_KEY), value[PRESENCE_KEY]).covers(self._release)
+
+
+class _Noting(_Narrowing):
+    """The same walk, for who wants to know where all of it comes from."""
+
+    def __init__(self, document: YamlDocument, release: IstioRelease, found: dict[Location, Location]) -> None:
+        super().__init__(document, release, {})
+        self._found = found
+
+    def walk(self, value: Any, origin: Location, here: Location) -> Any:  # noqa: ANN401 - YAML
+        self._found[here] = origin
+        return super().walk(value, origin, here)
 
 
 def _is_choice(value: Mapping[Any, Any]) -> bool:

@@ -19,35 +19,21 @@ def load_recipes(extra: tuple[Path, ...] = (), *, build_bases: bool = False) -> 
     `build_bases`: base images are made of packages, not copied. A directory holds `*.yaml` recipes and `*.j2` templates
     side by side, or templates in a `dockerfiles/` below or beside it. Raises RecipeError with file and line.
     """
-    release: YamlDocument | None = None
-    images: dict[str, YamlDocument] = {}
-    templates: dict[str, str] = {}
+    found = _Found()
     for directory in (*_built_in(build_bases), *extra):
-        if not directory.is_dir():
-            raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
-        paths, own_templates = sorted(directory.glob("*.yaml")), _read_templates(directory)
-        if not paths and not own_templates:
-            raise RecipeError(f"{directory} holds no recipes and no templates", hint="They are its files *.yaml and *.j2.")
-        for path in paths:
-            document = read_yaml(path)
-            if path.name == RELEASE_FILE:
-                release = document
-                continue
-            name = _image_name(document)
-            known = images.get(name)
-            if known and known.path.parent == directory:
-                raise RecipeError(f"{document.where(('image',))}: image {name!r} is in {known.path.name} already")
-            images[name] = document
-        templates |= own_templates
+        found.add(directory)
+    release = found.release
     if release is None:
         raise RecipeError(f"no {RELEASE_FILE} among the built-in recipes", hint="Reinstall istio-build.")
-    for document in (release, *images.values()):
+    for document in (release, *found.images.values()):
         check_entries(document, FILE_LISTS)
     recipes = Recipes(
         release=release,
-        images=tuple(images.items()),
-        templates=tuple(sorted(templates.items())),
+        images=tuple(found.images.items()),
+        templates=tuple(sorted((name, _read_template(path)) for name, path in found.templates.items())),
         releases=_known_releases(release),
+        template_paths=tuple(found.templates.items()),
+        replaced=tuple(found.replaced),
     )
     if extra:
         _check(recipes)
@@ -59,6 +45,46 @@ def _check(recipes: Recipes) -> None:
     from builder.recipe.availability import check_every_release
 
     check_every_release(recipes)
+
+
+class _Found:
+    """What the directories hold, one after the other; `replaced` are pairs of a file and the one that it stands in place of."""
+
+    def __init__(self) -> None:
+        self.release: YamlDocument | None = None
+        self.images: dict[str, YamlDocument] = {}
+        self.templates: dict[str, Path] = {}
+        self.replaced: list[tuple[Path, Path]] = []
+
+    def add(self, directory: Path) -> None:
+        """Take what a directory holds. Raises RecipeError."""
+        if not directory.is_dir():
+            raise RecipeError(f"{directory} is not a directory", hint="--recipes names a directory of *.yaml recipes.")
+        paths, templates = sorted(directory.glob("*.yaml")), _find_templates(directory)
+        if not paths and not templates:
+            raise RecipeError(f"{directory} holds no recipes and no templates", hint="They are its files *.yaml and *.j2.")
+        for path in paths:
+            self._add_recipe(read_yaml(path))
+        for name, path in templates.items():
+            self._note(path, self.templates.get(name))
+            self.templates[name] = path
+
+    def _add_recipe(self, document: YamlDocument) -> None:
+        path = document.path
+        if path.name == RELEASE_FILE:
+            self._note(path, self.release.path if self.release else None)
+            self.release = document
+            return
+        name = _image_name(document)
+        known = self.images.get(name)
+        if known and known.path.parent == path.parent:
+            raise RecipeError(f"{document.where(('image',))}: image {name!r} is in {known.path.name} already")
+        self._note(path, known.path if known else None)
+        self.images[name] = document
+
+    def _note(self, path: Path, before: Path | None) -> None:
+        if before and before != path:
+            self.replaced.append((path, before))
 
 
 def _image_name(document: YamlDocument) -> str:
@@ -89,10 +115,9 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
-def _read_templates(directory: Path) -> dict[str, str]:
+def _find_templates(directory: Path) -> dict[str, Path]:
     folders = [directory, directory / "dockerfiles", directory.parent / "dockerfiles"]
-    found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))]
-    return {path.name: _read_template(path) for path in found}
+    return {path.name: path for folder in reversed(folders) for path in sorted(folder.glob("*.j2"))}
 
 
 def _read_template(path: Path) -> str:

@@ -1,12 +1,13 @@
 """Fills in templates: the expressions in recipes, and the Dockerfiles. Pure: text and values in, text out."""
 
+import contextlib
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import FunctionLoader, Template, TemplateError, TemplateRuntimeError
+from jinja2 import FunctionLoader, Template, TemplateError, TemplateRuntimeError, nodes
 
 from builder.errors import RecipeError
 from builder.recipe.bounded_template import LARGEST_TEMPLATE, BoundedEnvironment, render_bounded
@@ -46,6 +47,46 @@ def render_dockerfile(templates: Mapping[str, str], name: str, image: Mapping[st
         return render_bounded(template, {"image": image}).strip() + "\n"
     except _FAILURES as error:
         raise RecipeError(f"template {_place(error, templates, name)}: {_explain(error)}") from error
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that the expressions of a recipe's text use, each once: `base_version`, `dependencies.PROXY_REPO_SHA`.
+
+    None of what `render_text` would refuse.
+    """
+    try:
+        return tuple(dict.fromkeys(_names(_environment(()).parse(text)))) if "{" in text else ()
+    except _FAILURES:
+        return ()
+
+
+def _names(node: nodes.Node) -> Iterator[str]:
+    match node:
+        case (
+            nodes.Getattr(node=nodes.Name(name=name), attr=key)
+            | nodes.Getitem(node=nodes.Name(name=name), arg=nodes.Const(value=key))
+        ):
+            yield f"{name}.{key}"
+        case nodes.Name(name=name):
+            yield name
+        case _:
+            for child in node.iter_child_nodes():
+                yield from _names(child)
+
+
+def templates_of(templates: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """The template of this name, which `render_dockerfile` takes, and all that it takes parts of."""
+    # Late, as nothing that is built asks for it.
+    from jinja2.meta import find_referenced_templates
+
+    found: dict[str, None] = {}
+    waiting: list[str | None] = [name]
+    for name_of_part in waiting:
+        if name_of_part and name_of_part in templates and name_of_part not in found:
+            found[name_of_part] = None
+            with contextlib.suppress(*_FAILURES):
+                waiting += find_referenced_templates(_environment(()).parse(templates[name_of_part]))
+    return tuple(found)
 
 
 def _check_length(text: str) -> None:

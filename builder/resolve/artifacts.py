@@ -89,13 +89,17 @@ class ArtifactFinder:
 
         No credential is in it. A file of the user's own is `file` wherever it lies, as its sum says what it is.
         """
+        return tuple(place for _, place in self.places_by_source(name, platform))
+
+    def places_by_source(self, name: str, platform: Platform) -> tuple[tuple[str, str], ...]:
+        """The same, each with the source that it is of: `file`, `url` or `image`."""
         wanted = self._want(name, platform)
         look: Mapping[str, Callable[[_Wanted], Iterator[str]]] = {
             "file": lambda wanted: (place_of(override) for override in self._overrides(wanted)),
             "url": lambda wanted: (redact_url(place.url) for place in self._published(wanted)),
             "image": lambda wanted: (f"image {text}" for text in self._images(wanted)),
         }
-        return tuple(place for source in self._sources(wanted) for place in look[source](wanted))
+        return tuple((source, place) for source in self._sources(wanted) for place in look[source](wanted))
 
     def find_own(self, name: str, platform: Platform) -> LockedArtifact | None:
         """The user's own for this platform, summed, where there is one."""

@@ -16,13 +16,13 @@ from builder.runtime.tree_links import find_inside
 _MODULE = "istio.io/istio"
 # Of what is read as text; Istio's own are at most 40 kB.
 _LARGEST_TEXT = 4 << 20
-_BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
+BASE_VERSION = re.compile(r"^BASE_VERSION \?= *(\S+)", re.MULTILINE)
 # The literal of 1.10 to 1.18; later ones read the file VERSION. Anchored, because BASE_VERSION ends the same way.
-_VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
-_GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
+VERSION = re.compile(r"^(?:export )?VERSION \?= *(\d\S*?)(?:-dev)?$", re.MULTILINE)
+GO_DIRECTIVE = re.compile(r"^go (\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\s*(?://.*)?$", re.MULTILINE)
 # Up to 1.22 distroless bases are pinned in these Dockerfiles, and not always to the same digest (1.20.8, 1.21.3).
-_PIN = re.compile(r"^FROM \S+/iptables@(sha256:[0-9a-f]{64})", re.MULTILINE)
-_PINNING = {"proxyv2": "pilot/docker", "ztunnel": "pilot/docker", "install-cni": "cni/deployments/kubernetes"}
+PIN = re.compile(r"^FROM \S+/iptables@(sha256:[0-9a-f]{64})", re.MULTILINE)
+PINNING = {"proxyv2": "pilot/docker", "ztunnel": "pilot/docker", "install-cni": "cni/deployments/kubernetes"}
 _LOCAL_REPLACE = re.compile(r"^[^/\n]*[^\n]*=>[ \t]*(?:\.{1,2}/|/)", re.MULTILINE)
 _MODULE_LINE = re.compile(r"""^module "?([^\s"]+)"?""", re.MULTILINE)
 
@@ -34,21 +34,21 @@ def read_source(tree: Path, describe: Callable[[Path], TreeState]) -> SourceFact
     """
     if not tree.is_dir():
         raise SourceError(f"{tree} is not a directory", hint="--source names a checkout of istio/istio.")
-    go_mod = _read(tree, "go.mod")
+    go_mod = read_text(tree, "go.mod")
     module = _MODULE_LINE.search(go_mod)
     if not module or module[1] != _MODULE:
         raise SourceError(
             f"{tree} is not Istio's source: its go.mod says module {module[1] if module else '(none)'}, not {_MODULE}",
             hint="--source names a checkout of istio/istio, or of a fork that keeps the module's name.",
         )
-    makefile = _read(tree, "Makefile.core.mk")
+    makefile = read_text(tree, "Makefile.core.mk")
     version, state = _version(tree, makefile), describe(tree)
     return SourceFacts(
         state=state,
         version=version,
         release=_release(version, state, tree),
-        base_version=_find(_BASE_VERSION, makefile, tree / "Makefile.core.mk", "a line `BASE_VERSION ?= …`"),
-        go_directive=_find(_GO_DIRECTIVE, go_mod, tree / "go.mod", "a `go` directive"),
+        base_version=_find(BASE_VERSION, makefile, tree / "Makefile.core.mk", "a line `BASE_VERSION ?= …`"),
+        go_directive=_find(GO_DIRECTIVE, go_mod, tree / "go.mod", "a `go` directive"),
         dependencies=_dependencies(tree),
         pins=_pins(tree),
     )
@@ -88,29 +88,29 @@ def _release(version: str, state: TreeState, tree: Path) -> IstioRelease:
 
 def _pins(tree: Path) -> tuple[tuple[str, str], ...]:
     """The digest of `iptables`, by the image whose Dockerfile stands on it."""
-    paths = {image: f"{directory}/Dockerfile.{image}" for image, directory in _PINNING.items()}
-    texts = {image: _read(tree, path) for image, path in paths.items() if (tree / path).is_file()}
-    return tuple((image, found[1]) for image, text in texts.items() if (found := _PIN.search(text)))
+    paths = {image: f"{directory}/Dockerfile.{image}" for image, directory in PINNING.items()}
+    texts = {image: read_text(tree, path) for image, path in paths.items() if (tree / path).is_file()}
+    return tuple((image, found[1]) for image, text in texts.items() if (found := PIN.search(text)))
 
 
 def reaches_outside(tree: Path) -> bool:
     """Whether go.mod replaces a module by a directory: then the commit does not decide what is compiled."""
-    return bool(_LOCAL_REPLACE.search(_read(tree, "go.mod")))
+    return bool(_LOCAL_REPLACE.search(read_text(tree, "go.mod")))
 
 
 def _version(tree: Path, makefile: str) -> str:
     if (tree / "VERSION").exists():
-        version = _read(tree, "VERSION").strip()
+        version = read_text(tree, "VERSION").strip()
         if version:
             return version
         raise SourceError(f"{tree / 'VERSION'} is empty", hint="Istio keeps its minor version there, such as 1.29.")
-    return _find(_VERSION, makefile, tree / "Makefile.core.mk", "a line `VERSION ?= …`, and there is no file VERSION")
+    return _find(VERSION, makefile, tree / "Makefile.core.mk", "a line `VERSION ?= …`, and there is no file VERSION")
 
 
 def _dependencies(tree: Path) -> tuple[tuple[str, str], ...]:
     path = tree / "istio.deps"
     try:
-        entries = parse_json(_read(tree, "istio.deps"))
+        entries = parse_json(read_text(tree, "istio.deps"))
         return tuple(sorted((str(entry["name"]), str(entry["lastStableSHA"])) for entry in entries))
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(
@@ -126,7 +126,8 @@ def _find(pattern: re.Pattern[str], text: str, path: Path, wanted: str) -> str:
     return found[1]
 
 
-def _read(tree: Path, name: str) -> str:
+def read_text(tree: Path, name: str) -> str:
+    """A file of the tree. Raises SourceError where it is not there, or is no text of a bearable size."""
     try:
         with open_regular(find_inside(tree, name)) as file:
             content = file.read(_LARGEST_TEXT + 1)

@@ -51,6 +51,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         (("push", "--image", "p"), ["pilot", "proxyv2"]),
         (("push", "--image", "pilot,p"), ["pilot,proxyv2"]),
         (("push", "--image", "m"), ["mesh"]),
+        (("explain", "p"), ["pilot", "proxyv2"]),
         (("verify", "--variant", "d"), ["default", "debug", "distroless"]),
         (("plan", "--platform", ""), ["linux/amd64", "linux/arm64"]),
         (("build", "--engine", "built"), ["builtin"]),

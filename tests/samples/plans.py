@@ -7,14 +7,23 @@ from typing import Any
 
 from builder.config.request import Request
 from builder.oci.reference import Hub, ImageReference, Platform
-from builder.plan.lock import Lock, LockedBase, LockedBasePlatform, LockedGo, SourceFacts, UrlArtifact
+from builder.plan.lock import (
+    ListedDirectory,
+    Lock,
+    LockedBase,
+    LockedBasePlatform,
+    LockedGo,
+    LockedMirror,
+    SourceFacts,
+    UrlArtifact,
+)
 from builder.plan.model import ImagePlan, Plan
 from builder.plan.planner import make_plan
 from builder.ports import TreeState
 from builder.recipe.book import RecipeBook, Recipes
 from builder.recipe.istio_release import IstioRelease
 from builder.recipe.loader import load_recipes
-from builder.recipe.schema import BuiltImage
+from builder.recipe.schema import BuiltImage, Mirror
 from tests.samples.images import AMD64, ARM64, COMMITTED_AT, base_layers, make_config, make_digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -103,6 +112,41 @@ def make_lock(source: SourceFacts | None = None, **changes: Any) -> Lock:  # noq
         artifacts=(make_artifact(AMD64), make_artifact(ARM64)),
     )
     return replace(lock, **changes)
+
+
+def lock_for(book: RecipeBook, source: SourceFacts | None = None) -> Lock:
+    """All that was looked up for every image of a release on both platforms."""
+    found = source or make_source(
+        make_state(tag=str(book.istio), description=str(book.istio)),
+        release=book.istio,
+        pins=(("proxyv2", str(make_digest("proxy"))), ("install-cni", str(make_digest("cni")))),
+    )
+    mirrors = [recipe.image for recipe in book.images if isinstance(recipe, Mirror)]
+    return Lock(
+        source=found,
+        go=LockedGo(version="1.99.0"),
+        bases=tuple(make_base(name) for name in book.release.bases),
+        artifacts=tuple(
+            UrlArtifact(
+                name=name,
+                platform=platform,
+                url=f"https://a.example/{name}",
+                sha256=make_digest(f"{name} {platform}").hex,
+                member="",
+            )
+            for name in book.release.artifacts
+            for platform in (AMD64, ARM64)
+        ),
+        mirrors=tuple(
+            LockedMirror(
+                image=name,
+                source=ImageReference.parse(f"docker.io/istio/{name}:1").pinned(make_digest(name)),
+                platforms=(AMD64, ARM64),
+            )
+            for name in mirrors
+        ),
+        directories=(ListedDirectory(source="manifests", files=(("a.yaml", "0644"), ("b/run.sh", "0755"))),),
+    )
 
 
 def make_request(hub: str = "registry.corp.example/istio", **changes: Any) -> Request:  # noqa: ANN401 - fields of the value

@@ -1,58 +1,21 @@
 """One plan for every release at which a recipe changes: whatever is wrong with any of them shows here, not at its user's."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from builder.oci.reference import ImageReference
-from builder.plan.lock import ListedDirectory, Lock, LockedGo, LockedMirror, UrlArtifact
 from builder.plan.model import FilesLayer, Plan
 from builder.plan.planner import make_plan
-from builder.recipe.book import RecipeBook
 from builder.recipe.istio_release import IstioRelease
-from builder.recipe.schema import Mirror
-from tests.samples.images import AMD64, ARM64, make_digest
-from tests.samples.plans import built_in, image_of, make_base, make_request, make_source, make_state
+from tests.samples.images import AMD64, ARM64
+from tests.samples.plans import built_in, image_of, lock_for, make_request
 
 RELEASES = built_in().turning_points()
 PLATFORMS = (AMD64, ARM64)
 ALL = make_request(images=("all",))
 
 
-def everything(book: RecipeBook) -> Iterator[UrlArtifact]:
-    for name in book.release.artifacts:
-        for platform in PLATFORMS:
-            sha256 = make_digest(f"{name} {platform}").hex
-            yield UrlArtifact(name=name, platform=platform, url=f"https://a.example/{name}", sha256=sha256, member="")
-
-
-def lock_of(book: RecipeBook) -> Lock:
-    source = make_source(
-        make_state(tag=str(book.istio), description=str(book.istio)),
-        release=book.istio,
-        pins=(("proxyv2", str(make_digest("proxy"))), ("install-cni", str(make_digest("cni")))),
-    )
-    mirrors = [recipe.image for recipe in book.images if isinstance(recipe, Mirror)]
-    return Lock(
-        source=source,
-        go=LockedGo(version="1.99.0"),
-        bases=tuple(make_base(name) for name in book.release.bases),
-        artifacts=tuple(everything(book)),
-        mirrors=tuple(
-            LockedMirror(
-                image=name,
-                source=ImageReference.parse(f"docker.io/istio/{name}:1").pinned(make_digest(name)),
-                platforms=PLATFORMS,
-            )
-            for name in mirrors
-        ),
-        directories=(ListedDirectory(source="manifests", files=(("a.yaml", "0644"), ("b/run.sh", "0755"))),),
-    )
-
-
 def plan_at(release: IstioRelease) -> Plan:
     book = built_in().at(release)
-    return make_plan(ALL, book, lock_of(book))
+    return make_plan(ALL, book, lock_for(book))
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=str)
