@@ -5,6 +5,7 @@ from typing import Any
 
 from builder.cli.report_view import report_json, report_references
 from builder.pipeline.report import ReleaseOutcome, Report, RunReport
+from builder.runtime.text import counted
 
 
 def run_json(run: RunReport) -> dict[str, Any]:
@@ -62,4 +63,4 @@ def describe(outcome: ReleaseOutcome) -> str:
         return outcome.state
     made = sum(image.state in ("built", "mirrored") for image in outcome.report.images)
     moved = outcome.report.traffic.tags_moved if outcome.report.traffic else 0
-    return f"{outcome.state} ({made} images made, {moved} tags moved)"
+    return f"{outcome.state} ({counted(made, 'image')} made, {counted(moved, 'tag')} moved)"

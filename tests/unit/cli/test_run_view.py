@@ -31,7 +31,7 @@ RUN = RunReport(releases=(PUSHED, SAME, FAILED, ReleaseOutcome(release="1.26.0")
 
 def test_a_run_in_a_line() -> None:
     assert run_summary(RUN) == (
-        "1.29.0 pushed (1 images made, 4 tags moved), 1.28.0 unchanged, 1.27.0 failed (code 7), 1.26.0 skipped; 13.0 s"
+        "1.29.0 pushed (1 image made, 4 tags moved), 1.28.0 unchanged, 1.27.0 failed (code 7), 1.26.0 skipped; 13.0 s"
     )
     assert run_summary(RunReport(releases=(SAME, replace(SAME, release="1.27.0")), seconds=1.0)) == (
         "nothing changed: 1.28.0, 1.27.0; 1.0 s"
@@ -126,7 +126,7 @@ class TestVoice:
         voice = Voice(["push"], {})
         voice.release(PUSHED)
         told = capsys.readouterr().err
-        assert told.startswith("Istio 1.29.0: pushed (1 images made, 4 tags moved).\n")
+        assert told.startswith("Istio 1.29.0: pushed (1 image made, 4 tags moved).\n")
         assert f"{HUB}/istioctl:1.29.0" in told
         voice.release(SAME)
         assert capsys.readouterr().err == "Istio 1.28.0: unchanged.\n"
