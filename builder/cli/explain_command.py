@@ -1,13 +1,13 @@
 """`istio-build explain`: where each thing in an image comes from."""
 
 import json
-import shutil
 from typing import Any
 
 import click
 
-from builder.cli.options import collect_given, how, what, where
+from builder.cli.options import collect_given, how, output_format, what, where
 from builder.cli.session import open_adapters
+from builder.cli.streams import printed_on
 from builder.cli.themed_command import ThemedCommand
 from builder.cli.value_completion import complete_value
 
@@ -26,7 +26,7 @@ _WIDTH = 100
 @where
 @what
 @how
-@click.option("--output-format", type=click.Choice(["text", "json"]), default="text", help="What is printed on stdout.")
+@output_format("text", "json")
 @click.argument("names", metavar="[IMAGE]...", nargs=-1, shell_complete=complete_value)
 @click.pass_context
 def explain(context: click.Context, /, names: tuple[str, ...], output_format: str, **options: Any) -> None:  # noqa: ANN401
@@ -49,4 +49,4 @@ def explain(context: click.Context, /, names: tuple[str, ...], output_format: st
     if output_format == "json":
         click.echo(json.dumps(explanation_json(explanation), indent=2))
     else:
-        click.echo(explanation_text(explanation, shutil.get_terminal_size((_WIDTH, 0)).columns))
+        click.echo(explanation_text(explanation, printed_on().width or _WIDTH))

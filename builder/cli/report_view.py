@@ -3,7 +3,7 @@
 from typing import Any
 
 from builder.cli.screen import ENDLESS, Screen
-from builder.pipeline.report import Report
+from builder.pipeline.report import ImageReport, MovedTag, Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
 from builder.runtime.progress import counted
@@ -43,11 +43,16 @@ def report_json(report: Report) -> dict[str, Any]:
                     str(entry.platform): {"digest": str(entry.digest), "size": entry.size} for entry in image.platforms
                 },
                 **({"layout": image.layout} if image.layout else {}),
+                **({"moved": [_moved_json(tag) for tag in image.moved]} if image.moved else {}),
                 **({"reasons": [reason_json(reason) for reason in image.reasons]} if image.reasons else {}),
             }
             for image in report.images
         ],
     }
+
+
+def _moved_json(tag: MovedTag) -> dict[str, Any]:
+    return {"reference": str(tag.reference), "before": str(tag.before) if tag.before else None}
 
 
 def reason_json(reason: Reason) -> dict[str, Any]:
@@ -76,6 +81,9 @@ def report_text(report: Report, screen: Screen = ENDLESS, *, installable: bool) 
         rows.append((str(image.references[0]), image.digest.short, platforms, image.state))
         rows += [(str(reference), "", "", "") for reference in image.references[1:]]
     lines = screen.table(rows)
+    moves = [f"  {move}" for image in report.images for move in _moves(image)]
+    if moves:
+        lines += ["", "Tags that were elsewhere:", *moves]
     stages = "  ".join(f"{stage} {seconds:.1f}s" for stage, seconds in report.stages)
     told = [f"{report.seconds:.1f} s in all. Stages overlap: {stages or 'none'}."]
     if report.patches:
@@ -92,6 +100,11 @@ def report_text(report: Report, screen: Screen = ENDLESS, *, installable: bool) 
             f"  istioctl install --set hub={report.hub} --set tag={report.version}",
         ]
     return "\n".join(lines)
+
+
+def _moves(image: ImageReport) -> list[str]:
+    """The tags of an image that were at something else; what is new stands in the table."""
+    return [f"{image.key}: {', '.join(tags)} from sha256:{before.short}" for before, tags in image.moved_from() if before]
 
 
 def _describe_traffic(traffic: Traffic) -> str:

@@ -108,7 +108,9 @@ def _outcomes(reached: Reached, hub: Hub) -> list[Outcome]:
 
 def _images(reached: Reached, states: Mapping[str, str]) -> tuple[ImageReport, ...]:
     pulled = [image for hub in reached.done for image in reached.at[hub].pulled]
-    return tuple(report_pulled(entry, pulled, states[entry.key]) for entry in reached.release.at(*reached.done).publications)
+    before = {reference: found for hub in reached.done for reference, found in reached.at[hub].before.items()}
+    entries = reached.release.at(*reached.done).publications
+    return tuple(report_pulled(entry, pulled, states[entry.key], before) for entry in entries)
 
 
 def _report_hub(reached: Reached, hub: Hub) -> HubReport:

@@ -147,7 +147,9 @@ def _read_lock(job: Job) -> "LockInUse | None":
 
 
 def _told(job: Job, looked_up: str) -> str:
-    return f"from {job.lock}" if job.locked else looked_up
+    """Of a release with its name: a run may be of several."""
+    of = f"{job.source.release}: " if job.source.release else ""
+    return f"{of}from {job.lock}" if job.locked else f"{of}{looked_up}"
 
 
 def resolve_archives(job: Job, targets: tuple[str, ...], adapters: Adapters) -> ResolvedArchives:

@@ -18,11 +18,19 @@ class PlatformReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MovedTag:
+    """A tag that is at an image now, and the digest that it was at before: None where it is new."""
+
+    reference: ImageReference
+    before: Digest | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReport:
     """One image: where it is, and whether this run built it (`built`, or `mirrored`), found it there
     (`unchanged`), was `given` it, `promoted` it, or had tags go `back` to it.
 
-    `reasons` say why a push made it."""
+    `reasons` say why a push made it. `moved` are those of its references that were elsewhere before this run, or nowhere."""
 
     key: str
     references: tuple[ImageReference, ...]
@@ -31,6 +39,20 @@ class ImageReport:
     state: str
     layout: str = ""
     reasons: tuple[Reason, ...] = ()
+    moved: tuple[MovedTag, ...] = ()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether it was made or copied, or a tag leads to it that did not."""
+        return self.state != "unchanged" or bool(self.moved)
+
+    def moved_from(self) -> tuple[tuple[Digest | None, tuple[str, ...]], ...]:
+        """The tags that moved, by where they were, None for new ones; by their names alone where all are at one hub."""
+        hubs = {reference.repository.hub for reference in self.references}
+        by_digest: dict[Digest | None, list[str]] = {}
+        for tag in self.moved:
+            by_digest.setdefault(tag.before, []).append(str(tag.reference) if len(hubs) > 1 else tag.reference.tag)
+        return tuple((before, tuple(names)) for before, names in by_digest.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

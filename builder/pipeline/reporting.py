@@ -4,15 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from builder.images.pull import PulledImage
 from builder.oci.layout import Layout
-from builder.oci.manifest import ImageConfig
-from builder.pipeline.report import ImageReport, PlatformReport
+from builder.oci.manifest import ImageConfig, Manifest
+from builder.oci.reference import ImageReference
+from builder.pipeline.report import ImageReport, MovedTag, PlatformReport
 from builder.plan.model import PATCHES_ANNOTATION, ImagePlan, MirrorPlan
 from builder.publish.content import LayoutContent
 from builder.publish.publication import Publication
+from builder.publish.put_back import digest_of
 
 
-def report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str) -> ImageReport:
-    """An image as it was read back."""
+def report_pulled(
+    entry: Publication, pulled: Sequence[PulledImage], state: str, before: Mapping[ImageReference, Manifest | None]
+) -> ImageReport:
+    """An image as it was read back. `before` is where tags were, of the hubs at which any has moved."""
     image = next(image for image in pulled if image.index and image.index.digest == entry.index.digest)
     platforms = tuple(
         PlatformReport(platform=platform.platform, digest=platform.manifest.digest, size=platform.size)
@@ -25,6 +29,11 @@ def report_pulled(entry: Publication, pulled: Sequence[PulledImage], state: str)
         platforms=platforms,
         state=state,
         layout=str(entry.content.layout.root) if isinstance(entry.content, LayoutContent) else "",
+        moved=tuple(
+            MovedTag(reference=reference, before=digest_of(before[reference]))
+            for reference in entry.references
+            if reference in before and digest_of(before[reference]) != entry.index.digest
+        ),
     )
 
 

@@ -1,9 +1,10 @@
 """A run in a few words, for those who are notified: what changed, what failed, what to do, where to look. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from builder.oci.reference import redact_url
-from builder.pipeline.report import Report
+from builder.pipeline.report import ImageReport, Report
 from builder.report.record import RecordedError, RunRecord
 from builder.runtime.text import counted, printable
 
@@ -49,17 +50,36 @@ def _failure(error: RecordedError) -> list[str]:
 
 
 def _images(report: Report) -> list[str]:
-    """What of a release is new, and how much is not."""
-    changed = [image for image in report.images if image.state != "unchanged"]
+    """What of a release is not as it was, and how much is."""
+    changed = [image for image in report.images if image.has_changed]
     alike: dict[str, list[str]] = {}
     for image in changed[:_MOST_IMAGES]:
-        why = "; ".join(reason.text for reason in image.reasons)
+        why = _why(image)
         alike.setdefault(f"{image.state}{': ' if why else ''}{why}", []).append(image.key)
     shown = [_line(f"- {', '.join(keys)} {told}") for told, keys in alike.items()]
     more = [f"… and {len(changed) - _MOST_IMAGES} more"] if len(changed) > _MOST_IMAGES else []
     same = len(report.images) - len(changed)
-    head = f"{report.version} at {report.hub}, {same} unchanged:" if same else f"{report.version} at {report.hub}:"
-    return [_line(head), *shown, *more]
+    head = f"{report.version} at {report.hub}{f', {same} unchanged' if same else ''}"
+    return [_line(f"{head}:" if changed else head), *shown, *more, *map(_line, _tags(changed))]
+
+
+def _why(image: ImageReport) -> str:
+    """Why it was made; of one that was not, which of its tags were elsewhere."""
+    if image.state != "unchanged":
+        return "; ".join(reason.text for reason in image.reasons)
+    tags = [
+        f"{', '.join(names)} {f'was at sha256:{before.short}' if before else 'was missing'}"
+        for before, names in image.moved_from()
+    ]
+    return "; ".join(tags)
+
+
+def _tags(images: Sequence[ImageReport]) -> list[str]:
+    """Which tags images that were made have taken over from others, and which are new, by their names alone."""
+    made = [image for image in images if image.state != "unchanged"]
+    moved = dict.fromkeys(name for image in made for before, names in image.moved_from() if before for name in names)
+    new = dict.fromkeys(name for image in made for before, names in image.moved_from() if not before for name in names)
+    return [f"{told}: {', '.join(names)}" for told, names in (("tags moved", moved), ("new tags", new)) if names]
 
 
 def _line(text: str) -> str:

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from builder.errors import BuilderError, Outcome
+from builder.errors import BuilderError, Outcome, ReleasesFailed
 from builder.oci.reference import redact_url
 from builder.pipeline.report import ImageReport, Report
 from builder.plan.model import ImagePlan, Plan
@@ -130,6 +130,29 @@ class ReleaseRecord:
             return self.report.traffic.tags_moved > 0
         return any(image.state != "unchanged" for image in self.report.images)
 
+    @property
+    def state(self) -> Literal["failed", "changed", "unchanged", "not done"]:
+        """What became of it; `not done` where the run ended before it did."""
+        if self.error:
+            return "failed"
+        if self.report is None:
+            return "not done"
+        return "changed" if self.has_changed else "unchanged"
+
+    @property
+    def summary(self) -> str:
+        """What became of it, in a few words."""
+        if self.error:
+            return f"failed ({self.error.exit_code})"
+        if self.report is None:
+            return "not done"
+        moved = self.report.traffic.tags_moved if self.report.traffic else 0
+        told = [f"{count} {state}" for state, count in _count(self.report.images)]
+        # Else they moved because of what was made.
+        if moved and not any(image.state != "unchanged" for image in self.report.images):
+            told.append(f"{counted(moved, 'tag')} moved")
+        return ", ".join(told) or "nothing to do"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -166,7 +189,7 @@ class RunRecord:
     @property
     def states(self) -> tuple[tuple[str, int], ...]:
         """How many images are `built`, `unchanged` and so on, in the order of the alphabet."""
-        return tuple(sorted(Counter(image.state for image in self.images).items()))
+        return _count(self.images)
 
     @property
     def has_changed(self) -> bool:
@@ -195,11 +218,18 @@ class RunRecord:
     def summary(self) -> str:
         """How it ended, in a line."""
         if self.error:
-            return f"failed ({self.error.exit_code}): {self.error.message.partition(chr(10))[0].rstrip(':')}"
+            told = [self.error.message.partition("\n")[0].rstrip(":")]
+            if self.error.exit_code == ReleasesFailed.exit_code:
+                told.append(", ".join(release.version for release in self.releases if release.error))
+            return f"failed ({self.error.exit_code}): {': '.join(told)}"
         if self.verification:
             images, faults = self.verification.images, self.verification.faults
             return f"{counted(len(images), 'image')} verified, {counted(len(faults), 'fault')}"
-        return ", ".join(f"{count} {state}" for state, count in self.states) or "nothing to do"
+        if len(self.releases) < 2:
+            return self.releases[0].summary if self.releases else "nothing to do"
+        told = [f"{release.version}: {release.summary}" for release in self.releases if release.state != "unchanged"]
+        same = [release.version for release in self.releases if release.state == "unchanged"]
+        return "; ".join([*told, *([f"unchanged: {', '.join(same)}"] if same else [])])
 
     def change_of(self, image: ImageReport) -> str:
         """What of an image is not as at the run before: `new`, the digest that its first tag had, or "" where it is the same."""
@@ -207,3 +237,8 @@ class RunRecord:
         if not before:
             return "new" if self.before else ""
         return ", ".join(sorted(before - {str(image.digest)}))
+
+
+def _count(images: Iterable[ImageReport]) -> tuple[tuple[str, int], ...]:
+    """How many are `built`, `unchanged` and so on, in the order of the alphabet."""
+    return tuple(sorted(Counter(image.state for image in images).items()))

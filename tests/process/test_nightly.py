@@ -1,5 +1,6 @@
 """Every night, as a platform team runs it: three releases of a repository into a registry, from the project file alone."""
 
+import hashlib
 import json
 import os
 import re
@@ -114,6 +115,10 @@ def test_one_night_after_the_other(site: Site) -> None:
     )
     assert len(site.compiled) == 6
     assert said_twice(first) == []
+    # A log of several says where each begins.
+    assert re.findall(r"^resolve   ([\d.]+): source, bases, artifacts, Go \.\.\.$", first.stderr, re.MULTILINE) == [
+        *("1.31.0", "1.30.0", "1.29.0")
+    ]
     names = {"latest-distroless": "1.31.0", "1.31-distroless": "1.31.0", "1.30-distroless": "1.30.0", "1.29-distroless": "1.29.0"}
     assert {name: site.tag(name) for name in names} == names
     pushed = json.loads((site.directory / "pushed.json").read_text())
@@ -168,6 +173,24 @@ def test_one_night_after_the_other(site: Site) -> None:
     assert said_twice(fourth) == []
     assert (site.tag("latest-distroless"), site.tag("1.32-distroless"), site.tag("1.29-distroless")) == ("1.31.0", "", "1.29.1")
     assert list(json.loads((site.directory / "pushed.json").read_text())) == ["1.31.0", "1.30.1", "1.29.1"]
+
+
+def test_a_tag_that_somebody_has_moved_goes_back_and_that_is_told(site: Site) -> None:
+    assert site.run("nightly").code == 0
+    tags = site.registry.manifests
+    right, other = tags["istio/istioctl:latest-distroless"], tags["istio/istioctl:1.29.0-distroless"]
+    tags["istio/istioctl:latest-distroless"] = other
+    second = site.run("nightly", "--report", "pages", "--quiet")
+    assert second.code == 0, second.stderr
+    assert tags["istio/istioctl:latest-distroless"] == right
+    assert site.compiled == []
+    assert second.stdout.startswith("1.31.0 pushed (0 images made, 1 tag moved), 1.30.0 unchanged, 1.29.0 unchanged; ")
+    run = json.loads((site.directory / "pages" / "report.json").read_text())
+    assert run["summary"] == "1.31.0: 1 unchanged, 1 tag moved; unchanged: 1.30.0, 1.29.0"
+    [image] = run["releases"][0]["report"]["images"]
+    before = f"sha256:{hashlib.sha256(other[1]).hexdigest()}"
+    assert image["moved"] == [{"reference": f"{site.server.host}/istio/istioctl:latest-distroless", "before": before}]
+    assert before in (site.directory / "pages" / "index.html").read_text()
 
 
 def test_an_old_line_alone_takes_no_tag_back(site: Site) -> None:

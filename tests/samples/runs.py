@@ -1,8 +1,10 @@
 """Runs as they are recorded: one that went well, one that failed, one of whom everybody said what they liked."""
 
+from dataclasses import replace
+
 from builder.errors import Outcome
 from builder.oci.reference import Hub
-from builder.pipeline.report import ImageReport, PlatformReport, Report
+from builder.pipeline.report import ImageReport, MovedTag, PlatformReport, Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
 from builder.report.record import (
@@ -164,6 +166,68 @@ FAILED_RUN = RunRecord(
             Outcome(image="istioctl-debug", platform="linux/amd64", state="unchanged"),
         ),
     ),
+)
+
+_MOVED = make_image("pilot-debug", "1.29.1", "1.29", "latest", reasons=("commit 328ca463872f → 0123456789ab",))
+_SAME = make_image("pilot-debug", "1.28.0", "1.28", state="unchanged")
+
+# A night: a patch has come out, somebody has moved a tag of the line before it, one line is as it was, and one fails.
+NIGHT_RUN = RunRecord(
+    id="70819203",
+    command="nightly",
+    tool="istio-build 0.9.1",
+    began="2026-03-04T03:00:06Z",
+    seconds=94.0,
+    hubs=(str(HUB),),
+    releases=(
+        ReleaseRecord(
+            version="1.29.1",
+            hub=str(HUB),
+            inputs=INPUTS,
+            report=replace(
+                REPORT,
+                version="1.29.1",
+                images=(
+                    replace(
+                        _MOVED,
+                        moved=tuple(
+                            MovedTag(reference=reference, before=None if reference.tag == "1.29.1" else make_digest("old pilot"))
+                            for reference in _MOVED.references
+                        ),
+                    ),
+                ),
+                traffic=Traffic(uploaded=2, tags_moved=3),
+            ),
+        ),
+        ReleaseRecord(
+            version="1.28.0",
+            hub=str(HUB),
+            inputs=INPUTS,
+            report=replace(
+                REPORT,
+                version="1.28.0",
+                images=(
+                    replace(_SAME, moved=(MovedTag(reference=_SAME.references[1], before=make_digest("another")),)),
+                    make_image("istioctl-debug", "1.28.0", "1.28", state="unchanged"),
+                ),
+                traffic=Traffic(tags_moved=1),
+            ),
+        ),
+        ReleaseRecord(
+            version="1.27.0",
+            hub=str(HUB),
+            inputs=INPUTS,
+            report=replace(
+                REPORT,
+                version="1.27.0",
+                images=(make_image("pilot-debug", "1.27.0", state="unchanged"),),
+                traffic=Traffic(),
+            ),
+        ),
+        ReleaseRecord(version="1.26.0", hub="", error=RecordedError(message="no such release", hint="Look.", exit_code=4)),
+    ),
+    tasks=TASKS,
+    error=RecordedError(message="1 of 4 releases failed:\n1.26.0: no such release", hint="Look.", exit_code=28),
 )
 
 HOSTILE_RUN = RunRecord(

@@ -14,7 +14,7 @@ from builder.oci.reference import Hub
 from builder.report.record import RunRecord
 from tests import ROOT
 from tests.samples.hubs import SampleHub, only_one_platform
-from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE_RUN, INPUTS, REPORT
+from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE_RUN, INPUTS, NIGHT_RUN, REPORT
 from tests.unit.cli.test_verify_view import verified
 
 SCHEMAS = ROOT / "docs" / "schemas"
@@ -31,7 +31,7 @@ def validate(name: str, document: dict[str, Any]) -> None:
     validator.validate(json.loads(json.dumps(document)))
 
 
-@pytest.mark.parametrize("run", [GOOD_RUN, FAILED_RUN])
+@pytest.mark.parametrize("run", [GOOD_RUN, FAILED_RUN, NIGHT_RUN])
 def test_a_run_is_what_its_schema_says(run: RunRecord) -> None:
     jsonschema_rs.meta.validate(schema("run.json"))
     validate("run.json", record_json(run))

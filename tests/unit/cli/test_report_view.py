@@ -8,7 +8,7 @@ import pytest
 
 from builder.cli.report_view import report_json, report_references, report_text
 from builder.oci.reference import Hub, ImageReference
-from builder.pipeline.report import HubReport, ImageReport, PlatformReport, Report
+from builder.pipeline.report import HubReport, ImageReport, MovedTag, PlatformReport, Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
 from builder.runtime.text import format_size, format_table
@@ -47,6 +47,16 @@ REPORT = Report(
     stages=(("compile", 12.34), ("push", 0.5)),
     seconds=13.0,
     hubs=(HubReport(hub=str(HUB), state="moved", tags_moved=4),),
+)
+
+
+_PILOT = make_image("pilot", "1.29.1", "1.29", "latest")
+MOVED = replace(
+    _PILOT,
+    moved=tuple(
+        MovedTag(reference=reference, before=None if reference.tag == "1.29.1" else make_digest("old"))
+        for reference in _PILOT.references
+    ),
 )
 
 
@@ -109,6 +119,7 @@ class TestForMachines:
     def test_the_page_has_every_field_and_no_other(self) -> None:
         """docs/progress.md: the first cell has the fields; the second those of what is within them."""
         image = replace(make_image("pilot", "1.29.0", layout="out/pilot-debug"), reasons=(GO,))
+        image = replace(image, moved=(MovedTag(reference=image.references[0], before=None),))
         document = report_json(replace(REPORT, images=(image,)))
         table = (ROOT / "docs" / "progress.md").read_text().partition("## The report")[2]
         rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \|$", table, re.MULTILINE)
@@ -124,6 +135,16 @@ class TestForMachines:
         assert words(platform) == list(document["images"][0]["platforms"]["linux/amd64"])
         [reason] = re.findall(r"`reasons` \(([^)]*)\)", images)
         assert words(reason) == list(document["images"][0]["reasons"][0])
+        [moved] = re.findall(r"`moved` \(([^)]*)\)", images)
+        assert words(moved) == list(document["images"][0]["moved"][0])
+
+    def test_json_says_which_tags_were_elsewhere_and_which_are_new(self) -> None:
+        [image, _] = report_json(replace(REPORT, images=(MOVED, REPORT.images[1])))["images"]
+        assert image["moved"] == [
+            {"reference": f"{HUB}/pilot:1.29.1", "before": None},
+            {"reference": f"{HUB}/pilot:1.29", "before": str(make_digest("old"))},
+            {"reference": f"{HUB}/pilot:latest", "before": str(make_digest("old"))},
+        ]
 
     def test_json_of_a_build_names_layouts_and_no_traffic(self) -> None:
         image = make_image("pilot", "1.29.0", layout="out/pilot-debug")
@@ -147,6 +168,17 @@ class TestForPeople:
         images = (replace(make_image("istioctl", "1.29.0"), reasons=(GO,)),)
         assert GO.text not in report_text(replace(REPORT, images=images), installable=False)
         assert report_json(replace(REPORT, images=images))["images"][0]["reasons"][0]["text"] == GO.text
+
+    def test_it_says_which_tags_were_elsewhere(self) -> None:
+        text = report_text(replace(REPORT, images=(MOVED,)), installable=False)
+        told = f"\nTags that were elsewhere:\n  pilot-debug: 1.29, latest from sha256:{make_digest('old').short}\n"
+        assert told in text
+        elsewhere = Hub.parse("ghcr.io/me").repository("pilot").at("latest")
+        two_hubs = replace(MOVED, references=(*MOVED.references, elsewhere))
+        assert f"  pilot-debug: {HUB}/pilot:1.29, {HUB}/pilot:latest from" in report_text(
+            replace(REPORT, images=(two_hubs,)), installable=False
+        )
+        assert "elsewhere" not in report_text(REPORT, installable=False)
 
     def test_it_says_how_to_install_where_there_is_something_to_install_with(self) -> None:
         command = "istioctl install --set hub=registry.corp.example/istio --set tag=1.29.0"

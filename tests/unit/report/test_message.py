@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from builder.pipeline.report import MovedTag
 from builder.report.message import is_due, page_url, short_message
-from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE_RUN, HUB, REPORT
+from tests.samples.images import make_digest
+from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE_RUN, HUB, NIGHT_RUN, REPORT
 
 SAME = replace(
     GOOD_RUN, releases=(replace(GOOD_RUN.releases[0], report=replace(REPORT, images=(REPORT.images[1],), traffic=None)),)
@@ -37,6 +39,29 @@ def test_what_failed_and_what_to_do() -> None:
     assert message.title.startswith(f"istio-build push ({HUB}): failed (7): 1 of 6 images")
     assert "undefined: app.NewRootCommand" in message.body
     assert message.body.splitlines()[-1].startswith("What to do: The compiler's own words")
+
+
+def test_of_several_releases_it_says_which_failed_and_which_tags_lead_elsewhere_now() -> None:
+    message = short_message(NIGHT_RUN, "")
+    assert message.title == f"istio-build nightly ({HUB}): failed (28): 1 of 4 releases failed: 1.26.0"
+    assert message.body.splitlines() == [
+        "1 of 4 releases failed:",
+        "1.26.0: no such release",
+        "What to do: Look.",
+        f"1.29.1 at {HUB}:",
+        "- pilot-debug built: commit 328ca463872f → 0123456789ab",
+        "tags moved: 1.29, latest",
+        "new tags: 1.29.1",
+        f"1.28.0 at {HUB}, 1 unchanged:",
+        f"- pilot-debug unchanged: 1.28 was at sha256:{make_digest('another').short}",
+        f"1.27.0 at {HUB}, 1 unchanged",
+    ]
+
+
+def test_a_tag_that_was_not_there_is_told_too() -> None:
+    image = replace(REPORT.images[1], moved=(MovedTag(reference=REPORT.images[1].references[0], before=None),))
+    run = replace(GOOD_RUN, releases=(replace(GOOD_RUN.releases[0], report=replace(REPORT, images=(image,))),), messages=())
+    assert short_message(run, "").body.splitlines()[1:] == ["- istioctl-distroless unchanged: 1.29.0-distroless was missing"]
 
 
 def test_it_stays_short_whatever_there_is_to_say() -> None:

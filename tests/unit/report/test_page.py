@@ -13,7 +13,8 @@ from builder.oci.reference import Hub
 from builder.report.page import KeptRun, format_duration, run_page
 from builder.report.record import RunRecord
 from tests.samples.hubs import SampleHub, only_one_platform
-from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE, HOSTILE_RUN, REPORT, TASKS, make_task
+from tests.samples.images import make_digest
+from tests.samples.runs import FAILED_RUN, GOOD_RUN, HOSTILE, HOSTILE_RUN, HUB, NIGHT_RUN, REPORT, TASKS, make_task
 from tests.unit.cli.test_verify_view import verified
 
 KEPT = KeptRun(name="20260228T030007Z-00000000", began="2026-02-28T03:00:07Z", command="push", summary="6 unchanged", ok=True)
@@ -78,6 +79,33 @@ class TestWhatItSays:
         assert GOOD_RUN.before[f"{REPORT.hub}/istioctl:1.29.0"] in text
         assert "Unchanged: istioctl-distroless, pilot-distroless." in text
         assert "not in an earlier run" in text
+
+    def test_which_tags_lead_elsewhere_now_and_where_they_were(self) -> None:
+        text = " ".join(Page(run_page(NIGHT_RUN)).text.split())
+        assert "pilot-debug built: commit 328ca463872f → 0123456789ab" in text
+        assert "1.29.1 is new" in text
+        assert f"1.29, latest were at {make_digest('old pilot')}" in text
+        assert f"1.28 was at {make_digest('another')} Unchanged: istioctl-debug." in text
+        # What is known of the hub itself needs no earlier run to be held against.
+        assert "not in an earlier run" not in " ".join(Page(run_page(replace(NIGHT_RUN, before=GOOD_RUN.before))).text.split())
+
+    def test_of_several_releases_it_says_first_what_became_of_each(self) -> None:
+        page = Page(run_page(NIGHT_RUN))
+        table = " ".join(page.text.partition("What became of it")[2].partition("What changed")[0].split())
+        assert table.startswith(
+            "1.29.1changed 1 built 1.28.0changed 2 unchanged, 1 tag moved 1.27.0unchanged 1 unchanged "
+            "1.26.0failed exit code 4: no such release 1.29.1 at"
+        )
+        ids = page.attributes("id")
+        assert all(link.removeprefix("#") in ids for link in page.attributes("href") if link.startswith("#release"))
+        # Where nothing changed, there is little to read.
+        assert [name for name, _ in page.elements].count("details") == 2
+        assert Page(run_page(GOOD_RUN)).text.count("What became of it") == 0
+
+    def test_a_release_that_failed_before_it_was_planned_is_at_no_hub(self) -> None:
+        text = " ".join(Page(run_page(NIGHT_RUN)).text.split())
+        assert f"1.27.0 at {HUB}" in text
+        assert "1.26.0 at" not in text
 
     def test_what_was_sent(self) -> None:
         text = " ".join(Page(run_page(GOOD_RUN)).text.split())
@@ -168,7 +196,7 @@ class TestTheTimeline:
 
 
 class TestHarm:
-    @pytest.mark.parametrize("run", [GOOD_RUN, FAILED_RUN, HOSTILE_RUN])
+    @pytest.mark.parametrize("run", [GOOD_RUN, FAILED_RUN, NIGHT_RUN, HOSTILE_RUN])
     def test_nothing_is_taken_from_elsewhere_and_nothing_runs(self, run: RunRecord) -> None:
         page = Page(run_page(run, [KEPT]))
         assert {name for name, _ in page.elements}.isdisjoint(
@@ -176,7 +204,9 @@ class TestHarm:
         )
         names = {attribute for _, attributes in page.elements for attribute in attributes}
         assert not {name for name in names if name.startswith("on") or name in ("src", "style", "xlink:href")}
-        assert all(re.fullmatch(r"#earlier|[0-9A-Za-z.-]+\.(html|json)", href) for href in page.attributes("href"))
+        assert all(
+            re.fullmatch(r"#earlier|#release-[0-9]+|[0-9A-Za-z.-]+\.(html|json)", href) for href in page.attributes("href")
+        )
 
     def test_a_browser_may_take_nothing_but_the_style_sheet_that_is_there(self) -> None:
         text = run_page(GOOD_RUN)

@@ -13,7 +13,7 @@ from builder.report.record import RecordedMessage, ReleaseRecord, inputs_of
 from builder.report.recorder import Recorder
 from builder.runtime.progress import Event, Progress
 from tests.samples.plans import make_sample_plan
-from tests.samples.runs import FAILED_RUN, GOOD_RUN, HUB, INPUTS, REPORT, TASKS, make_image, make_task
+from tests.samples.runs import FAILED_RUN, GOOD_RUN, HUB, INPUTS, NIGHT_RUN, REPORT, TASKS, make_image, make_task
 
 
 class Clock:
@@ -152,6 +152,20 @@ class TestRecord:
         assert ReleaseRecord(version="1", hub="h", report=built).has_changed
         same = replace(built, images=(make_image("pilot-debug", "1", state="unchanged"),))
         assert not ReleaseRecord(version="1", hub="h", report=same).has_changed
+
+    def test_a_tag_that_moved_to_what_was_there_is_told_in_the_line(self) -> None:
+        moved = replace(REPORT, images=(make_image("pilot-debug", "1", state="unchanged"),))
+        assert ReleaseRecord(version="1", hub="h", report=moved).summary == "1 unchanged, 9 tags moved"
+        assert replace(GOOD_RUN, releases=()).summary == "nothing to do"
+
+    def test_of_several_releases_each_is_told_by_its_name(self) -> None:
+        assert [release.state for release in NIGHT_RUN.releases] == ["changed", "changed", "unchanged", "failed"]
+        assert NIGHT_RUN.summary == "failed (28): 1 of 4 releases failed: 1.26.0"
+        assert replace(NIGHT_RUN, error=None).summary == (
+            "1.29.1: 1 built; 1.28.0: 2 unchanged, 1 tag moved; 1.26.0: failed (4); unchanged: 1.27.0"
+        )
+        cut_off = replace(NIGHT_RUN, releases=(NIGHT_RUN.releases[2], ReleaseRecord(version="1.25.0", hub="h")), error=None)
+        assert cut_off.summary == "1.25.0: not done; unchanged: 1.27.0"
 
     def test_a_failed_run_says_so_in_a_line(self) -> None:
         assert FAILED_RUN.summary == "failed (7): 1 of 6 images could not be built"
