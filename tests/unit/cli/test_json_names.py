@@ -141,7 +141,7 @@ def test_one_option_asks_for_it() -> None:
         if isinstance(parameter.type, click.Choice) and "json" in parameter.type.choices and parameter.name != "progress"
     }
     assert set(asking.values()) == {"--output-format"}
-    # All that print something that a program may want. What `explain` prints is held to its schema, and that is among those above.
+    # All that print something that a program may want. What `explain` prints is held to its schema, which is among those above.
     assert set(asking) == {"archives", "build", "explain", "promote"} | {name for name in DOCUMENTS if name in dict(commands())}
 
 

@@ -103,7 +103,7 @@ class TestViews:
 def test_the_samples_are_of_every_view() -> None:
     views = {path.stem for path in (ROOT / "builder" / "cli").glob("*_view.py")}
     text = (ROOT / "tests" / "samples" / "views.py").read_text()
-    # A record is a file, a run of several releases is told in a line, and an explanation has lines of its own (test_explain_view.py).
+    # A record is a file, a run of several releases is told in a line, and an explanation folds itself (test_explain_view.py).
     assert {view for view in views if f"builder.cli.{view} " not in text} == {"explain_view", "record_view", "run_view"}
 
 
