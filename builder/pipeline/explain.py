@@ -50,7 +50,7 @@ def explain_job(job: Job, adapters: Adapters, names: Sequence[str] = ()) -> Expl
     lookups = find_lookups(job, found.tree, source, book, adapters)
     evidence = gather_evidence(job, found.tree, source, recipes, lookups)
     if lock:
-        evidence = replace(evidence, bound=_bound(lock, evidence))
+        evidence = replace(evidence, bound=bound_by(lock, evidence))
     return explain_images(evidence, choose_images(job.request, book, names))
 
 
@@ -109,7 +109,7 @@ def choose_images(request: Request, book: RecipeBook, names: Sequence[str]) -> t
     return tuple((recipe, tuple(chosen)) for recipe, chosen in found.values())
 
 
-def _bound(lock: LockInUse, evidence: Evidence) -> Bound:
+def bound_by(lock: LockInUse, evidence: Evidence) -> Bound:
     """What the lock has for what is asked for: a push refuses the rest of it."""
     request, book, go = evidence.request, evidence.book, lock.file.go
     bases = [
