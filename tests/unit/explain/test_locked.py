@@ -17,8 +17,8 @@ recipes: {DIGEST}
 source:
   version: '1.29'
   description: 1.29.0
-  commit: {"2" * 40}
-  tree: {"3" * 40}
+  commit: {"c" * 40}
+  tree: {"d" * 40}
   committed_at: 1
 go:
   asked: 'release: go.mod says 1.25.0'
