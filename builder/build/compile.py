@@ -1,6 +1,7 @@
 """Compiles Go programs: one `go build` a step, and makes sure that each program is for the platform it is meant for."""
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from builder.runtime.extracted_file import is_intact, keep_sum, recorded_sum
 _SHOWN_LINES = 30
 # As much as Go itself reads to find a build ID (cmd/internal/buildid).
 _HEAD = 32 * 1024
+# Before what is said of `example.org/module@v1.2.3: `.
+_IMPORT_OF_A_MODULE = re.compile(r"^\S+\.go:\d+:\d+: (?=\S+@v\S+: )")
 
 
 def compile_programs(step: CompileStep, context: CompileContext) -> Mapping[str, Path]:
@@ -141,9 +144,21 @@ def check_executable(path: Path, platform: Platform) -> None:
         )
 
 
+def _what_it_said(stderr: str) -> str:
+    """The end of it. Of a module that cannot be had Go says so at each import of each of its packages: here it stands once."""
+    said: list[str] = []
+    for line in stderr.splitlines():
+        if not line.strip() or line.startswith("go: downloading "):
+            continue
+        if said and line[0].isspace():
+            said[-1] += f"\n{line}"
+        else:
+            said.append(_IMPORT_OF_A_MODULE.sub("", line))
+    return "\n".join("\n".join(dict.fromkeys(said)).splitlines()[-_SHOWN_LINES:])
+
+
 def _explain(step: CompileStep, tree: Path, error: ProcessFailed) -> Exception:
-    output = [line for line in error.stderr.splitlines() if line.strip() and not line.startswith("go: downloading ")]
-    shown = "\n".join(output[-_SHOWN_LINES:])
+    shown = _what_it_said(error.stderr)
     if error.returncode == 127:
         return ToolchainError(f"cannot start Go: {shown}")
     if error.returncode in (-9, 137) or "signal: killed" in shown:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from builder.config.settings import Job
-from builder.errors import BuilderError, Interrupted, NotReadBack, ReleasesFailed
+from builder.errors import BuilderError, Interrupted, NotReadBack, PublishError, ReleasesFailed, VerifyError
 from builder.pipeline.find_releases import find_releases
 from builder.pipeline.moving_tags import share_tags
 from builder.pipeline.push import Pushed, PushWishes, push_release
@@ -98,9 +98,26 @@ def failure_of(report: RunReport, *, may_be_several: bool) -> BuilderError | Non
     done = [outcome.release for outcome in report.releases if not outcome.error and outcome.report]
     skipped = [outcome.release for outcome in report.releases if outcome.state == "skipped"]
     told = [f"{len(failed)} of {counted(len(report.releases), 'release')} failed:", *lines]
+    still = [outcome.release for outcome in failed if outcome.error and not outcome.report and _left_tags(outcome.error)]
+    told += [f"no tag has moved of: {', '.join(still)}"] if still else []
     told += [f"at the hub: {', '.join(done)}"] if done else []
     told += [f"not begun (--fail-fast): {', '.join(skipped)}"] if skipped else []
-    hints = dict.fromkeys(outcome.error.hint for outcome in failed if outcome.error and outcome.error.hint)
-    error = ReleasesFailed("\n".join(told), hint=" ".join(hints))
+    error = ReleasesFailed("\n".join(told), hint=_hints(failed))
     error.releases = tuple(outcome.end for outcome in report.releases)
     return error
+
+
+def _left_tags(error: BuilderError) -> bool:
+    """Whether it says that all tags are where they were. These two tell themselves which are."""
+    return not isinstance(error, PublishError | VerifyError)
+
+
+def _hints(failed: Sequence[ReleaseOutcome]) -> str:
+    """What to do: where that is not the same for all, with the releases that it is for."""
+    by_hint: dict[str, list[str]] = {}
+    for outcome in failed:
+        if outcome.error and outcome.error.hint:
+            by_hint.setdefault(outcome.error.hint, []).append(outcome.release)
+    if len(by_hint) < 2:
+        return "".join(by_hint)
+    return "\n".join(f"{', '.join(releases)}: {hint}" for hint, releases in by_hint.items())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builder.oci.reference import redact_url
+from builder.oci.reference import Digest, redact_url
 from builder.pipeline.report import ImageReport, Report
 from builder.report.record import RecordedError, RunRecord
 from builder.runtime.text import counted, printable
@@ -46,7 +46,13 @@ def page_url(record: RunRecord, report_url: str, *, has_page: bool) -> str:
 def _failure(error: RecordedError) -> list[str]:
     lines = error.message.splitlines()
     shown = [_line(line) for line in lines[:_MOST_LINES]]
-    return [*shown, *(["…"] if len(lines) > _MOST_LINES else []), *([f"What to do: {_line(error.hint)}"] if error.hint else [])]
+    return [*shown, *(["…"] if len(lines) > _MOST_LINES else []), *_what_to_do(error)]
+
+
+def _what_to_do(error: RecordedError) -> list[str]:
+    """In a line, or in one for each release of several."""
+    first, *more = error.hint.splitlines()[:_MOST_LINES] or [""]
+    return [f"What to do: {_line(first)}", *map(_line, more)] if first else []
 
 
 def _images(report: Report) -> list[str]:
@@ -58,7 +64,7 @@ def _images(report: Report) -> list[str]:
         alike.setdefault(f"{image.state}{': ' if why else ''}{why}", []).append(image.key)
     shown = [_line(f"- {', '.join(keys)} {told}") for told, keys in alike.items()]
     more = [f"… and {len(changed) - _MOST_IMAGES} more"] if len(changed) > _MOST_IMAGES else []
-    same = len(report.images) - len(changed)
+    same = sum(image.state == "unchanged" for image in report.images)
     head = f"{report.version} at {report.hub}{f', {same} unchanged' if same else ''}"
     return [_line(f"{head}:" if changed else head), *shown, *more, *map(_line, _tags(changed))]
 
@@ -67,11 +73,13 @@ def _why(image: ImageReport) -> str:
     """Why it was made; of one that was not, which of its tags were elsewhere."""
     if image.state != "unchanged":
         return "; ".join(reason.text for reason in image.reasons)
-    tags = [
-        f"{', '.join(names)} {f'was at sha256:{before.short}' if before else 'was missing'}"
-        for before, names in image.moved_from()
-    ]
-    return "; ".join(tags)
+    return "; ".join(_where_from(before, names) for before, names in image.moved_from())
+
+
+def _where_from(before: Digest | None, names: Sequence[str]) -> str:
+    """`1.29, latest were at sha256:…`."""
+    were = "were" if len(names) > 1 else "was"
+    return f"{', '.join(names)} {were} {f'at sha256:{before.short}' if before else 'missing'}"
 
 
 def _tags(images: Sequence[ImageReport]) -> list[str]:

@@ -33,7 +33,8 @@ def resolve_base(name: str, request: Request, book: RecipeBook, values: Mapping[
     if manifest is None:
         raise BaseImageError(
             f"base image {reference} ({name}) does not exist",
-            hint=f"Name another with --base {name}=REFERENCE, or another registry for all with --base-registry.",
+            hint=f"Name another with --base {name}=REFERENCE, or another registry for all with --base-registry. "
+            "A mirror that lacks it yet, as when a patch has just come out, is filled by `istio-build push --image bases`.",
         )
     platforms = tuple(_resolve_base_platform(reference, manifest, platform, registry) for platform in request.platforms)
     return LockedBase(name=name, reference=reference.pinned(manifest.digest), platforms=platforms)

@@ -343,3 +343,22 @@ class TestFailures:
 
     def test_of_a_go_that_does_not_start_are_the_toolchains(self, tmp_path: Path) -> None:
         assert isinstance(self.fail(tmp_path, "no such file", 127), ToolchainError)
+
+
+def test_a_module_that_cannot_be_had_is_told_once(tmp_path: Path) -> None:
+    """Go says it at each import: of a release whose `istio.io/api` is refused some hundred times."""
+    refused = "istio.io/api@v1.29.2-0.2026: reading https://proxy.corp.example/istio.io/api/@v/v1.29.2-0.2026.zip: 403 Forbidden"
+    reason = "\tserver response: This module version is not available."
+    other = refused.replace("istio.io/api", "istio.io/client-go")
+    stderr = "".join(f"pkg/config/a.go:{line}:2: {module}\n{reason}\n" for line in range(40) for module in (refused, other))
+    with pytest.raises(CompileError) as raised:
+        build(failing(f"go: downloading x v1\n{stderr}"), tmp_path)
+    assert raised.value.message.splitlines()[1:] == [refused, reason, other, reason]
+    assert "check GOPROXY" in raised.value.hint
+
+
+def test_what_else_go_says_is_told_as_it_is(tmp_path: Path) -> None:
+    said = "# istio.io/istio/pkg\npkg/a.go:7:2: cannot use x (variable of type int) as string value:\n\thave int\n\twant string"
+    with pytest.raises(CompileError) as raised:
+        build(failing(said), tmp_path)
+    assert raised.value.message.partition("\n")[2] == said

@@ -9,7 +9,16 @@ import pytest
 
 from builder.config.merged import Given
 from builder.config.settings import Job, make_job
-from builder.errors import BuilderError, CompileError, Interrupted, NotReadBack, ReleaseEnd, RequestError
+from builder.errors import (
+    BaseImageError,
+    BuilderError,
+    CompileError,
+    Interrupted,
+    NotReadBack,
+    ReleaseEnd,
+    RequestError,
+    VerifyError,
+)
 from builder.oci.reference import Digest
 from builder.pipeline.moving_tags import share_tags
 from builder.pipeline.push import Pushed, PushWishes
@@ -103,7 +112,7 @@ def test_one_that_fails_does_not_stop_the_others_and_is_told_with_its_own_code(s
     failure = failure_of(report, may_be_several=True)
     assert failure is not None
     assert (failure.exit_code, failure.hint) == (28, "Mend it.")
-    assert failure.message == "1 of 3 releases failed:\n1.29.0: no pilot\nat the hub: 1.30.0, 1.28.0"
+    assert failure.message == "1 of 3 releases failed:\n1.29.0: no pilot\nno tag has moved of: 1.29.0\nat the hub: 1.30.0, 1.28.0"
     assert failure.releases == (
         ReleaseEnd(release="1.30.0", state="pushed"),
         ReleaseEnd(release="1.29.0", state="failed", exit_code=7, error="no pilot", hint="Mend it."),
@@ -115,8 +124,26 @@ def test_what_several_releases_fail_with_is_told_once(site: Site) -> None:
     site.ends |= {"1.30.0": BuilderError("no hub"), "1.29.0": CompileError("no pilot"), "1.28.0": BuilderError("no hub")}
     failure = failure_of(site.run("1.28.0", "1.29.0", "1.30.0"), may_be_several=True)
     assert failure
-    assert failure.message == "3 of 3 releases failed:\n1.30.0, 1.28.0: no hub\n1.29.0: no pilot"
+    assert (
+        failure.message
+        == "3 of 3 releases failed:\n1.30.0, 1.28.0: no hub\n1.29.0: no pilot\nno tag has moved of: 1.30.0, 1.29.0, 1.28.0"
+    )
     assert [end.error for end in failure.releases] == ["no hub", "no pilot", "no hub"]
+
+
+def test_what_to_do_is_told_with_the_releases_that_it_is_for(site: Site) -> None:
+    """One may lack a base image and another an Envoy."""
+    site.ends = {
+        "1.30.0": CompileError("no pilot", hint="Mend it."),
+        "1.29.0": BaseImageError("no base", hint="Copy it."),
+        "1.28.0": CompileError("no agent", hint="Mend it."),
+        "1.27.0": VerifyError("some tags have moved"),
+    }
+    failure = failure_of(site.run("1.30.0", "1.29.0", "1.28.0", "1.27.0"), may_be_several=True)
+    assert failure is not None
+    assert failure.hint == "1.30.0, 1.28.0: Mend it.\n1.29.0: Copy it."
+    # Of the last it is not so, and it says itself what is.
+    assert "no tag has moved of: 1.30.0, 1.29.0, 1.28.0\n" in f"{failure.message}\n"
 
 
 def test_of_one_release_its_own_error_is_the_runs(site: Site) -> None:

@@ -52,16 +52,25 @@ def test_of_several_releases_it_says_which_failed_and_which_tags_lead_elsewhere_
         "- pilot-debug built: commit 328ca463872f → 0123456789ab",
         "tags moved: 1.29, latest",
         "new tags: 1.29.1",
-        f"1.28.0 at {HUB}, 1 unchanged:",
+        f"1.28.0 at {HUB}, 2 unchanged:",
         f"- pilot-debug unchanged: 1.28 was at sha256:{make_digest('another').short}",
         f"1.27.0 at {HUB}, 1 unchanged",
     ]
+
+
+def test_what_to_do_is_a_line_for_each_release() -> None:
+    assert NIGHT_RUN.error
+    run = replace(NIGHT_RUN, error=replace(NIGHT_RUN.error, hint="1.26.0: Look.\n1.25.0: Wait."))
+    assert short_message(run, "").body.splitlines()[2:4] == ["What to do: 1.26.0: Look.", "1.25.0: Wait."]
 
 
 def test_a_tag_that_was_not_there_is_told_too() -> None:
     image = replace(REPORT.images[1], moved=(MovedTag(reference=REPORT.images[1].references[0], before=None),))
     run = replace(GOOD_RUN, releases=(replace(GOOD_RUN.releases[0], report=replace(REPORT, images=(image,))),), messages=())
     assert short_message(run, "").body.splitlines()[1:] == ["- istioctl-distroless unchanged: 1.29.0-distroless was missing"]
+    both = replace(image, moved=tuple(MovedTag(reference=each, before=None) for each in REPORT.images[0].references))
+    run = replace(run, releases=(replace(run.releases[0], report=replace(REPORT, images=(both,))),))
+    assert short_message(run, "").body.endswith("- istioctl-distroless unchanged: 1.29.0, 1.29.0-debug were missing")
 
 
 def test_it_stays_short_whatever_there_is_to_say() -> None:

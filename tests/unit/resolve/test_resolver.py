@@ -137,6 +137,7 @@ class TestBases:
             look_up(make_request(base_registry="mirror.example"))
         assert "--base base=" in raised.value.hint
         assert "--base-registry" in raised.value.hint
+        assert "`istio-build push --image bases`" in raised.value.hint
 
     def test_without_a_platform_say_which_they_have(self, look_up: Callable[..., Lock], registry: FakeRegistry) -> None:
         add_base(registry, f"docker.io/istio/base:{BASE_TAG}", (AMD64,))
