@@ -36,7 +36,7 @@ LOOK = """(inner) => {
   return {
     title: inner.title,
     beyond: root.scrollWidth - root.clientWidth,
-    fetched: inner.defaultView.performance.getEntriesByType("resource").map((entry) => entry.name),
+    fetched: [...inner.querySelectorAll("[src], link[rel=stylesheet], link[rel=icon]")].map((one) => one.src || one.href),
     rows: inner.querySelectorAll("article table tr").length,
     paper: style.backgroundColor,
     ink: style.color,
@@ -46,7 +46,7 @@ PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(30, 33, 41)"}
 
 
 def build(config: Path, into: Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "mkdocs", "build", "--config-file", config, "--site-dir", into]
+    argv: list[str | Path] = [sys.executable, "-m", "mkdocs", "build", "--config-file", config, "--site-dir", into]
     # The theme greets everybody with news of other programs.
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
@@ -134,8 +134,8 @@ def test_an_address_of_another_host_would_be_found() -> None:
     found = [address for address in fetched.addresses if is_elsewhere(address)]
     assert found == ["https://fonts.example/a.css", "//cdn.example/a.js", "https://cdn.example/b.png"]
     assert [text for text in fetched.within if "https://" in text] == ['fetch("https://x.example")\n    ']
-    sheet = '@import "https://a.example/b.css"; a { background: url(data:image/png;base64,AA) } b { src: url("//f.example/c.woff") }'
-    assert [address for address in fetched_by(sheet) if is_elsewhere(address)] == ["https://a.example/b.css", "//f.example/c.woff"]
+    sheet = '@import "https://a.example/b"; a { background: url(data:image/png;base64,AA) } b { src: url("//f.example/c") }'
+    assert [address for address in fetched_by(sheet) if is_elsewhere(address)] == ["https://a.example/b", "//f.example/c"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_link_that_leads_nowhere_ends_the_build(page: str, tmp_path: Path) -> 
     config.write_text(f"INHERIT: {CONFIG}\ndocs_dir: docs\nnav: [index.md]\n")
     built = build(config, tmp_path / "site")
     assert built.returncode == 1, built.stderr
-    assert "strict mode" in built.stderr
+    assert "WARNING -  Doc file 'index.md' contains a" in built.stderr
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -163,7 +163,7 @@ def test_on_a_phone_as_on_a_desk_nothing_is_wider_than_the_screen(
     assert "istio-build" in str(found["title"])
     fetched = found["fetched"]
     assert isinstance(fetched, list)
-    assert fetched
+    assert len(fetched) > 3
     assert [address for address in fetched if not str(address).startswith(site.as_uri())] == []
 
 
@@ -175,6 +175,5 @@ def test_it_is_as_dark_as_its_reader_wants_it(browser: str, site: Path, tmp_path
 
 def test_search_finds_from_disk(browser: str, site: Path, tmp_path: Path) -> None:
     page = dump_page(browser, tmp_path, f"{site.as_uri()}/index.html?q=rollback")
-    found = re.findall(r'href="([^"]+)"[^>]*class="md-search-result__link"|class="md-search-result__link"[^>]*href="([^"]+)"', page)
-    pages = {re.sub(r"[?#].*", "", first or second).rpartition("/")[2] for first, second in found}
-    assert "rollback.html" in pages
+    links = re.findall(r'<a [^>]*class="md-search-result__link"[^>]*>', page)
+    assert [link for link in links if "/rollback.html" in link], links

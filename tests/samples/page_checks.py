@@ -16,16 +16,18 @@ from builder.cli.commands import cli
 from builder.config.project_file import PROJECT_FILE, ProjectFile, read_project
 from builder.errors import BuilderError
 from tests import ROOT
-from tests.samples.pages import Block, blocks_in, command_lines, prose_of, simple_commands, spans_in
+from tests.samples.pages import DOCS, Block, blocks_in, command_lines, prose_of, simple_commands, spans_in
 
 _MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = frozenset(re.findall(r"^([a-z-]+):", _MAKEFILE, re.MULTILINE))
 VARIABLES = frozenset(re.findall(r"^([A-Z_]+) [:?]?=", _MAKEFILE, re.MULTILINE))
 # Programs of others, of which no test of ours knows more than that pages may call them.
-OTHERS = frozenset("cd chown crane docker echo eval git go grep helm istioctl jq kubectl mkdir pip tar tee".split())
+_SHELL = ("cd", "chown", "echo", "eval", "grep", "mkdir", "tar", "tee")
+OTHERS = frozenset((*_SHELL, "crane", "docker", "git", "go", "helm", "istioctl", "jq", "kubectl", "pip"))
 # Flags that are none of ours, and are told of outside of blocks.
 _FLAGS_OF_OTHERS = frozenset(("--binary", "--set"))
 _TOOLS = {"bench": "tools.bench.__main__", "parity": "tools.parity.__main__"}
+_FIGURES = ("bench.json",)
 # What stands for a word of the reader's own.
 _PLACEHOLDER = re.compile(r"[A-Z]+|…|\.\.\.")
 
@@ -118,8 +120,8 @@ def _problem_of_tool(module: str, arguments: Sequence[str]) -> str:
         command = importlib.import_module(module).main
     except ImportError:
         return f"there is no module {module}"
-    # What it is to read is somebody else's clone, which need not be here.
-    words = [word if not word.startswith("/path/") else str(ROOT) for word in arguments]
+    # What it is to read may be somebody else's clone, which need not be here, or lies beside the page.
+    words = [str(ROOT) if word.startswith("/path/") else str(DOCS / word) if word in _FIGURES else word for word in arguments]
     if isinstance(command, click.Group) and not (words and words[0] in command.commands):
         # The benchmark's own default.
         words = ["run", *words]
