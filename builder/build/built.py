@@ -33,7 +33,9 @@ class Built:
         causes: dict[str, tuple[BuilderError, list[str]]] = {}
         for failure in self.failures:
             name = f"{failure.key} on {failure.platform}" if failure.platform else failure.key
-            causes.setdefault(failure.error.message, (failure.error, []))[1].append(name)
+            # A program that does not compile does so on no platform, for the same reason.
+            cause = failure.error.message.replace(str(failure.platform), "")
+            causes.setdefault(cause, (failure.error, []))[1].append(name)
         error = next(iter(causes.values()))[0]
         error.ledger = self._ledger(unchanged)
         texts = [f"{cause.message}\nso there is no {', '.join(names)}" for cause, names in causes.values()]

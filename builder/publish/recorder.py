@@ -57,7 +57,8 @@ def record_release(
 ) -> None:
     """Add a release, whose tags have moved, to the history of each of its repositories.
 
-    `place` says where, where there are several hubs. What cannot be written is told, and fails nothing: the release is there. Raises Interrupted.
+    `place` says where, where there are several hubs. What cannot be written is told, and fails nothing: the release is there.
+    Raises Interrupted.
     """
     moved = moved_by_repository(publications, before)
     found_id = uuid.uuid5(uuid.NAMESPACE_OID, happening.release).hex

@@ -29,10 +29,10 @@ class Site:
         (work / "recipes" / "note.yaml").write_text(RECIPE.replace("  debug: { base: base }\n", VARIANTS))
         (work / "recipes" / "note.Dockerfile.j2").write_text(TEMPLATE)
 
-    def run(self, *words: str | Path, hub: str = "", source: Path | None = None, image: str = "note", path: str = "") -> Ended:
+    def run(self, *words: str | Path, hub: str = "", source: Path | None = None, image: str = "note") -> Ended:
         what = ("--source", source or self.source, "--recipes", self.work / "recipes", "--image", image)
         how = ("--base-registry", f"{self.host}/istio-base", "--engine", "builtin", "--timeout", "5")
-        env = {"ISTIO_BUILD_CACHE": str(self.work / "cache"), "DOCKER_CONFIG": str(self.work), **({"PATH": path} if path else {})}
+        env = {"ISTIO_BUILD_CACHE": str(self.work / "cache"), "DOCKER_CONFIG": str(self.work)}
         return istio_build(*words, *what, *how, "--hub", hub or f"{self.host}/istio", env=env, timeout=120)
 
 
@@ -84,17 +84,6 @@ def test_a_base_without_arm64(site: Site) -> None:
     seed(registry, write_image_index(layout.root, images), ImageReference.parse(f"{site.host}/istio-base/base:{BASE_TAG}"))
     failed = site.run("push")
     assert failed.code == 10, failed.stderr
-    assert said_twice(failed) == []
-
-
-def test_without_go(site: Site, tmp_path: Path) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    git = shutil.which("git")
-    assert git
-    (programs / "git").symlink_to(git)
-    failed = site.run("push", "--go", "machine", "--base", f"distroless={site.host}/istio-base/base:{BASE_TAG}", image="istioctl", path=str(programs))
-    assert failed.code == 5, failed.stderr
     assert said_twice(failed) == []
 
 

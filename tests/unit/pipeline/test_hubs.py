@@ -325,7 +325,8 @@ class TestBuilt:
     def test_a_hub_that_takes_nothing_is_told_before_the_compiler_starts(self, site: Site) -> None:
         site.registry.fail_on = refuse(B, "check_push", error=AccessDenied(f"no right to push to {B}", status=403))
         report = site.push()
-        [compiled] = [compiled for text, compiled in site.messages if text == f"{B} has failed, and the other hubs go on (code 14)."]
+        warning = f"{B} has failed, and the other hubs go on (code 14)."
+        [compiled] = [compiled for text, compiled in site.messages if text == warning]
         assert compiled == 0
         assert isinstance(report.failure, AccessDenied)
         # What with is told once, with all hubs.
