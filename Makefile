@@ -53,7 +53,7 @@ parity: venv ## our plans beside Istio's own build files (ISTIO=a clone of istio
 	$(BIN)/python -m tools.parity --istio '$(ISTIO)' --versions '$(VERSIONS)' $(ARGS)
 
 docs: venv ## the pages of docs/ as a site, in site/: open site/index.html
-	$(BIN)/python -m mkdocs --quiet build --site-dir site $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --site-dir site $(ARGS)
 
 docs-serve: venv ## the same on http://127.0.0.1:8000, anew with each change (ARGS='--dev-addr 127.0.0.1:8001')
 	$(BIN)/python -m mkdocs serve $(ARGS)
