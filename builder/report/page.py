@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from builder.report.lanes import Lane, lanes_of
 from builder.report.record import RecordedTask, RunRecord
-from builder.runtime.text import counted, format_size, printable
+from builder.runtime.text import counted, format_size, printable_lines
 
 _STYLE = "page.css"
 # Between two marks of the time line, in seconds: the first with which there are few enough of them.
@@ -105,7 +105,7 @@ def _format_mark(seconds: float, length: float) -> str:
 
 def _shown(text: object) -> str:
     """A text of others line by line, with what turns the direction of writing, and the like, written out."""
-    return "\n".join(printable(line) for line in str(text).splitlines())
+    return printable_lines("\n".join(str(text).splitlines()))
 
 
 def _length(record: RunRecord) -> float:

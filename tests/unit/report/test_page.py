@@ -136,6 +136,12 @@ class TestWhatItSays:
         assert "go build failed: undefined: app.New" in page.text
         assert page.texts["title"].startswith("failed: istio-build push")
 
+    def test_what_a_program_has_moved_in_stays_so(self) -> None:
+        """Go's own words have tabs in them."""
+        assert FAILED_RUN.error
+        error = replace(FAILED_RUN.error, message="403 Forbidden\n\tserver response: no")
+        assert "403 Forbidden\n\tserver response: no" in Page(run_page(replace(FAILED_RUN, error=error))).text
+
     def test_what_verify_found(self, verify_run: RunRecord) -> None:
         text = Page(run_page(verify_run)).text
         assert "missing-platform" in text
