@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ class Builds:
     tree: Path
     into: Path
     count: int = 0
-    step: CompileStep = field(default_factory=lambda: make_sample_plan().compiles[0])
+    step: CompileStep = next(step for step in make_sample_plan().compiles if "pilot-discovery" in step.programs)
 
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         self.count += 1
