@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,10 @@ def test_what_gos_own_refusal_says(go: Path, tmp_path: Path) -> None:
         real.versions()
 
 
+def compile_of(program: str) -> CompileStep:
+    return next(step for step in make_sample_plan().compiles if program in step.programs)
+
+
 @dataclass
 class Builds:
     """Builds istioctl and pilot-discovery of the sample tree, again and again in one place."""
@@ -35,7 +39,7 @@ class Builds:
     tree: Path
     into: Path
     count: int = 0
-    step: CompileStep = next(step for step in make_sample_plan().compiles if "pilot-discovery" in step.programs)
+    step: CompileStep = field(default_factory=lambda: compile_of("pilot-discovery"))
 
     def build(self, build: GoBuild, on_line: Callable[[str], None]) -> None:
         self.count += 1
