@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 _ERROR = "error: "
 # The commands that show how far they are.
 SHOW_PROGRESS = frozenset(
-    {"archives", "build", "doctor", "history", "lock", "nightly", "plan", "promote", "push", "retain", "rollback", "verify"}
+    {
+        "archives",
+        "build",
+        "doctor",
+        "explain",
+        "history",
+        "lock",
+        "nightly",
+        "plan",
+        "promote",
+        "push",
+        "retain",
+        "rollback",
+        "verify",
+    }
 )
 
 
