@@ -8,8 +8,7 @@ from typing import Any
 from builder.cache.entry import Entry, Kind, Survey, total
 from builder.cache.prune import Pruned
 from builder.cli.screen import ENDLESS, Screen
-from builder.runtime.progress import counted
-from builder.runtime.text import format_size, printable
+from builder.runtime.text import counted, format_size, printable
 
 SCHEMA_VERSION = 1
 # Of these each one is worth a line; of the others there are hundreds.

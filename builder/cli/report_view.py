@@ -6,8 +6,7 @@ from builder.cli.screen import ENDLESS, Screen
 from builder.pipeline.report import ImageReport, MovedTag, Report
 from builder.publish.publication import Traffic
 from builder.publish.reasons import Reason
-from builder.runtime.progress import counted
-from builder.runtime.text import format_size
+from builder.runtime.text import counted, format_size
 
 # Of the form of the JSON (docs/schemas/report.json). It changes where a program that reads it has to.
 SCHEMA_VERSION = 1

@@ -5,8 +5,7 @@ from typing import Any
 from builder.cli.screen import ENDLESS, Screen
 from builder.pipeline.retain import Retained
 from builder.publish.retention import Verdict
-from builder.runtime.progress import counted
-from builder.runtime.text import printable
+from builder.runtime.text import counted, printable
 
 
 def retain_table(retained: Retained, screen: Screen = ENDLESS, *, done: bool) -> str:

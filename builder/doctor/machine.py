@@ -17,7 +17,7 @@ from builder.oci.reference import Platform
 from builder.publish.journal import Journal
 from builder.runtime.disk_space import free_bytes, may_write
 from builder.runtime.file_lock import locked_if_free
-from builder.runtime.progress import counted
+from builder.runtime.text import counted
 
 # What a first build of a release's core images takes a platform: see docs/doctor.md.
 CACHE_BYTES, OUTPUT_BYTES, TEMPORARY_BYTES = 1_300_000_000, 300_000_000, 100_000_000

@@ -86,19 +86,21 @@ class Evidence:
     def filled(self, name: str, text: str, origins: tuple[Origin, ...], platform: Platform | None = None) -> Fact:
         """A text of a recipe with its expressions filled in, and with what they use; what needs the base image stays as it is."""
         names = names_in(text)
-        values = {**self.values, **(platform_values(platform) if platform else {})}
         unknown = any(used.partition(".")[0] == BASE_ENV for used in names)
-        value = text if unknown else render_text(text, values, name)
+        value = text if unknown else render_text(text, self._values_on(platform), name)
         return Fact(name=name, value=value, origins=origins, parts=tuple(self.known(used, platform) for used in names))
 
     def known(self, name: str, platform: Platform | None = None) -> Fact:
         """What a name in an expression stands for."""
         word, _, key = name.partition(".")
-        values = {**self.values, **(platform_values(platform) if platform else {})}
-        value = values.get(word, "")
+        value = self._values_on(platform).get(word, "")
         value = value.get(key, "") if isinstance(value, dict) else value
         text = str(value).lower() if isinstance(value, bool) else redact_url(str(value))
         return Fact(name=name, value=text, origins=self._origins(word, name))
+
+    def _values_on(self, platform: Platform | None) -> dict[str, Any]:
+        """What expressions may use, with what only those for a platform may."""
+        return {**self.values, **(platform_values(platform) if platform else {})}
 
     def _origins(self, word: str, name: str) -> tuple[Origin, ...]:
         match word:

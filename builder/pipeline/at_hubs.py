@@ -11,7 +11,8 @@ from builder.plan.model import ImagePlan, MirrorPlan
 from builder.ports import RegistryReader
 from builder.publish.published import Found, find_mirrored, find_published
 from builder.publish.reasons import REBUILD, Reason, gather
-from builder.runtime.progress import Progress, counted
+from builder.runtime.progress import Progress
+from builder.runtime.text import counted
 
 _PARALLEL = 8
 

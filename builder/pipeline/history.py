@@ -22,7 +22,7 @@ from builder.publish.timeline import Timeline, Way, find_way, join_histories
 from builder.publish.verify import verify_content
 from builder.recipe.loader import load_recipes
 from builder.recipe.schema import EVERYTHING, Group
-from builder.runtime.progress import counted
+from builder.runtime.text import counted
 
 _PARALLEL = 8
 

@@ -19,7 +19,7 @@ from builder.publish.shared_journal import SharedJournal
 from builder.publish.tags import TagMover, before_tags
 from builder.publish.upload import Uploads
 from builder.publish.verify import verify_content, verify_tags
-from builder.runtime.progress import counted
+from builder.runtime.text import counted
 
 
 class AtHub:

@@ -17,7 +17,7 @@ from builder.publish.retention import RetentionRule, TagThere, Verdict, judge, o
 from builder.publish.timeline import Timeline
 from builder.recipe.loader import load_recipes
 from builder.recipe.schema import EVERYTHING
-from builder.runtime.progress import counted
+from builder.runtime.text import counted
 
 _PARALLEL = 8
 

@@ -24,7 +24,8 @@ from builder.publish.journal import Move
 from builder.publish.publication import Publication
 from builder.publish.put_back import Restored, Where, digest_of, points_at, restore, where_is
 from builder.publish.shared_journal import SharedJournal
-from builder.runtime.progress import Progress, counted
+from builder.runtime.progress import Progress
+from builder.runtime.text import counted
 
 _PARALLEL_READS = 6
 # Of the client errors, those that say nothing of what became of the request.

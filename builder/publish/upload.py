@@ -15,7 +15,8 @@ from builder.publish.content import ContentSource
 from builder.publish.publication import Publication, Traffic
 from builder.runtime.cancellation import TaskGroup
 from builder.runtime.concurrency import finish_or_end
-from builder.runtime.progress import Progress, counted
+from builder.runtime.progress import Progress
+from builder.runtime.text import counted
 
 _PARALLEL_UPLOADS = 6
 _INTERRUPTED = "interrupted; no tag has moved"

@@ -198,8 +198,3 @@ def covered(spans: list[tuple[float, float]]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
-
-
-def counted(number: int, name: str) -> str:
-    """`1 image`, `2 images`."""
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
