@@ -56,7 +56,8 @@ def history(context: click.Context, /, output_format: str, **options: Any) -> No
     from builder.cli.history_view import history_json, history_table
     from builder.pipeline.history import image_names, read_past, read_timeline
 
-    job = _job(context, needs_tag=False)
+    # What the project file says is for what will be pushed, and may have placeholders.
+    job = _job(context, needs_tag=False, reads_tag="tag" in collect_given(context))
     with open_adapters(job, options["progress"]) as adapters:
         names, only = image_names(job)
         past = read_past(read_timeline(job.request.hubs, names, adapters, only=only), adapters)

@@ -39,9 +39,8 @@ _CREDENTIALS = {"systemd": "/etc/istio-build/config.json", "kubernetes": "istio-
 @click.option(
     "--install",
     metavar="WHAT",
-    default=f"istio-build[go]=={__version__}",
-    show_default=True,
-    help="github and gitlab without --image: what pip installs, such as a wheel or a git+https address.",
+    default="",
+    help="github and gitlab without --image: what pip installs, such as a wheel; this very version by default.",
 )
 @click.option("--program", metavar="PATH", default="", help="cron and systemd: where istio-build is; this one by default.")
 @click.option("--user", metavar="NAME", default="", help="systemd: the user it runs as; one made for it by default.")
@@ -85,12 +84,18 @@ def _job(kind: str, options: dict[str, Any]) -> "NightlyJob":
         time=TimeOfDay.parse(options["at"]),
         path=_search_path(program),
         image=_image(kind, options["image"]),
-        install=options["install"],
+        install=options["install"] or _this_version(wanted),
         credentials=_name(kind, "--credentials", options["credentials"]) or _CREDENTIALS.get(kind, ""),
         namespace=_name(kind, "--namespace", options["namespace"]),
         user=options["user"],
         files=_parts(document.path, wanted) if kind == "kubernetes" else (),
+        variables=tuple(sorted(wanted.outputs.variables)),
     )
+
+
+def _this_version(wanted: "Job") -> str:
+    extras = "go,notify" if wanted.outputs.notify else "go"
+    return f"istio-build[{extras}]=={__version__}"
 
 
 def _parts(project: Path, wanted: "Job") -> "tuple[ProjectPart, ...]":

@@ -219,7 +219,10 @@ class Git:
         return tuple(line.rpartition("refs/tags/")[2] for line in listing.splitlines())
 
     def _suggest_tag(self, mirror: Path, url: str, tag: str) -> str:
-        close = get_close_matches(tag, self._ask_for_tags(mirror, url), n=3)
+        there = self._ask_for_tags(mirror, url)
+        # The letters of 1.9.7 are as near to those of 1.29.77, but who wrote that means its line.
+        of_the_line = [other for other in there if other.rpartition(".")[0] == tag.rpartition(".")[0]]
+        close = get_close_matches(tag, of_the_line or there, n=3)
         return f"Nearest tags: {', '.join(close)}." if close else "See the repository's tags for what there is."
 
     def _ask_server(self, mirror: Path, url: str, *words: str) -> str:

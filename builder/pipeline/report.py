@@ -46,6 +46,11 @@ class ImageReport:
         """Whether it was made or copied, or a tag leads to it that did not."""
         return self.state != "unchanged" or bool(self.moved)
 
+    @property
+    def was_damaged(self) -> bool:
+        """Whether it was made because a hub had lost something of it."""
+        return any(reason.kind in ("damaged", "platform-lost") for reason in self.reasons)
+
     def moved_from(self) -> tuple[tuple[Digest | None, tuple[str, ...]], ...]:
         """The tags that moved, by where they were, None for new ones; by their names alone where all are at one hub."""
         hubs = {reference.repository.hub for reference in self.references}
@@ -87,9 +92,13 @@ class Report:
 
     @property
     def changed(self) -> bool:
-        """Whether the hubs are not as they were: something was made or copied, or a tag has moved."""
-        made = any(image.state in ("built", "mirrored") for image in self.images)
-        return made or bool(self.traffic and self.traffic.tags_moved)
+        """Whether the hubs are not as they were: a tag has moved, or what a hub had lost is there again.
+
+        What another machine was quicker to push has not changed by this run. Where nothing was published, what was built counts.
+        """
+        if self.traffic is None:
+            return any(image.state != "unchanged" for image in self.images)
+        return self.traffic.tags_moved > 0 or any(image.was_damaged for image in self.images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

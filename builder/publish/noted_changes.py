@@ -81,11 +81,13 @@ def _go(names: list[str], old: Mapping[str, str], new: Mapping[str, str]) -> Ite
 def _bases(names: list[str], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
     for name in (name for name in names if name.startswith(BASE)):
         before, after = old.get(name, ""), new.get(name, "")
+        # One of them is called base.
+        told = f"base image {name.removeprefix(BASE)}"
         if before and after:
-            text = f"{name} moved from {_short(before)} to {_short(after)}"
+            text = f"{told} moved from {_short(before)} to {_short(after)}"
             yield Change(kind="base", what=name, text=text, before=before, after=after)
         else:
-            yield _moved("base", name, old, new)
+            yield _moved("base", name, old, new, told=told)
 
 
 def _artifacts(names: list[str], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:

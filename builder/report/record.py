@@ -123,12 +123,8 @@ class ReleaseRecord:
 
     @property
     def has_changed(self) -> bool:
-        """Whether any of it is not as it was: a tag at a hub, or, where nothing was published, a layout."""
-        if self.report is None:
-            return False
-        if self.report.traffic is not None:
-            return self.report.traffic.tags_moved > 0
-        return any(image.state != "unchanged" for image in self.report.images)
+        """Whether any of it is not as it was."""
+        return self.report is not None and self.report.changed
 
     @property
     def state(self) -> Literal["failed", "changed", "unchanged", "not done"]:

@@ -52,7 +52,8 @@ class NightlyJob:
     """What a schedule is written of.
 
     `project` is the project file, `program` istio-build, both as the job finds them; `path` is what PATH is to be. `image` is
-    what it runs in, and `install` what pip is given where there is none. `credentials` is where they are, never what they are.
+    what it runs in, and `install` what pip is given where there is none. `credentials` is where they are, never what they are;
+    `variables` are the names of those that the project file wants to have from outside, such as addresses to notify.
     """
 
     project: str
@@ -65,6 +66,7 @@ class NightlyJob:
     namespace: str = ""
     user: str = ""
     files: tuple[ProjectPart, ...] = ()
+    variables: tuple[str, ...] = ()
 
     @property
     def at(self) -> str:

@@ -76,7 +76,7 @@ def test_each_change_is_told_by_its_name(site: Site, source: Path, tmp_path: Pat
     base = ["--base", f"iptables={site.bases}/base:{BASE_TAG}"]
     [moved] = site.reasons(source, *envoys, *base)
     assert (moved["kind"], moved["what"]) == ("base", "base iptables")
-    assert moved["text"] == f"base iptables moved from {moved['before'][:19]} to {moved['after'][:19]}"
+    assert moved["text"] == f"base image iptables moved from {moved['before'][:19]} to {moved['after'][:19]}"
 
     envoys[3] = site.envoy("arm64", b"another")
     [another] = site.reasons(source, *envoys, *base)

@@ -1,5 +1,6 @@
 """Counted tags night after night, at real registries: each new content gets the next number, and no number is ever another's."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ tag: [{tags}]
 immutable: ["*-r*"]
 """
 FIRST = "'{{ release }}-r{{ n }}'"
+TAG_R1 = ("--tag", "1.29.0-r1")
 BESIDE = "'{{ release }}', '{{ release }}-r{{ n }}'"
 
 
@@ -112,11 +114,14 @@ def test_one_night_after_the_other(tmp_path: Path, source: Path, name: str, tags
         site.base("moved")
         second = site.run("nightly", "--metadata-file", "pushed.json")
         assert second.code == 0, second.stderr
-        assert "why: base base moved" in second.stderr
+        assert "why: base image base moved" in second.stderr
         assert f"{host}/istio/note:1.29.0-r2," in (tmp_path / "pushed.json").read_text().replace('"', ",")
         numbered = {tag: digest for tag, digest in site.tags().items() if "-r" in tag}
         assert numbered == {"1.29.0-r1": r1, "1.29.0-r2": numbered["1.29.0-r2"]}
         assert r1 != numbered["1.29.0-r2"]
+        # With the project file, whose tag is for what will be pushed.
+        told = [len(json.loads(site.run("history", *of, "--output-format", "json").stdout)["releases"]) for of in ((), TAG_R1)]
+        assert told == [2, 1]
 
 
 def test_what_was_lost_comes_back_under_its_number(site: Site) -> None:

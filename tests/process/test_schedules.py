@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from builder import __version__
 from tests.real.program import Ended, istio_build
 
 RELEASE = "hub: h.example/i\nistio: 1.29.0\n"
@@ -22,7 +23,9 @@ hub: registry.corp.example/istio
 istio: 1.29.0
 patches: patches
 recipes: mine
+notify: [$SLACK_URL, "${MAIL_URL}"]
 """
+VARIABLES = ("MAIL_URL", "SLACK_URL")
 
 
 @dataclass
@@ -261,13 +264,44 @@ class TestPipelines:
             steps = document["jobs"]["nightly"]["steps"]
             commands = [step["run"] for step in steps if "run" in step]
             assert [step.get("env") for step in steps if step.get("run") == commands[-1]] == [
-                {"DOCKER_AUTH_CONFIG": "${{ secrets.DOCKER_AUTH_CONFIG }}"}
+                {name: f"${{{{ secrets.{name} }}}}" for name in ("DOCKER_AUTH_CONFIG", *VARIABLES)}
             ]
             assert document["permissions"] == {"contents": "read"}
         else:
             commands = document["istio-build-nightly"]["script"]
         assert commands[-1] == "istio-build nightly --file istio-build.yaml"
         assert commands[:-1] == ([] if more else ["python -m pip install './x y.whl[go]'"])
+
+
+class TestWhatTheProjectFileWantsFromOutside:
+    def test_a_pod_has_it_from_a_secret_that_is_made_as_it_says(self, site: Site) -> None:
+        [container] = pod(kubernetes(site, "--namespace", "mesh"))["containers"]
+        secrets = {each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each}
+        assert secrets == {name: {"name": "istio-build-environment", "key": name} for name in VARIABLES}
+        text = site.text("kubernetes", "--image", "r.example/x:1", "--namespace", "mesh")
+        literals = " ".join(f'--from-literal={name}="${name}"' for name in VARIABLES)
+        assert f"#   kubectl create secret generic istio-build-environment --namespace=mesh {literals}\n" in text
+
+    def test_a_service_reads_it_from_a_file(self, site: Site) -> None:
+        assert "\nEnvironmentFile=/etc/istio-build/environment\n" in site.text("systemd", "--program", site.program)
+
+    def test_a_crontab_has_lines_to_fill_in(self, site: Site) -> None:
+        text = site.text("cron", "--program", site.program)
+        assert "\n#MAIL_URL=\n#SLACK_URL=\n" in text
+
+    def test_gitlab_passes_its_variables_anyhow(self, site: Site) -> None:
+        assert "project file names: MAIL_URL, SLACK_URL.\n" in site.text("gitlab")
+
+    @pytest.mark.parametrize("kind", ["github", "gitlab"])
+    def test_what_notifies_is_installed(self, site: Site, kind: str) -> None:
+        assert f"pip install 'istio-build[go,notify]=={__version__}'" in site.text(kind)
+
+    @pytest.mark.parametrize("kind", ["cron", "systemd", "kubernetes", "github", "gitlab"])
+    def test_where_it_wants_nothing_nothing_is_said(self, site: Site, kind: str) -> None:
+        (site.directory / "istio-build.yaml").write_text(RELEASE)
+        text = site.text(kind, "--program", site.program, "--image", "r.example/x:1")
+        for word in ("project file wants", "project file names", "istio-build-environment", "EnvironmentFile", "secretKeyRef"):
+            assert word not in text
 
 
 @pytest.mark.parametrize(

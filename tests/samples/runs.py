@@ -103,7 +103,7 @@ REPORT = Report(
             "proxyv2-debug",
             "1.29.0",
             "1.29.0-debug",
-            reasons=(f"base base moved from {make_digest('old base')} to {make_digest('base')}",),
+            reasons=(f"base image base moved from {make_digest('old base')} to {make_digest('base')}",),
         ),
         make_image("agentgateway-debug", "1.29.0", state="mirrored"),
     ),

@@ -80,7 +80,7 @@ ENTRIES = (
 
 def comparison() -> Comparison:
     """One image that would be built, and a push that would be refused."""
-    reason = Reason(kind="base", text=f"base base moved from {make_digest('old base')} to {make_digest('base')}")
+    reason = Reason(kind="base", text=f"base image base moved from {make_digest('old base')} to {make_digest('base')}")
     tags = ("1.29.0", "1.29.0-debug")
     moves = tuple(TagMove(reference=HUB.repository("proxyv2").at(tag), before=make_digest("x"), after=None) for tag in tags)
     images = (

@@ -184,7 +184,7 @@ class TestNights:
         assert resolved.plan.version == "1.29.0-r2"
         causes = [event.line for event in site.events if isinstance(event, CauseTold)]
         assert causes
-        assert all(re.match(r"why: base \w+ moved from ", cause) for cause in causes)
+        assert all(re.match(r"why: base image \w+ moved from ", cause) for cause in causes)
         assert {reason.kind for reasons in numbered.reasons.values() for reason in reasons} == {"base"}
         assert {dict(image.annotations)["org.opencontainers.image.version"] for image in resolved.plan.images} == {"1.29.0-r2"}
 

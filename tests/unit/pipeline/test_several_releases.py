@@ -102,7 +102,8 @@ def test_where_nothing_changed_the_run_says_so(site: Site) -> None:
 def test_a_tag_that_moved_is_a_change_though_nothing_was_built() -> None:
     assert make_report("1.29.0", state="unchanged", moved=1).changed
     assert not make_report("1.29.0", state="unchanged", moved=0).changed
-    assert make_report("1.29.0", state="mirrored", moved=0).changed
+    # Another machine was quicker.
+    assert not make_report("1.29.0", state="mirrored", moved=0).changed
 
 
 def test_one_that_fails_does_not_stop_the_others_and_is_told_with_its_own_code(site: Site) -> None:

@@ -137,7 +137,7 @@ ENVOY = make_digest("envoy linux/arm64").short
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
-        (moved_base("iptables"), "base", f"base iptables moved from sha256:{IPTABLES} to sha256:{MOVED}"),
+        (moved_base("iptables"), "base", f"base image iptables moved from sha256:{IPTABLES} to sha256:{MOVED}"),
         (with_lock(go=LockedGo(version="1.26.1")), "go", "Go 1.26.0 → 1.26.1"),
         (source(commit="f" * 40), "commit", f"commit {COMMIT[:12]} → {'f' * 12}"),
         (

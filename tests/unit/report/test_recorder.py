@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from builder.plan.model import Plan
+from builder.publish.reasons import Kind, Reason
 from builder.report.lanes import lanes_of
 from builder.report.record import RecordedMessage, ReleaseRecord, inputs_of
 from builder.report.recorder import Recorder
@@ -146,6 +147,14 @@ class TestRecord:
         assert REPORT.traffic
         still = replace(REPORT, traffic=replace(REPORT.traffic, tags_moved=0))
         assert not ReleaseRecord(version="1", hub="h", report=still).has_changed
+
+    @pytest.mark.parametrize("kind", ["damaged", "platform-lost"])
+    def test_what_a_hub_had_lost_is_a_change_though_no_tag_moves(self, kind: Kind) -> None:
+        """Whoever looks in the morning has to know that a registry loses what it was given."""
+        assert REPORT.traffic
+        mended = replace(REPORT.images[0], reasons=(Reason(kind=kind, text="h lost linux/arm64"),))
+        report = replace(REPORT, images=(mended,), traffic=replace(REPORT.traffic, tags_moved=0))
+        assert ReleaseRecord(version="1", hub="h", report=report).has_changed
 
     def test_where_nothing_was_published_it_is_told_by_what_was_built(self) -> None:
         built = replace(REPORT, traffic=None)
