@@ -11,6 +11,7 @@ import pytest
 from builder.engine.buildx import find_plugin
 from builder.runtime.file_lock import locked
 from tests.real.nodes import NoSecondEngine, TwoNodes, running_nodes
+from tests.real.small_envoy import serving_small_envoy
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,13 @@ def push_go_image(name: str, bases: str, go: Path, context: Path) -> None:
     output = f"type=image,name={name},push=true,compression=zstd,compression-level=1"
     argv = [str(find_plugin(os.environ)), "build", "--provenance=false", "--output", output, str(context)]
     subprocess.run(argv, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def small_envoy_url(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Like `envoy_url`, for tests in which Envoy is not started."""
+    with serving_small_envoy(tmp_path_factory.mktemp("envoy"), source) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,8 @@ class Site:
 
 
 @pytest.fixture
-def site(registry: str, bases: str, envoy_url: str, source: Path, tmp_path: Path) -> Site:
-    return Site(registry, bases, envoy_url, source, tmp_path)
+def site(registry: str, bases: str, small_envoy_url: str, source: Path, tmp_path: Path) -> Site:
+    return Site(registry, bases, small_envoy_url, source, tmp_path)
 
 
 def test_the_others_are_built_and_sent_and_the_next_run_has_the_rest_to_do(site: Site) -> None:

@@ -27,6 +27,8 @@ from tests.real.program import Ended, command, environment, istio_build
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
 IMAGES = ("istioctl", "pilot", "proxyv2")
 VERSION = "1.29.0"
+# Without Envoy, which takes more to pack than all else.
+SOME = ("--image", "istioctl,pilot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +237,11 @@ class TestWhatRuns:
         assert f"{site.hub('main')}/proxyv2:{VERSION}" in output
 
 
+def some_of(pushed: Ended) -> dict[str, str]:
+    """The digests of `SOME`."""
+    return {image: digest for image, digest in pushed.digests().items() if not image.startswith("proxyv2")}
+
+
 class TestAgain:
     def test_the_same_push_uploads_nothing(self, pushed: Ended, site: Site) -> None:
         again = site.push("main", "--progress", "json")
@@ -263,17 +270,17 @@ class TestAgain:
         settings = site.settings("main")
         del settings[:2]
         ended = istio_build(
-            *("push", *settings, "--rebuild", "--output-format", "json"),
+            *("push", *settings, "--rebuild", "--output-format", "json", *SOME),
             *("--istio", VERSION, "--git-url", site.source.as_uri()),
             env={"ISTIO_BUILD_CACHE": str(tmp_path)},
         )
-        assert ended.digests() == pushed.digests()
+        assert ended.digests() == some_of(pushed)
 
     def test_a_git_worktree_gives_the_same_digests_as_a_clone(self, pushed: Ended, site: Site, tmp_path: Path) -> None:
         worktree = tmp_path / "worktree"
         _git(site.source, "worktree", "add", "--quiet", "--detach", str(worktree), VERSION)
         try:
-            assert site.push("main", "--rebuild", source=worktree).digests() == pushed.digests()
+            assert site.push("main", "--rebuild", *SOME, source=worktree).digests() == some_of(pushed)
         finally:
             _git(site.source, "worktree", "remove", "--force", str(worktree))
 

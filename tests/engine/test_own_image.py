@@ -162,7 +162,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(image: OwnImage, bases: str, envoy_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(image: OwnImage, bases: str, small_envoy_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("only root can give volumes to a pod's group")
     directory = tmp_path_factory.mktemp("site")
@@ -175,7 +175,7 @@ def site(image: OwnImage, bases: str, envoy_url: str, tmp_path_factory: pytest.T
         running_registry(registry_program("the CronJob of tests/engine/test_own_image.py"), place, port) as host,
         running_git_server(directory / "served") as git,
     ):
-        yield Site(image.reference, directory, host, {"git": git, "bases": bases, "envoy_url": envoy_url})
+        yield Site(image.reference, directory, host, {"git": git, "bases": bases, "envoy_url": small_envoy_url})
     shutil.rmtree(directory / "node")
 
 

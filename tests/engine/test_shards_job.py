@@ -61,8 +61,8 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(registry: str, bases: str, envoy_url: str, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(registry, bases, envoy_url, source, tmp_path_factory.mktemp("shards"))
+def site(registry: str, bases: str, small_envoy_url: str, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(registry, bases, small_envoy_url, source, tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(scope="module")

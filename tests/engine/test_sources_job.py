@@ -50,11 +50,11 @@ def site(registry: str, bases: str, source: Path, tmp_path: Path) -> Site:
     return Site(registry, bases, source, tmp_path / "cache")
 
 
-def test_envoy_comes_out_of_an_image_where_it_is_nowhere_else(site: Site, envoy_url: str) -> None:
-    first = site.push("first", "--envoy-url", envoy_url)
+def test_envoy_comes_out_of_an_image_where_it_is_nowhere_else(site: Site, small_envoy_url: str) -> None:
+    first = site.push("first", "--envoy-url", small_envoy_url)
     assert first.code == 0, first.stderr
     image = f"{site.registry}/{site.run}/first/proxyv2:1.29.0-distroless"
-    nowhere = f"{envoy_url}/nowhere"
+    nowhere = f"{small_envoy_url}/nowhere"
 
     second = site.push("second", "--envoy-url", nowhere, "--envoy-image", image)
     assert second.code == 0, second.stderr
@@ -71,8 +71,8 @@ def test_envoy_comes_out_of_an_image_where_it_is_nowhere_else(site: Site, envoy_
     assert [entry["state"] for entry in again.report()["images"]] == ["unchanged"]
 
 
-def test_a_plan_shows_where_it_would_come_from(site: Site, envoy_url: str) -> None:
-    assert site.push("first", "--envoy-url", envoy_url).code == 0
+def test_a_plan_shows_where_it_would_come_from(site: Site, small_envoy_url: str) -> None:
+    assert site.push("first", "--envoy-url", small_envoy_url).code == 0
     image = f"{site.registry}/{site.run}/first/proxyv2:1.29.0-distroless"
     settings = ["--envoy-from", "image,url", "--envoy-image", image]
     shown = site.push("second", *settings, "--format", "json", command="plan")
@@ -83,8 +83,8 @@ def test_a_plan_shows_where_it_would_come_from(site: Site, envoy_url: str) -> No
     assert "is taken from" not in shown.stderr
 
 
-def test_an_envoy_that_is_nowhere_names_the_ways_out(site: Site, envoy_url: str) -> None:
-    ended = site.push("none", "--envoy-url", f"{envoy_url}/nowhere", "--envoy-image", f"{site.registry}/none/proxyv2:1")
+def test_an_envoy_that_is_nowhere_names_the_ways_out(site: Site, small_envoy_url: str) -> None:
+    ended = site.push("none", "--envoy-url", f"{small_envoy_url}/nowhere", "--envoy-image", f"{site.registry}/none/proxyv2:1")
     assert ended.code == 8
     assert f"image {site.registry}/none/proxyv2:1 does not exist" in ended.stderr
     assert "--envoy linux/a" in ended.stderr

@@ -57,6 +57,8 @@ class Desk:
             **{host: f"{registry}/{host.replace('.', '-')}" for host in HOSTS},
             **{place: f"{other}{place}" for place in PLACES},
             "docker.io": f"{registry}/docker-io",
+            # An image of anybody, which is one of ours that all have.
+            "ghcr.io/me/tool:2": f"{registry}/docker-io/me/istioctl:1.29.0",
             "HUB": f"{registry}/hub",
             "127.0.0.1:5000": f"{registry}/local",
             "127.0.0.1:5000/istio-base": self.parts.bases,
@@ -97,6 +99,8 @@ class Desk:
                 "HOME": str(self.home),
                 "XDG_CACHE_HOME": str(self.home / ".cache"),
                 "DOCKER_CONFIG": str(self.home),
+                # Nobody starts what is installed more than once.
+                "PIP_NO_COMPILE": "1",
                 "ISTIO_BUILD_GIT_URL": str(self.root / "work" / "istio"),
                 "ISTIO_BUILD_BASE_REGISTRY": self.parts.bases,
                 "ISTIO_BUILD_ENVOY_URL": self.parts.envoy_url,
