@@ -33,9 +33,9 @@ A_PATCH = (
 class Reader:
     """What a reader of a page has done `before`, and has: the project file, and variables.
 
-    `alone` are pages that need hubs which no other page has pushed to. A project file "" is the first that the page shows. Where
-    commands push in ways of which each compiles all of Go anew, `push` is typed as `plan`, which has the same settings. `shown_before` are the beginnings of
-    commands that take long and that another page shows, too.
+    `alone` are pages that need hubs which no other page has pushed to. A project file "" is the first that the page shows.
+    Where each command would compile all of Go anew, `push` is typed as `plan`, which has the same settings. `shown_before`
+    are the beginnings of commands that take long and that another page shows, too.
     """
 
     before: tuple[str, ...] = ()

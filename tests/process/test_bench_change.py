@@ -17,7 +17,7 @@ def test_it_compiles_runs_and_is_of_another_size_each_time(go: Path, tmp_path: P
     sizes = set()
     for _ in range(3):
         change(tmp_path / "tree" / FILE)
-        argv: list[str | Path] = [go, "build", "-o", program, "./pilot/cmd/pilot-discovery"]
+        argv: list[str | Path] = [go, "build", "-trimpath", "-o", program, "./pilot/cmd/pilot-discovery"]
         subprocess.run(argv, cwd=tmp_path / "tree", env=environment, check=True)
         subprocess.run([program, "version"], check=True, stdout=subprocess.DEVNULL)
         symbols = subprocess.run(
