@@ -10,6 +10,7 @@ without RUN (packaging/Dockerfile), and pushes; so Docker has to answer. Prints 
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -99,6 +100,13 @@ def unpack_app(wheel: Path, machine: str, into: Path) -> None:
     _run([sys.executable, "-m", "pip", "install", *words, "--target", into / _HOME, f"{wheel}[go,notify]"])
     # Scripts of packages, which name the Python of this machine.
     _run(["rm", "-rf", into / _HOME / "bin"])
+    # Of Go what compiles: the sources of its own tools, and its tests, are two fifths of it.
+    go = into / _HOME / "go"
+    shutil.rmtree(go / "src" / "cmd")
+    for tests in [*go.rglob("testdata")]:
+        shutil.rmtree(tests, ignore_errors=True)
+    for test in go.rglob("*_test.go"):
+        test.unlink()
     start = into / "usr/local/bin/istio-build"
     start.parent.mkdir(parents=True)
     start.write_text(_START)

@@ -58,7 +58,8 @@ READERS = {
         alone=True,
     ),
     "air-gap": Reader(
-        before=("istio-build push --hub registry.outside.example/istio --istio 1.29.0", 'mkdir -p "$HOME/go/pkg/mod"'),
+        before=("istio-build push --hub registry.outside.example/istio --istio 1.29.0", 'mkdir -p istioctl "$HOME/go/pkg/mod"'),
+        shown_before=("istio-build archives",),
     ),
     "doctor": Reader(before=("cp istio-build.yaml nightly.yaml",)),
     "explain": Reader(before=("cp -r examples/recipes my-recipes",), settings={}),

@@ -143,10 +143,10 @@ def test_iptables_runs_without_a_shell(run_in: Callable[..., str], platform: str
 
 
 def test_istios_images_stand_on_them(
-    built_bases: Bases, envoy_url: str, source: Path, run_in: Callable[..., str], registry: str
+    built_bases: Bases, small_envoy_url: str, source: Path, run_in: Callable[..., str], registry: str
 ) -> None:
     hub = f"{registry}/bases-{uuid.uuid4().hex[:8]}"
-    settings = ["--source", str(source), "--hub", hub, "--base-registry", built_bases.hub, "--envoy-url", envoy_url]
+    settings = ["--source", str(source), "--hub", hub, "--base-registry", built_bases.hub, "--envoy-url", small_envoy_url]
     ended = istio_build(
         "push",
         *settings,

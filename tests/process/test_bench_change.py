@@ -4,6 +4,9 @@ import os
 import subprocess
 from pathlib import Path
 
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
 from tools.bench.phases import change
 from tools.bench.work import clone_source
 
@@ -20,9 +23,8 @@ def test_it_compiles_runs_and_is_of_another_size_each_time(go: Path, tmp_path: P
         argv: list[str | Path] = [go, "build", "-trimpath", "-o", program, "./pilot/cmd/pilot-discovery"]
         subprocess.run(argv, cwd=tmp_path / "tree", env=environment, check=True)
         subprocess.run([program, "version"], check=True, stdout=subprocess.DEVNULL)
-        symbols = subprocess.run(
-            [go, "tool", "nm", "-size", program], env=environment, check=True, capture_output=True, text=True
-        )
-        [line] = [line for line in symbols.stdout.splitlines() if line.endswith(" main.benchChange")]
-        sizes.add(line.split()[1])
+        with program.open("rb") as file:
+            symbols = ELFFile(file).get_section_by_name(".symtab")
+            assert isinstance(symbols, SymbolTableSection)
+            sizes |= {symbol["st_size"] for symbol in symbols.get_symbol_by_name("main.benchChange") or ()}
     assert len(sizes) > 1

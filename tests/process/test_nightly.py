@@ -239,7 +239,7 @@ def test_the_first_that_fails_may_end_the_run(site: Site) -> None:
 
 
 def test_what_all_releases_fail_with_is_told_once(site: Site) -> None:
-    failed = site.run("push", "--hub", "127.0.0.1:1/istio")
+    failed = site.run("push", "--hub", "127.0.0.1:1/istio", "--timeout", "5")
     assert failed.code == 28, failed.stderr
     assert said_twice(failed, releases=3) == []
 
