@@ -11,7 +11,9 @@ import pytest
 from builder.engine.buildx import find_plugin
 from builder.runtime.file_lock import locked
 from tests.real.nodes import NoSecondEngine, TwoNodes, running_nodes
-from tests.real.small_envoy import serving_small_envoy
+from tests.samples.programs import make_elf
+from tools.bench.envoys import Envoys, served
+from tools.bench.work import read_dependency
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +54,12 @@ def push_go_image(name: str, bases: str, go: Path, context: Path) -> None:
 
 @pytest.fixture(scope="session")
 def small_envoy_url(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Like `envoy_url`, for tests in which Envoy is not started."""
-    with serving_small_envoy(tmp_path_factory.mktemp("envoy"), source) as url:
+    """Like `envoy_url`, with a program of some bytes: to pack a real one takes longer than all else, and not all start it."""
+    directory = tmp_path_factory.mktemp("envoy")
+    envoys = Envoys(directory, read_dependency(source, "PROXY_REPO_SHA"))
+    for architecture in ("amd64", "arm64"):
+        envoys.put(architecture, make_elf(architecture))
+    with served(envoys, directory) as url:
         yield url
 
 

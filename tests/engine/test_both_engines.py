@@ -21,15 +21,13 @@ class Site:
         self.work = work
 
     def run(self, command: str, cache: str, *more: str | Path, **environment: str) -> Ended:
-        """Of all images, with a cache of its own, so that nothing of one engine is found by the other."""
-        env = {"ISTIO_BUILD_CACHE": str(self.work / cache), **environment}
-        images = ("--image", "core", "--image", "app", "--output-format", "json")
-        return istio_build(command, *self.settings, *images, *more, env=env)
+        """Of all images, or of those that `more` names besides."""
+        return self.run_some(command, cache, "--image", "core", "--image", "app", *more, **environment)
 
-    def push(self, cache: str, *more: str | Path, **environment: str) -> Ended:
-        """Of those that `more` names."""
+    def run_some(self, command: str, cache: str, *more: str | Path, **environment: str) -> Ended:
+        """With a cache of its own, so that nothing of one engine is found by the other."""
         env = {"ISTIO_BUILD_CACHE": str(self.work / cache), **environment}
-        return istio_build("push", *self.settings, "--output-format", "json", *more, env=env)
+        return istio_build(command, *self.settings, "--output-format", "json", *more, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +56,8 @@ def test_all_images_have_the_same_digests(site: Site, compression: str) -> None:
 def test_so_they_have_with_a_real_envoy(site_with_a_real_envoy: Site) -> None:
     """Of a hundred pieces and more."""
     words = ("--image", "proxyv2", "--variant", "distroless", "--rebuild")
-    buildx = site_with_a_real_envoy.push("buildx", "--engine", "buildx", *words)
-    builtin = site_with_a_real_envoy.push("builtin", "--engine", "builtin", *words, **NO_DOCKER)
+    buildx = site_with_a_real_envoy.run_some("push", "buildx", "--engine", "buildx", *words)
+    builtin = site_with_a_real_envoy.run_some("push", "builtin", "--engine", "builtin", *words, **NO_DOCKER)
     assert len(buildx.digests()) == 1
     assert builtin.digests() == buildx.digests()
 

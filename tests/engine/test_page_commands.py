@@ -42,7 +42,7 @@ class Reader:
     project: str = PROJECT
     settings: dict[str, str] = field(default_factory=lambda: ONE_IMAGE)
     alone: bool = False
-    instead: tuple[str, str] = ("", "")
+    instead: tuple[str, str] = ("istio-build", "istio-build")
     shown_before: tuple[str, ...] = ()
 
 
@@ -138,7 +138,7 @@ def test_all_that_a_page_shows_does_what_it_is_for(page: str, desk: Desk) -> Non
     where = desk.directory(page, reader.project or project_of(page), hubs)
     shown = [line for line in COMMANDS[page] if not (reason_not_to_run(line) or line.startswith(reader.shown_before))]
     for line in (*reader.before, *shown):
-        typed = desk.words(line, page, hubs).replace(*reader.instead) if reader.instead[0] else desk.words(line, page, hubs)
+        typed = desk.words(line.replace(*reader.instead), page, hubs)
         ended = desk.type(typed, where, reader.settings)
         assert ended.code == 0, f"{line}\n{typed}\n{ended.stdout}{ended.stderr}"
 

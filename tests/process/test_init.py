@@ -1,7 +1,5 @@
 """`istio-build init` as somebody uses it who has no project file yet: with flags, or asked on a terminal."""
 
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,29 +8,15 @@ import yaml
 
 from builder.config.project_file import read_project
 from builder.config.settings import make_job
-from tests.real.program import command, environment, istio_build
+from tests.real.program import environment, istio_build
+from tests.real.terminal import run_on_terminal
 
 FILE = "istio-build.yaml"
 
 
 def asked(directory: Path, answers: Sequence[str], *words: str) -> tuple[int, str]:
     """Run it on a terminal, with these lines typed; gives its exit code, and what the terminal showed."""
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        command("init", *words), cwd=directory, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
-    ) as process:
-        os.close(theirs)
-        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
-        shown = b""
-        try:
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        except OSError:
-            # Linux says so when the last process has let go of a terminal.
-            pass
-        code = process.wait(timeout=60)
-    os.close(ours)
-    return code, shown.decode()
+    return run_on_terminal("init", *words, env=environment(), cwd=directory, typed="".join(f"{answer}\n" for answer in answers))
 
 
 def test_flags_are_written_down(tmp_path: Path) -> None:

@@ -1,36 +1,21 @@
 """The program on a terminal of 60 columns, as whoever sits there sees it."""
 
-import os
 import re
-import subprocess
-import termios
 from pathlib import Path
 
 import pytest
 
 from builder.cli.program import cli
 from builder.cli.voice import SHOW_PROGRESS
-from tests.real.program import command, environment, istio_build
+from tests.real.program import environment, istio_build
+from tests.real.terminal import run_on_terminal
 
 
 def on_terminal(columns: int, *words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> tuple[int, str]:
     """Run it on a terminal of so many columns; gives its exit code, and what the terminal was sent."""
-    ours, theirs = os.openpty()
-    termios.tcsetwinsize(theirs, (50, columns))
     surroundings = {**environment(env), "TERM": "xterm"}
     del surroundings["ISTIO_BUILD_PROGRESS"]
-    with subprocess.Popen(command(*words), cwd=cwd, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
-        sent = b""
-        try:
-            while chunk := os.read(ours, 4096):
-                sent += chunk
-        except OSError:
-            # Linux says so when the last process has let go of a terminal.
-            pass
-        code = process.wait(timeout=60)
-    os.close(ours)
-    return code, sent.decode()
+    return run_on_terminal(*words, env=surroundings, cwd=cwd, columns=columns)
 
 
 def test_a_table_has_room_there_and_elsewhere_is_as_it_was() -> None:

@@ -43,15 +43,17 @@ class Envoys:
     def renew(self) -> None:
         """Make each another file than before, as a new release of the proxy is: the same program, with other bytes behind it."""
         for architecture in _SUFFIXES:
-            path = self.program(architecture)
-            program = path.read_bytes() + os.urandom(16)
-            self._place(architecture, program)
-            packed = io.BytesIO()
-            with tarfile.open(fileobj=packed, mode="w") as archive:
-                entry = tarfile.TarInfo(_MEMBER)
-                entry.size, entry.mode = len(program), 0o755
-                archive.addfile(entry, io.BytesIO(program))
-            self._serve(architecture, gzip.compress(packed.getvalue(), compresslevel=1, mtime=0))
+            self.put(architecture, self.program(architecture).read_bytes() + os.urandom(16))
+
+    def put(self, architecture: str, program: bytes) -> None:
+        """Make this program the one that is there."""
+        self._place(architecture, program)
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            entry = tarfile.TarInfo(_MEMBER)
+            entry.size, entry.mode = len(program), 0o755
+            archive.addfile(entry, io.BytesIO(program))
+        self._serve(architecture, gzip.compress(packed.getvalue(), compresslevel=1, mtime=0))
 
     def program(self, architecture: str) -> Path:
         """The program itself."""
