@@ -11,7 +11,7 @@ from builder.oci.reference import Hub
 from builder.pipeline.hubs import HubGroups
 from builder.pipeline.look import Look
 from builder.pipeline.publish_context import PublishContext
-from builder.pipeline.release_at_hub import AtHub
+from builder.pipeline.release_at_hub import AtHub, tell_all_tags
 from builder.pipeline.report import HubReport, ImageReport, Report
 from builder.pipeline.reporting import patches_of, report_pulled
 from builder.pipeline.verdict import end_interrupted, join_failures, outcomes_at, sort_ledger
@@ -93,8 +93,8 @@ def _failure(reached: Reached) -> BuilderError:
 def _tell_released(at: AtHub) -> str:
     count = len(at.release.references)
     if at.traffic.tags_moved:
-        return "its one tag is at this release" if count == 1 else f"all {count} tags are at this release"
-    return "its one tag was at this release already" if count == 1 else f"all {count} tags were at this release already"
+        return f"{tell_all_tags(count, 'is', 'are')} at this release"
+    return f"{tell_all_tags(count, 'was', 'were')} at this release already"
 
 
 def _outcomes(reached: Reached, hub: Hub) -> list[Outcome]:

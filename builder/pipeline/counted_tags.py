@@ -13,12 +13,13 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from builder.config.counted_tag import is_counted, newest_number, with_number
-from builder.errors import AccessDenied, BuilderError, RegistryError, RequestError
+from builder.errors import BuilderError, RegistryError, RequestError
 from builder.oci.manifest import Manifest
-from builder.oci.reference import Hub, ImageReference, Repository
+from builder.oci.reference import Hub, ImageReference
 from builder.pipeline.at_hubs import Reasons, look_at_images, tell_reasons
 from builder.pipeline.look import plan_at
 from builder.pipeline.prepare import Resolved
+from builder.pipeline.tag_lists import list_all_tags
 from builder.pipeline.verdict import join_failures
 from builder.pipeline.wiring import Adapters
 from builder.plan.model import Plan
@@ -27,8 +28,6 @@ from builder.ports import Registry
 from builder.publish.guards import Intended, Permissions
 from builder.publish.publication import Release
 from builder.publish.tags import read_tags
-
-_PARALLEL = 8
 
 # The tags whose number is open, each with the key of its image; and by these keys what they are to become with a number.
 Counted = Mapping[ImageReference, str]
@@ -177,29 +176,13 @@ def _list(
         by_hub.setdefault(reference.repository.hub, []).append(reference)
 
     def ask(references: Sequence[ImageReference]) -> dict[ImageReference, tuple[str, ...]]:
-        tags = _list_repositories(tuple(dict.fromkeys(reference.repository for reference in references)), registry)
-        return {reference: tags[reference.repository] for reference in references}
+        tags = list_all_tags(tuple(dict.fromkeys(reference.repository for reference in references)), registry)
+        return {reference: tags[reference.repository] or () for reference in references}
 
     listed, lost = _ask_each(by_hub, ask)
     if lost and not listed:
         raise join_failures(tuple(lost), lost) if len(lost) > 1 else next(iter(lost.values()))
     return listed, lost
-
-
-def _list_repositories(repositories: Sequence[Repository], registry: Registry) -> dict[Repository, tuple[str, ...]]:
-    def ask(repository: Repository) -> tuple[str, ...] | AccessDenied:
-        try:
-            return registry.list_tags(repository)
-        except AccessDenied as error:
-            # Docker Hub refuses what it does not have, as if it were somebody's secret.
-            return error
-
-    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        answers = dict(zip(repositories, pool.map(ask, repositories), strict=True))
-    denied = [answer for answer in answers.values() if isinstance(answer, AccessDenied)]
-    if denied and len(denied) == len(answers):
-        raise denied[0]
-    return {repository: answer if isinstance(answer, tuple) else () for repository, answer in answers.items()}
 
 
 def _newest(listed: Mapping[Hub, Mapping[ImageReference, tuple[str, ...]]]) -> int:

@@ -104,7 +104,7 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
         try:
             verify_tags(release.publications, context.registry)
         except Interrupted as error:
-            message = f"interrupted when {_all_tags_were(count)} at this release, and not read back"
+            message = f"interrupted when {tell_all_tags(count, 'was', 'were')} at this release, and not read back"
             raise NotReadBack(message, hint=again) from error
         except VerifyError:
             raise
@@ -112,8 +112,9 @@ def _read_tags_back(release: Release, context: PublishContext) -> None:
             raise VerifyError(f"all tags have moved, but they cannot be read back: {error.message}", hint=again) from error
 
 
-def _all_tags_were(count: int) -> str:
-    return "its one tag was" if count == 1 else f"all {count} tags were"
+def tell_all_tags(count: int, is_or_was: str, are_or_were: str) -> str:
+    """`its one tag was`, or `all 9 tags were`."""
+    return f"its one tag {is_or_was}" if count == 1 else f"all {count} tags {are_or_were}"
 
 
 def _record(at: AtHub, context: PublishContext) -> None:
@@ -123,7 +124,8 @@ def _record(at: AtHub, context: PublishContext) -> None:
     try:
         record_release(at.release.publications, at.before, happening, context.registry, context.progress, place=context.place)
     except Interrupted as error:
+        all_tags = tell_all_tags(len(at.release.references), "was", "were")
         raise NotReadBack(
-            f"interrupted when {_all_tags_were(len(at.release.references))} at this release, and before the history said so",
+            f"interrupted when {all_tags} at this release, and before the history said so",
             hint="The release is whole. The next one will note in the history what it finds at the tags.",
         ) from error

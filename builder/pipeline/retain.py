@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from builder.config.settings import Job
-from builder.errors import AccessDenied, BuilderError, RegistryError, RequestError
+from builder.errors import BuilderError, RegistryError, RequestError
 from builder.oci.manifest import Manifest
 from builder.oci.reference import RESERVED_TAGS, TRIAL_TAGS, Digest, ImageReference, Repository
 from builder.pipeline.history import image_names, read_timeline
+from builder.pipeline.tag_lists import list_all_tags
 from builder.pipeline.wiring import Adapters
 from builder.publish.history import FOUND
 from builder.publish.retention import RetentionRule, TagThere, Verdict, judge, oldest_first, parse_time
@@ -97,24 +98,12 @@ def _known_variants(job: Job) -> frozenset[str]:
 
 
 def _list(repositories: Sequence[Repository], adapters: Adapters) -> tuple[list[ImageReference], list[str]]:
-    def ask(repository: Repository) -> tuple[str, ...] | AccessDenied:
-        try:
-            return adapters.registry.list_tags(repository)
-        except AccessDenied as error:
-            # Docker Hub refuses what it does not have, as if it were somebody's secret.
-            return error
-
     number = "1 repository" if len(repositories) == 1 else f"{len(repositories)} repositories"
     with adapters.progress.task("list", f"tags of {number}") as task:
-        with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-            found = dict(zip(repositories, pool.map(ask, repositories), strict=True))
-        denied = {repository: answer for repository, answer in found.items() if isinstance(answer, AccessDenied)}
-        if denied and len(denied) == len(found):
-            raise next(iter(denied.values()))
-        listed = [
-            repository.at(tag) for repository, answer in found.items() if isinstance(answer, tuple) for tag in sorted(answer)
-        ]
+        found = list_all_tags(repositories, adapters.registry)
+        listed = [repository.at(tag) for repository, tags in found.items() for tag in sorted(tags or ())]
         task.outcome = counted(len(listed), "tag")
+    denied = [repository for repository, tags in found.items() if tags is None]
     return listed, [f"{repository} is not there, or its tags may not be listed" for repository in denied]
 
 
